@@ -1,0 +1,153 @@
+// Pando's C++ API: load ONNX models, compile them for given input shapes, run them on an engine of worker threads.
+//
+//   pando::Engine engine;
+//   pando::Model model = pando::Model::load("model.onnx");
+//   pando::Compiled net = model.compile(engine);
+//   std::vector<pando::Array> outputs = net.run({{"input", array}});
+//
+// Errors are thrown as pando::Error on the calling thread. The library never prints, aborts, reads the environment, or
+// starts a thread before an Engine is made.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "pando/types.hpp"
+
+#define PANDO_API __attribute__((visibility("default")))
+
+namespace pando {
+
+// A dense row-major array that owns its memory (64-byte aligned).
+class PANDO_API Array {
+ public:
+  Array() = default;
+  Array(DType dtype, std::vector<int64_t> shape);  // zero-filled
+  DType dtype() const { return dtype_; }
+  const std::vector<int64_t>& shape() const { return shape_; }
+  size_t count() const;
+  size_t bytes() const { return count() * size_of(dtype_); }
+  void* data() const { return data_.get(); }
+  template <class T>
+  std::span<T> as() const {
+    return {static_cast<T*>(data()), count()};
+  }
+
+ private:
+  DType dtype_ = DType::f32;
+  std::vector<int64_t> shape_{0};
+  std::shared_ptr<void> data_;
+};
+
+// An input or output of a model; -1 in `shape` is a dimension that the file leaves open.
+struct Port {
+  std::string name;
+  DType dtype = DType::f32;
+  std::vector<int64_t> shape;
+};
+
+struct EngineOptions {
+  int threads = 0;      // 0: one per CPU that this process may use (affinity mask and cgroup quota respected)
+  bool pin = true;      // keep each worker on one CPU when there is one for each
+  double spin_us = 50;  // an idle worker searches this long before it sleeps
+};
+
+// A pool of workers shared by any number of models. Thread-safe. Destroy after the Compiled models that use it.
+class PANDO_API Engine {
+ public:
+  explicit Engine(const EngineOptions& options = {});
+  ~Engine();
+  Engine(Engine&&) noexcept;
+  Engine& operator=(Engine&&) noexcept;
+  int threads() const;
+
+ private:
+  friend class Compiled;
+  friend class Model;
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+struct CompileOptions {
+  std::map<std::string, std::vector<int64_t>> shapes;  // of inputs with open dimensions
+  std::map<std::string, Array> values;  // fixed values of inputs that shapes depend on; then they are no inputs
+  Policy policy = Policy::depth_first;
+  int contexts = 1;     // runs in flight at once; more wait
+  double tile_us = 0;   // target time of a tile; 0: chosen
+  bool trace = false;   // record runs for Compiled::trace_json
+  bool empty_kernels = false;  // walk the tile graph without running kernels (measures scheduling)
+  double spin_kernels_us = 0;  // every tile spins this long instead (measures scaling of the scheduler)
+  bool winograd = true;        // fewer multiplications for 3x3 convolutions, at a slightly larger rounding error
+  bool optimize = true;
+  std::function<void(const char* stage, double fraction)> progress;  // load: import, optimize, tile, bind
+  const CancelToken* cancel = nullptr;
+};
+
+// Numbers about a compiled model; times in milliseconds.
+struct CompileStats {
+  double import_ms = 0, optimize_ms = 0, tile_ms = 0, bind_ms = 0;
+  uint64_t tiles = 0, events = 0, edges = 0, reuse_edges = 0, operators = 0;
+  double matrix_flops = 0;  // of the direct algorithm, 2 per multiply-add
+  double arena_bytes = 0, weight_bytes = 0, scratch_bytes = 0;
+};
+
+struct RunOptions {
+  const CancelToken* cancel = nullptr;
+  std::function<void(double fraction)> progress;  // called on the calling thread's own tiles, about 100 times
+};
+
+// A model compiled for fixed shapes. Thread-safe: up to `contexts` runs at once, more wait.
+class PANDO_API Compiled {
+ public:
+  const std::vector<Port>& inputs() const;
+  const std::vector<Port>& outputs() const;
+  const CompileStats& stats() const;
+
+  // Inputs by name; makes the outputs, in the order of outputs(). Throws invalid_argument, cancelled.
+  std::vector<Array> run(const std::map<std::string, Array>& inputs, const RunOptions& options = {});
+  // Caller-bound memory in the order of inputs() and outputs(), dense, aligned to the element: no heap allocation.
+  void run(std::span<const void* const> inputs, std::span<void* const> outputs, const RunOptions& options = {});
+  // The same without waiting: `done(error)` is called once on a worker thread, with nullptr or what went wrong; the
+  // memory must live until then. Waits while all contexts are in flight.
+  void submit(std::span<const void* const> inputs, std::span<void* const> outputs,
+              std::function<void(const Error* error)> done, const CancelToken* cancel = nullptr);
+
+  uint64_t steals() const;          // of the last run
+  double idle_fraction() const;     // worker time of the last run spent outside tiles; needs CompileOptions::trace
+  double matrix_gflops() const;     // direct-algorithm GFLOP/s inside matrix tiles of the last run; needs trace
+  std::string trace_json() const;   // Chrome trace of the last run; needs CompileOptions::trace
+  std::string inspect_json(bool tiles = false) const;  // everything `pando inspect` prints
+
+ private:
+  friend class Model;
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+class PANDO_API Model {
+ public:
+  // Maps the file; weights are not copied. Throws io, invalid_model.
+  static Model load(const std::string& path);
+  // From memory, which is copied. `folder`: where external data may lie; empty: none allowed.
+  static Model from_memory(std::span<const std::byte> bytes, const std::string& folder = {});
+  const std::vector<Port>& inputs() const;
+  const std::vector<Port>& outputs() const;
+  Compiled compile(const Engine& engine, const CompileOptions& options = {}) const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+PANDO_API const char* version();
+PANDO_API std::string cpu_description();  // CPU and instruction set in use
+// fp32 peak of `threads` threads in GFLOP/s, measured with fma loops for `ms` milliseconds.
+PANDO_API double measure_peak_gflops(int threads, double ms = 20);
+// Limits the instruction set to "portable", "avx2" or "avx512" for models compiled afterwards; false: unknown name.
+PANDO_API bool limit_isa(const std::string& name);
+PANDO_API std::vector<std::string> supported_onnx_operators();
+
+}  // namespace pando

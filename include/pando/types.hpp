@@ -1,0 +1,75 @@
+// Types that the public API and the library's inside share.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace pando {
+
+enum class DType : uint8_t { f32, f64, f16, bf16, i8, u8, i16, u16, i32, u32, i64, u64, boolean };
+
+// Bytes of one element; bool is one byte that holds 0 or 1.
+constexpr size_t size_of(DType t) {
+  switch (t) {
+    case DType::f64:
+    case DType::i64:
+    case DType::u64: return 8;
+    case DType::f32:
+    case DType::i32:
+    case DType::u32: return 4;
+    case DType::f16:
+    case DType::bf16:
+    case DType::i16:
+    case DType::u16: return 2;
+    default: return 1;
+  }
+}
+
+constexpr const char* name_of(DType t) {
+  constexpr const char* names[] = {"float32", "float64", "float16", "bfloat16", "int8",   "uint8", "int16",
+                                   "uint16",  "int32",   "uint32",  "int64",    "uint64", "bool"};
+  return names[static_cast<int>(t)];
+}
+
+enum class ErrorCode {
+  invalid_argument,  // the caller's arguments: wrong name, type, shape, option
+  invalid_model,     // the model file is malformed or contradicts itself
+  not_supported,     // legal, but outside what this build implements
+  io,                // a file could not be read or written
+  cancelled,         // the caller's cancel token was set
+  out_of_memory,
+  internal,  // a broken invariant of our own
+};
+
+// Thrown from load, compile and run on the caller's thread. The message is one line that names the cause: node,
+// operator, tensor, expected and actual, what to do.
+class Error : public std::runtime_error {
+ public:
+  Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  ErrorCode code() const noexcept { return code_; }
+
+ private:
+  ErrorCode code_;
+};
+
+// What a worker takes next.
+enum class Policy : uint8_t {
+  depth_first,    // continue with a readied tile whose inputs are hot; newest first
+  breadth_first,  // oldest first
+  barrier,        // depth-first over a graph in which every operator waits for its producers to finish: the ablation
+};
+
+// Set from any thread; honoured within one tile.
+class CancelToken {
+ public:
+  void cancel() noexcept { flag_.store(true, std::memory_order_relaxed); }
+  bool cancelled() const noexcept { return flag_.load(std::memory_order_relaxed); }
+  void reset() noexcept { flag_.store(false, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<bool> flag_{false};
+};
+
+}  // namespace pando

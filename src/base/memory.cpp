@@ -1,0 +1,53 @@
+#include "base/memory.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+
+#include "base/error.hpp"
+
+namespace pando {
+
+AlignedBuffer::AlignedBuffer(size_t bytes) : size_(bytes) {
+  if (bytes == 0) return;
+  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes", bytes);
+  if (bytes >= size_t{4} << 20) madvise(p, bytes, MADV_HUGEPAGE);
+  data_ = {static_cast<std::byte*>(p), Unmap{bytes}};
+}
+
+void AlignedBuffer::Unmap::operator()(std::byte* p) const { munmap(p, bytes); }
+
+MappedFile::MappedFile(const std::string& path) {
+  int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail(ErrorCode::io, "cannot open '{}': {}", path, std::strerror(errno));
+  struct stat st {};
+  bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+  if (ok && st.st_size > 0) {
+    void* p = mmap(nullptr, static_cast<size_t>(st.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
+    ok = p != MAP_FAILED;
+    if (ok) {
+      data_ = static_cast<const std::byte*>(p);
+      size_ = static_cast<size_t>(st.st_size);
+    }
+  }
+  close(fd);
+  if (!ok) fail(ErrorCode::io, "cannot read '{}': not a readable regular file", path);
+}
+
+MappedFile::~MappedFile() {
+  if (data_) munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::release(const void* begin, size_t size) const {
+  uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)), first = reinterpret_cast<uintptr_t>(begin);
+  uintptr_t lo = (first + page - 1) / page * page, hi = (first + size) / page * page;
+  if (hi > lo) madvise(reinterpret_cast<void*>(lo), hi - lo, MADV_DONTNEED);
+}
+
+}  // namespace pando

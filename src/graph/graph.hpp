@@ -1,0 +1,146 @@
+// The graph of a model: values, constants and core operators. A plain value: passes take one and return one.
+#pragma once
+#include <algorithm>
+#include <any>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/shape.hpp"
+#include "graph/box.hpp"
+
+namespace pando {
+
+// A constant, dense and row-major. `owner` keeps the bytes alive: a heap buffer, or the mapped model file (bytes of a
+// file may be unaligned).
+struct Tensor {
+  DType dtype = DType::f32;
+  Shape shape;
+  const std::byte* data = nullptr;
+  std::shared_ptr<const void> owner;
+  size_t bytes() const { return static_cast<size_t>(element_count(shape)) * size_of(dtype); }
+  View view() const;
+};
+using TensorPtr = std::shared_ptr<const Tensor>;
+// A new tensor on the heap, zero-filled; write through `writable`.
+std::shared_ptr<Tensor> make_tensor(DType dtype, Shape shape);
+inline std::byte* writable(Tensor& t) { return const_cast<std::byte*>(t.data); }
+// A constant with these elements; sizeof(T) must be size_of(dtype).
+template <class T>
+TensorPtr make_constant(DType dtype, Shape shape, const std::vector<T>& values) {
+  auto t = make_tensor(dtype, std::move(shape));
+  std::copy(values.begin(), values.end(), reinterpret_cast<T*>(writable(*t)));
+  return t;
+}
+
+using ValueId = uint32_t;
+using NodeId = uint32_t;
+inline constexpr uint32_t none = UINT32_MAX;  // an optional operand that is absent
+
+struct Value {
+  std::string name;  // unique among named values; may be empty for those that passes made
+  DType dtype = DType::f32;
+  Shape shape;
+  TensorPtr constant;  // set when the value is known before the run
+};
+
+struct OpDef;
+
+struct Node {
+  const OpDef* op = nullptr;
+  std::string name;  // the model's node name, kept for messages and traces
+  std::vector<ValueId> inputs, outputs;
+  std::any attrs;  // the operator's own struct, see graph/ops/ops.hpp
+  template <class A>
+  const A& as() const {
+    return *std::any_cast<A>(&attrs);
+  }
+  template <class A>
+  A& as() {
+    return *std::any_cast<A>(&attrs);
+  }
+};
+
+struct Graph {
+  std::string name;
+  std::vector<Value> values;
+  std::vector<Node> nodes;  // topologically ordered once verified
+  std::vector<ValueId> inputs, outputs;
+
+  ValueId add_value(std::string name, DType dtype, Shape shape);
+  ValueId add_constant(std::string name, TensorPtr tensor);
+  // Appends a node: checks its operands, infers its outputs' types and shapes with op.infer and makes their values.
+  // `names` names the outputs; missing names are left empty. Throws Error that names the node.
+  NodeId add_node(const OpDef& op, std::string name, std::vector<ValueId> inputs, std::any attrs,
+                  std::vector<std::string> names = {});
+  // The same for an operator with one output: returns that value.
+  ValueId add(const OpDef& op, std::string name, std::vector<ValueId> inputs, std::any attrs = {},
+              std::string output_name = {});
+  const Shape& shape(ValueId v) const { return values[v].shape; }
+  bool is_constant(ValueId v) const { return v != none && values[v].constant != nullptr; }
+};
+
+// Who makes and who reads each value; made anew by passes that need it.
+struct Uses {
+  std::vector<NodeId> producer;               // none for inputs and constants
+  std::vector<std::vector<NodeId>> consumers;  // a node stands once per operand
+  std::vector<bool> is_output;                // of the graph
+  explicit Uses(const Graph& graph);
+  bool single(ValueId v) const { return consumers[v].size() == 1 && !is_output[v]; }
+};
+
+// Topological order, one producer per value, operand ranges, shapes equal to what infer gives. Throws internal.
+void verify(const Graph& graph);
+// Nodes in an order in which producers come first; stable. Throws invalid_model on a cycle, naming a node of it.
+void sort_nodes(Graph& graph);
+// Drops nodes that no output depends on, and values that nobody uses; renumbers values.
+void remove_dead(Graph& graph);
+
+// What a rule may look at of a node.
+struct NodeView {
+  const Graph& graph;
+  const Node& node;
+  int inputs() const { return static_cast<int>(node.inputs.size()); }
+  int outputs() const { return static_cast<int>(node.outputs.size()); }
+  bool has(int i) const { return i < inputs() && node.inputs[i] != none; }
+  const Value& in(int i) const { return graph.values[node.inputs[i]]; }
+  const Value& out(int i = 0) const { return graph.values[node.outputs[i]]; }
+  const Shape& in_shape(int i) const { return in(i).shape; }
+  const Shape& out_shape(int i = 0) const { return out(i).shape; }
+  template <class A>
+  const A& as() const {
+    return node.as<A>();
+  }
+};
+
+struct TypeShape {
+  DType dtype;
+  Shape shape;
+};
+
+// An operator of the core set. One row per operator, in graph/ops/<op>.cpp; nothing else describes it.
+struct OpDef {
+  const char* name;
+  // Types and shapes of the outputs. Throws Error (without the node's name: the caller adds it).
+  std::vector<TypeShape> (*infer)(const NodeView&);
+  // The iteration domain. Output dimensions come first, in the order of output 0, then reductions.
+  Domain (*domain)(const NodeView&);
+  // What operand `input` contributes to a box of the domain.
+  Access (*reads)(const NodeView&, int input);
+  // What a box of the domain writes of output `output`: exact.
+  Access (*writes)(const NodeView&, int output);
+  // Arithmetic operations for a box: 2 per multiply-add of matrix operators, 1 per other arithmetic.
+  double (*operations)(const NodeView&, const Box&);
+  // The plain reference on strided views (an absent operand has no data). Serves as test oracle, for constant folding
+  // and, as one tile, for operators and types without a kernel of their own: so it must not allocate.
+  void (*evaluate)(const std::any& attrs, std::span<const View> inputs, std::span<const View> outputs);
+  bool matrix = false;   // multiply-adds that count in GFLOP figures
+  bool view = false;     // output i is (part of) input 0, or a concat: an address where storage allows, else a copy
+  bool by_box = false;   // evaluate may be given a box of the domain: operands cut by the access rules
+};
+
+// Bytes that a box reads and writes, from the access rules.
+double bytes_moved(const NodeView& node, const Box& box);
+
+}  // namespace pando

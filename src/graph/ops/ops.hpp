@@ -1,0 +1,172 @@
+// The core operators: their attribute structs and definitions. Matrix and pooling operators are channels-last:
+// images are [N, spatial..., C]; the importer brings ONNX's NCHW here with transposes that the optimizer moves away.
+#pragma once
+#include "graph/graph.hpp"
+#include "graph/map_program.hpp"
+
+namespace pando {
+
+// What matrix operators do with each element before they store it: `program` on register 0 = the element; registers
+// 1.. are the operands that follow the operator's own, broadcast to the output.
+struct Epilogue {
+  MapProgram program;
+  bool empty() const { return program.code.empty(); }
+};
+
+// conv: x [N, spatial..., Ci], w [Co, Ci/group, kernel...] (ONNX order), bias [Co] or absent, scale [Co] or absent
+// (multiplies w per output channel: a folded normalization), epilogue operands. y [N, spatial..., Co].
+struct ConvAttrs {
+  std::vector<int64_t> strides, dilations, pads_begin, pads_end;
+  int64_t group = 1;
+  Epilogue epilogue;
+};
+inline constexpr int conv_fixed_inputs = 4;
+extern const OpDef conv_op;
+
+// matmul: a [batch..., M, K] (or K, M when trans_a), b [batch..., K, N] (or N, K), bias [N] or absent, epilogue
+// operands. Batch dimensions broadcast. y = alpha * a b + bias.
+struct MatMulAttrs {
+  bool trans_a = false, trans_b = false;
+  float alpha = 1;
+  Epilogue epilogue;
+};
+inline constexpr int matmul_fixed_inputs = 3;
+extern const OpDef matmul_op;
+
+// attention: q [B, S, H, D], k [B, T, H, D], v [B, T, H, Dv], mask (added; broadcasts to [B, H, S, T]) or absent.
+// y [B, S, H, Dv] = softmax(scale * q k^T + mask) v, per head; causal: query i sees keys 0 .. i + T - S.
+struct AttentionAttrs {
+  float scale = 1;
+  bool causal = false;
+};
+extern const OpDef attention_op;
+
+// map: operands broadcast to the output; see map_program.hpp. All operands of a program with more than one
+// instruction are float32. `out` is the result's type (cast, comparisons).
+struct MapAttrs {
+  MapProgram program;
+  DType out = DType::f32;
+};
+extern const OpDef map_op;
+
+// reduce over `axes` (sorted, not negative); reduced dimensions stay with extent 1.
+enum class ReduceKind : uint8_t { sum, mean, max, min, prod };
+struct ReduceAttrs {
+  ReduceKind kind = ReduceKind::sum;
+  std::vector<int64_t> axes;
+};
+extern const OpDef reduce_op;
+
+struct SoftmaxAttrs {
+  int64_t axis = -1;  // not negative after import
+  bool log = false;
+};
+extern const OpDef softmax_op;
+
+// norm over the dimensions from `axis` to the last: (x - mean) / sqrt(var + epsilon) * scale + bias;
+// rms: no mean. scale and bias are optional, of the shape of those dimensions.
+struct NormAttrs {
+  int64_t axis = -1;
+  float epsilon = 1e-5f;
+  bool rms = false;
+};
+extern const OpDef norm_op;
+
+// pool: x [N, spatial..., C]. The output's spatial extents are given, since ceil mode and padding fix them at import.
+enum class PoolKind : uint8_t { max, average, lp };
+struct PoolAttrs {
+  PoolKind kind = PoolKind::max;
+  std::vector<int64_t> kernel, strides, dilations, pads_begin, pads_end, out_spatial;
+  bool count_include_pad = false;
+  int64_t p = 2;  // lp
+};
+extern const OpDef pool_op;
+
+// local response normalization over the last dimension (channels).
+struct LrnAttrs {
+  int64_t size = 5;
+  float alpha = 1e-4f, beta = 0.75f, bias = 1;
+};
+extern const OpDef lrn_op;
+
+// ---- movement ----
+struct TransposeAttrs {
+  std::vector<int64_t> perm;  // output dimension i is input dimension perm[i]
+};
+extern const OpDef transpose_op;
+struct ReshapeAttrs {
+  Shape shape;  // resolved: no 0 or -1 wildcards
+};
+extern const OpDef reshape_op;  // view
+struct SliceAttrs {
+  std::vector<int64_t> starts, steps, sizes;  // per dimension, resolved; step may be negative
+};
+extern const OpDef slice_op;  // view
+struct ConcatAttrs {
+  int64_t axis = 0;
+};
+extern const OpDef concat_op;  // view
+struct ExpandAttrs {
+  Shape shape;
+};
+extern const OpDef expand_op;
+enum class PadMode : uint8_t { constant, reflect, edge, wrap };
+struct PadAttrs {
+  std::vector<int64_t> begin, end;  // may be negative: crops
+  PadMode mode = PadMode::constant;
+  double value = 0;
+};
+extern const OpDef pad_op;
+// gather: data, indices (any integer type, negative counts from the end; out of range is clamped into range).
+struct GatherAttrs {
+  int64_t axis = 0;
+};
+extern const OpDef gather_op, gather_elements_op;
+struct GatherNdAttrs {
+  int64_t batch_dims = 0;
+};
+extern const OpDef gather_nd_op;
+enum class ScatterKind : uint8_t { none, add, mul, max, min };
+struct ScatterAttrs {
+  int64_t axis = 0;  // scatter_elements only
+  ScatterKind kind = ScatterKind::none;
+};
+extern const OpDef scatter_elements_op, scatter_nd_op;
+
+enum class ResizeMode : uint8_t { nearest, linear, cubic };
+enum class ResizeCoord : uint8_t { half_pixel, asymmetric, align_corners, pytorch_half_pixel, tf_crop_and_resize, half_pixel_symmetric };
+enum class ResizeRound : uint8_t { prefer_floor, prefer_ceil, floor, ceil };
+struct ResizeAttrs {
+  ResizeMode mode = ResizeMode::nearest;
+  ResizeCoord coord = ResizeCoord::half_pixel;
+  ResizeRound round = ResizeRound::prefer_floor;
+  float cubic_a = -0.75f, extrapolation = 0;
+  bool exclude_outside = false, antialias = false;
+  Shape out;                   // extents of the output, all dimensions
+  std::vector<float> scales;   // per dimension
+  std::vector<float> roi;      // 2 * rank or empty
+};
+extern const OpDef resize_op;
+
+// ---- selection ----
+struct ArgReduceAttrs {
+  int64_t axis = 0;  // stays with extent 1
+  bool max = true, select_last = false;
+};
+extern const OpDef arg_reduce_op;
+struct CumSumAttrs {
+  int64_t axis = 0;
+  bool exclusive = false, reverse = false;
+};
+extern const OpDef cumsum_op;
+struct TopKAttrs {
+  int64_t axis = 0, k = 1;
+  bool largest = true, sorted = true;
+};
+extern const OpDef topk_op;
+
+// All of the above, by name; nullptr when there is none.
+const OpDef* find_op(const char* name);
+std::span<const OpDef* const> all_ops();
+
+}  // namespace pando

@@ -1,0 +1,60 @@
+// ONNX files to graphs of core operators, with every shape known.
+#pragma once
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "graph/graph.hpp"
+
+namespace pando {
+
+// Limits on hostile files; exceeding one is invalid_model.
+struct ImportLimits {
+  size_t nodes = 1'000'000;
+  size_t name_bytes = 4096;
+  int depth = 16;                           // nested messages
+  int64_t tensor_elements = int64_t{1} << 40;
+  int64_t folded_bytes = int64_t{1} << 30;  // constants made by evaluating nodes while shapes are inferred, in all
+};
+
+struct ImportOptions {
+  std::map<std::string, Shape> input_shapes;       // for inputs with unknown dimensions (or to override them)
+  std::map<std::string, TensorPtr> input_values;   // inputs whose values are fixed: become constants
+  std::string folder;                              // where external data may lie: nothing outside it is read
+  ImportLimits limits;
+};
+
+// What the file says of an input or output; -1: unknown dimension.
+struct ModelPort {
+  std::string name;
+  DType dtype = DType::f32;
+  Shape shape;
+};
+struct ModelPorts {
+  std::vector<ModelPort> inputs, outputs;  // inputs without those that have an initializer
+  std::string name, producer;
+  int64_t opset = 0;
+};
+
+// A shape depends on the value of graph input `input`: give it in ImportOptions::input_values.
+class NeedsInputValue : public Error {
+ public:
+  NeedsInputValue(std::string input_name, const std::string& message)
+      : Error(ErrorCode::invalid_argument, message), input(std::move(input_name)) {}
+  std::string input;
+};
+
+// Reads only what is needed to list inputs and outputs.
+ModelPorts read_ports(std::span<const std::byte> bytes, const ImportLimits& limits = {});
+
+// `owner` keeps `bytes` alive: constants point into them, no weight is copied. Unknown dimensions must be given, except
+// that an unknown first dimension is 1. Throws invalid_model, not_supported (with the words "not supported" and the
+// operator's name), invalid_argument, NeedsInputValue.
+Graph import_onnx(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, const ImportOptions& options = {});
+
+// Names of the ONNX operators that the importer accepts, sorted; for docs/operators.md and messages.
+std::vector<std::string> supported_onnx_ops();
+
+}  // namespace pando

@@ -1,0 +1,83 @@
+// What the runtime executes: a kernel, an argument block and counters per tile. It knows no operator names beyond labels
+// for traces. Immutable and shared by all runs.
+#pragma once
+#include <any>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/memory.hpp"
+#include "base/shape.hpp"
+
+namespace pando {
+
+// An address in a run: base pointer number `base`, `offset` bytes on.
+struct Ref {
+  uint32_t base = UINT32_MAX;
+  int64_t offset = 0;
+  bool absent() const { return base == UINT32_MAX; }
+};
+
+// What a kernel is given besides its arguments. `bases` is the run's table of base pointers; `scratch` belongs to the
+// worker, is aligned to 64 bytes and holds Program::scratch_bytes; its content is undefined at entry.
+struct TileContext {
+  std::byte* const* bases;
+  std::byte* scratch;
+  const void* const* functions;  // Program::functions: JIT kernels by number
+  const std::any* attributes;    // Program::attributes: operators' structs by number
+  template <class T>
+  T* at(Ref r) const {
+    return r.absent() ? nullptr : reinterpret_cast<T*>(bases[r.base] + r.offset);
+  }
+};
+
+// Runs one tile. `op` is the operator's argument block, `tile` the tile's. Must not throw, allocate or block.
+using Kernel = void (*)(const void* op, const void* tile, const TileContext& context);
+
+struct TileCode {
+  uint32_t kernel = 0;  // Program::kernels
+  uint32_t op = 0;      // byte offsets into Program::arguments, multiples of 16
+  uint32_t tile = 0;
+};
+
+struct ProgramPort {  // a model input or output
+  std::string name;
+  DType dtype = DType::f32;
+  Shape shape;
+  size_t bytes() const { return static_cast<size_t>(element_count(shape)) * size_of(dtype); }
+};
+
+struct Program {
+  // ---- the graph: tiles 0..tiles-1, then events; the runtime adds the final event itself ----
+  uint32_t tiles = 0, events = 0;
+  std::vector<uint32_t> successor_begin, successors, need;
+  std::vector<float> priority;  // longest path to the end, per node
+  // ---- the code ----
+  std::vector<TileCode> code;  // per tile
+  std::vector<std::byte> arguments;
+  std::vector<Kernel> kernels;
+  std::vector<const void*> functions;
+  std::vector<std::any> attributes;
+  // ---- memory ----
+  // bases: 0 the arena, 1 packed weights, then inputs, then outputs, then `constants` (pointers fixed at load)
+  std::vector<ProgramPort> inputs, outputs;
+  std::vector<const std::byte*> constants;
+  std::vector<std::shared_ptr<const void>> owners;  // keep constants alive
+  AlignedBuffer weights;
+  size_t arena_bytes = 0, scratch_bytes = 0;
+  uint32_t base_of_input(uint32_t i) const { return 2 + i; }
+  uint32_t base_of_output(uint32_t i) const { return 2 + static_cast<uint32_t>(inputs.size()) + i; }
+  uint32_t base_of_constant(uint32_t i) const { return base_of_output(static_cast<uint32_t>(outputs.size())) + i; }
+  // ---- for people ----
+  std::vector<uint32_t> tile_label;  // per tile, into labels
+  struct Label {
+    std::string name, op, algorithm;
+    double flops_per_tile = 0;  // of matrix operators: 2 per multiply-add, averaged over its tiles
+    bool matrix = false;
+  };
+  std::vector<Label> labels;
+  std::vector<std::string> tile_box;  // filled only when asked for: text of each tile's box
+};
+
+}  // namespace pando

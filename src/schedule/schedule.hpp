@@ -1,0 +1,25 @@
+// The scheduler's decisions as pure functions over ids and priorities: the runtime and the simulator make the same ones.
+// No threads, no clock.
+#pragma once
+#include <cstdint>
+#include <span>
+
+#include "pando/types.hpp"
+
+namespace pando {
+
+const char* name_of(Policy p);
+// True and sets `policy` when `name` is one of depth-first, breadth-first, barrier.
+bool parse_policy(const char* name, Policy& policy);
+
+// Orders the tiles that one completion readied: after the call the worker continues with ready[0] (when it returns
+// true) and pushes ready[1..] onto its deque in that order (else all of them). `priority`: longest path to the end.
+bool order_ready(Policy policy, std::span<uint32_t> ready, const float* priority);
+
+// The worker that thief `self` of `workers` tries at attempt number `attempt`; `random` is the thief's own state.
+uint32_t next_victim(uint32_t self, uint32_t workers, uint32_t attempt, uint32_t& random);
+
+// The owner takes its oldest tile instead of its newest one.
+inline bool takes_oldest(Policy policy) { return policy == Policy::breadth_first; }
+
+}  // namespace pando
