@@ -2,7 +2,7 @@
 // images are [N, spatial..., C]; the importer brings ONNX's NCHW here with transposes that the optimizer moves away.
 #pragma once
 #include "graph/graph.hpp"
-#include "graph/map_program.hpp"
+#include "base/map_program.hpp"
 
 namespace pando {
 
@@ -41,7 +41,7 @@ struct AttentionAttrs {
 };
 extern const OpDef attention_op;
 
-// map: operands broadcast to the output; see map_program.hpp. All operands of a program with more than one
+// map: operands broadcast to the output; see base/map_program.hpp. All operands of a program with more than one
 // instruction are float32. `out` is the result's type (cast, comparisons).
 struct MapAttrs {
   MapProgram program;
