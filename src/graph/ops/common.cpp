@@ -75,6 +75,13 @@ double box_count(const Box& box, int first, int last) {
   return n;
 }
 
+Domain domain_of(std::span<const int64_t> shape) {
+  static constexpr const char* names[max_rank] = {"d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"};
+  Domain d;
+  for (size_t i = 0; i < shape.size(); i++) d.add(names[i], shape[i], i == 0 ? Tag::sample : Tag::attribute);
+  return d;
+}
+
 Extents broadcast_strides(const View& view, int rank) {
   Extents strides;
   strides.rank = static_cast<int8_t>(rank);

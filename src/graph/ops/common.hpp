@@ -26,6 +26,9 @@ void check_axis(int64_t axis, int64_t rank);
 // Elements that a box covers in its dimensions first..last-1.
 double box_count(const Box& box, int first, int last);
 
+// The domain of an operator that has one dimension per dimension of `shape`: the first is the sample.
+Domain domain_of(std::span<const int64_t> shape);
+
 // ---- conversions between element types ----
 
 // The type that a stored type computes in: float for the 16-bit floats, itself otherwise.

@@ -1,0 +1,218 @@
+// map: any elementwise expression with NumPy broadcasting.
+#include <cmath>
+
+#include "graph/ops/common.hpp"
+#include "graph/ops/map_element.hpp"
+
+namespace pando {
+namespace {
+
+bool gives_boolean(MapOp op) {
+  return op == MapOp::logical_not || op == MapOp::is_nan || op == MapOp::is_inf ||
+         (op >= MapOp::equal && op <= MapOp::logical_xor);
+}
+
+// The types that a single instruction takes as its (last) operand.
+bool supports(MapOp op, DType t) {
+  switch (op) {
+    case MapOp::copy:
+    case MapOp::cast:
+    case MapOp::equal:
+    case MapOp::where: return true;
+    case MapOp::logical_not:
+    case MapOp::logical_and:
+    case MapOp::logical_or:
+    case MapOp::logical_xor: return t == DType::boolean;
+    case MapOp::bit_not:
+    case MapOp::bit_and:
+    case MapOp::bit_or:
+    case MapOp::bit_xor:
+    case MapOp::shift_left:
+    case MapOp::shift_right: return !is_float(t) && t != DType::boolean;
+    case MapOp::neg:
+    case MapOp::abs:
+    case MapOp::sign:
+    case MapOp::relu:
+    case MapOp::clip: return t != DType::boolean;
+    default: return operand_count(op) > 1 ? t != DType::boolean : is_float(t);
+  }
+}
+
+// One instruction: operands of one type, but for the condition of `where` and the exponent of `pow`.
+void check_single(const NodeView& node, const MapAttrs& attrs) {
+  const MapInstr& in = attrs.program.code[0];
+  const uint8_t regs[3] = {in.a, in.b, in.c};
+  int count = operand_count(in.op), main = in.op == MapOp::where ? 1 : 0;
+  DType type = node.in(regs[main]).dtype;
+  for (int i = 0; i < count; i++) {
+    DType t = node.in(regs[i]).dtype, expected = type;
+    if (in.op == MapOp::where && i == 0) expected = DType::boolean;
+    if (in.op == MapOp::pow && i == 1 && t != DType::boolean) expected = t;
+    if (t != expected)
+      fail(ErrorCode::invalid_model, "operand {} of {} is {}, expected {}", i, name_of(in.op), name_of(t),
+           name_of(expected));
+  }
+  if (!supports(in.op, type))
+    fail(ErrorCode::not_supported, "{} of {} is not supported", name_of(in.op), name_of(type));
+  DType result = in.op == MapOp::cast ? attrs.out : gives_boolean(in.op) ? DType::boolean : type;
+  if (attrs.out != result)
+    fail(ErrorCode::invalid_model, "the result of {} is {}, expected {}", name_of(in.op), name_of(attrs.out),
+         name_of(result));
+}
+
+void check_many(const NodeView& node, const MapAttrs& attrs) {
+  for (int i = 0; i < node.inputs(); i++)
+    if (node.in(i).dtype != DType::f32)
+      fail(ErrorCode::invalid_model, "operand {} of a map of several instructions is {}, expected float32", i,
+           name_of(node.in(i).dtype));
+  for (const MapInstr& in : attrs.program.code)
+    if (!supports(in.op, DType::f32) && !supports(in.op, DType::boolean))
+      fail(ErrorCode::not_supported, "{} of float32 is not supported", name_of(in.op));
+  bool to_boolean = attrs.out == DType::boolean && gives_boolean(attrs.program.code.back().op);
+  if (attrs.out != DType::f32 && !to_boolean)
+    fail(ErrorCode::invalid_model, "the result of a map of several instructions is {}, expected float32",
+         name_of(attrs.out));
+}
+
+std::vector<TypeShape> infer(const NodeView& node) {
+  const auto& attrs = node.as<MapAttrs>();
+  check_program(attrs.program);
+  check_inputs(node, attrs.program.inputs, attrs.program.inputs);
+  attrs.program.code.size() == 1 ? check_single(node, attrs) : check_many(node, attrs);
+  Shape shape = node.in_shape(0);
+  for (int i = 1; i < node.inputs(); i++) shape = broadcast_shapes(shape, node.in_shape(i));
+  return {{attrs.out, checked(std::move(shape))}};
+}
+
+Domain domain(const NodeView& node) { return domain_of(node.out_shape()); }
+
+Access reads(const NodeView& node, int input) { return broadcast_access(node.in_shape(input), node.out_shape()); }
+
+Access writes(const NodeView& node, int) { return identity_access(static_cast<int>(node.out_shape().size())); }
+
+double operations(const NodeView& node, const Box& box) {
+  return static_cast<double>(node.as<MapAttrs>().program.code.size()) * static_cast<double>(box.count());
+}
+
+// Calls f(offset of a, of b, of c, of the result) for every element; b and c may be the same view as a.
+template <class F>
+void walk(const View& a, const View& b, const View& c, const View& out, F&& f) {
+  int rank = out.rank(), last = rank - 1;
+  Extents sa = broadcast_strides(a, rank), sb = broadcast_strides(b, rank), sc = broadcast_strides(c, rank);
+  auto step = [&](const Extents& s) { return rank ? s[last] : 0; };
+  int64_t n = rank ? out.shape[last] : 1, da = step(sa), db = step(sb), dc = step(sc), dout = step(out.strides);
+  for_each_row(out.shape, [&](const Extents& index) {
+    int64_t oa = offset(sa, index), ob = offset(sb, index), oc = offset(sc, index), oo = offset(out, index);
+    for (int64_t i = 0; i < n; i++) f(oa + i * da, ob + i * db, oc + i * dc, oo + i * dout);
+  });
+}
+
+struct Operands {
+  const View &a, &b, &c, &out;
+};
+
+void evaluate_cast(const Operands& v) {
+  dispatch(v.a.dtype, [&](auto from) {
+    dispatch(v.out.dtype, [&](auto to) {
+      walk(v.a, v.a, v.a, v.out, [&](int64_t a, int64_t, int64_t, int64_t o) {
+        store(v.out.data, o, convert<decltype(to)>(load<decltype(from)>(v.a.data, a)));
+      });
+    });
+  });
+}
+
+void evaluate_where(const Operands& v) {
+  dispatch(v.out.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    walk(v.a, v.b, v.c, v.out, [&](int64_t a, int64_t b, int64_t c, int64_t o) {
+      bool yes = load<bool>(v.a.data, a);
+      store(v.out.data, o, yes ? load<T>(v.b.data, b) : load<T>(v.c.data, c));
+    });
+  });
+}
+
+// The base's type wins; a floating-point exponent of an integer base is computed in double.
+void evaluate_mixed_pow(const Operands& v) {
+  dispatch(v.a.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    using C = Compute<T>;
+    walk(v.a, v.b, v.b, v.out, [&](int64_t a, int64_t b, int64_t, int64_t o) {
+      C base = widen(load<T>(v.a.data, a)), result{};
+      if constexpr (std::is_floating_point_v<C>) result = std::pow(base, load_as<C>(v.b, b));
+      else if constexpr (!std::is_same_v<C, bool>)
+        result = is_float(v.b.dtype) ? truncate<C>(std::pow(static_cast<double>(base), load_as<double>(v.b, b)))
+                                     : static_cast<C>(map_integer<int64_t>({MapOp::pow}, static_cast<int64_t>(base),
+                                                                           load_as<int64_t>(v.b, b), 0));
+      store(v.out.data, o, convert<T>(result));
+    });
+  });
+}
+
+// Operands of one type; the result is of that type or boolean.
+void evaluate_uniform(const MapInstr& in, const Operands& v) {
+  dispatch(v.a.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    walk(v.a, v.b, v.c, v.out, [&](int64_t ia, int64_t ib, int64_t ic, int64_t o) {
+      auto a = widen(load<T>(v.a.data, ia)), b = widen(load<T>(v.b.data, ib)), c = widen(load<T>(v.c.data, ic));
+      if constexpr (std::is_same_v<T, bool>) {
+        store(v.out.data, o, map_integer<uint8_t>(in, a, b, c) != 0);
+      } else {
+        decltype(a) r{};
+        if constexpr (std::is_floating_point_v<decltype(a)>) r = map_float(in, a, b, c);
+        else r = map_integer(in, a, b, c);
+        if (v.out.dtype == DType::boolean) store(v.out.data, o, r != 0);
+        else store(v.out.data, o, convert<T>(r));
+      }
+    });
+  });
+}
+
+void evaluate_program(const MapProgram& program, std::span<const View> inputs, const View& out) {
+  Extents strides[max_map_inputs];
+  int64_t at[max_map_inputs], step[max_map_inputs];
+  float registers[max_map_inputs + max_map_instrs] = {};
+  int rank = out.rank(), last = rank - 1, count = static_cast<int>(inputs.size());
+  for (int k = 0; k < count; k++) {
+    strides[k] = broadcast_strides(inputs[k], rank);
+    step[k] = rank ? strides[k][last] : 0;
+  }
+  int64_t n = rank ? out.shape[last] : 1, out_step = rank ? out.strides[last] : 0;
+  for_each_row(out.shape, [&](const Extents& index) {
+    for (int k = 0; k < count; k++) at[k] = offset(strides[k], index);
+    int64_t o = offset(out, index);
+    for (int64_t i = 0; i < n; i++) {
+      for (int k = 0; k < count; k++) registers[k] = load<float>(inputs[k].data, at[k] + i * step[k]);
+      float r = run_program(program, registers);
+      if (out.dtype == DType::boolean) store(out.data, o + i * out_step, r != 0);
+      else store(out.data, o + i * out_step, r);
+    }
+  });
+}
+
+void evaluate(const std::any& any, std::span<const View> inputs, std::span<const View> outputs) {
+  const MapProgram& program = std::any_cast<const MapAttrs&>(any).program;
+  const View& out = outputs[0];
+  if (program.code.size() > 1) return evaluate_program(program, inputs, out);
+  const MapInstr& in = program.code[0];
+  int uses = operand_count(in.op);
+  const View& a = inputs[in.a];
+  Operands v{a, uses > 1 ? inputs[in.b] : a, uses > 2 ? inputs[in.c] : a, out};
+  if (in.op == MapOp::cast) return evaluate_cast(v);
+  if (in.op == MapOp::copy) return copy_view(a, out);
+  if (in.op == MapOp::where) return evaluate_where(v);
+  if (in.op == MapOp::pow && v.a.dtype != v.b.dtype) return evaluate_mixed_pow(v);
+  evaluate_uniform(in, v);
+}
+
+}  // namespace
+
+const OpDef map_op = {.name = "map",
+                      .infer = infer,
+                      .domain = domain,
+                      .reads = reads,
+                      .writes = writes,
+                      .operations = operations,
+                      .evaluate = evaluate,
+                      .by_box = true};
+
+}  // namespace pando
