@@ -1,0 +1,79 @@
+// Runs an operator's plain reference as a tile: for operators and types without a kernel of their own.
+#include "bind/binder.hpp"
+
+namespace pando {
+namespace {
+
+constexpr int max_operands = 16;
+
+struct Operand {
+  Ref ref;  // of the box's first element
+  DType dtype;
+  Extents shape, strides;
+};
+
+struct OpArgs {
+  const OpDef* op;
+  uint32_t attributes;
+  int inputs, outputs;
+};
+
+// Operands differ from tile to tile when the operator may be evaluated box by box.
+struct TileArgs {
+  Operand operands[max_operands];  // inputs, then outputs
+};
+
+void run(const void* op_args, const void* tile_args, const TileContext& context) {
+  const auto& op = *static_cast<const OpArgs*>(op_args);
+  const auto& tile = *static_cast<const TileArgs*>(tile_args);
+  View views[max_operands];
+  for (int i = 0; i < op.inputs + op.outputs; i++) {
+    const Operand& o = tile.operands[i];
+    views[i] = {context.at<std::byte>(o.ref), o.dtype, o.shape, o.strides};
+  }
+  size_t inputs = static_cast<size_t>(op.inputs), outputs = static_cast<size_t>(op.outputs);
+  op.op->evaluate(context.attributes[op.attributes], {views, inputs}, {views + inputs, outputs});
+}
+
+Operand operand(const Binder& b, ValueId v, const Box& box) {
+  const Value& value = b.tiles.graph->values[v];
+  Operand o{b.ref(v), value.dtype, {}, b.tiles.storage[v].strides};
+  int64_t first = 0;
+  o.shape.rank = box.rank;
+  for (int i = 0; i < box.rank; i++) {
+    o.shape[i] = box[i].size();
+    first += box[i].lo * o.strides[i];
+  }
+  o.ref.offset += first * static_cast<int64_t>(size_of(value.dtype));
+  return o;
+}
+
+}  // namespace
+
+void bind_reference(Binder& b) {
+  NodeView view = b.view();
+  if (view.inputs() + view.outputs() > max_operands)
+    fail(ErrorCode::not_supported, "node '{}' ({}): more than {} operands are not supported", b.node.name,
+         b.node.op->name, max_operands);
+  if (b.tile_count() > 1 && !b.node.op->by_box)
+    fail(ErrorCode::internal, "node '{}' ({}): its reference cannot run box by box, but it was cut", b.node.name,
+         b.node.op->name);
+  b.kernel(run);
+  b.op_args(OpArgs{b.node.op, b.attributes(b.node.attrs), view.inputs(), view.outputs()});
+  for (uint32_t t = 0; t < b.tile_count(); t++) {
+    bool all = b.tile_count() == 1;
+    Box box = b.box(t);
+    TileArgs args{};
+    for (int i = 0; i < view.inputs(); i++)
+      if (view.has(i))
+        args.operands[i] = operand(b, b.node.inputs[i],
+                                   all ? whole(view.in_shape(i)) : apply(b.node.op->reads(view, i), box, view.in_shape(i)));
+    for (int i = 0; i < view.outputs(); i++)
+      args.operands[view.inputs() + i] =
+          operand(b, b.node.outputs[i],
+                  all ? whole(view.out_shape(i)) : apply(b.node.op->writes(view, i), box, view.out_shape(i)));
+    b.tile_args(t, args);
+  }
+}
+
+}  // namespace pando

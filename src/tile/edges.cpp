@@ -1,0 +1,129 @@
+// Data edges: which tiles wrote what a tile reads, by intersecting boxes with the producers' regular grids. Where p
+// producers feed c consumers and p * c > p + c, an event stands between them.
+#include <algorithm>
+#include <unordered_map>
+
+#include "graph/ops/ops.hpp"
+#include "tile/internal.hpp"
+
+namespace pando::tiling {
+
+uint64_t EdgeFinder::Range::count() const {
+  uint64_t n = 1;
+  for (int i = 0; i < max_rank; i++) n *= hi[i] - lo[i];
+  return n;
+}
+
+size_t EdgeFinder::Hash::operator()(const Range& r) const {
+  uint64_t h = r.op * 0x9e3779b97f4a7c15ull;
+  for (int i = 0; i < max_rank; i++)
+    h = (h ^ (uint64_t{r.lo[i]} << 32 | r.hi[i])) * 0xff51afd7ed558ccdull, h ^= h >> 29;
+  return h;
+}
+
+struct EdgeFinder::EventTable {
+  std::unordered_map<Range, uint32_t, Hash> events;
+};
+
+EdgeFinder::EdgeFinder(const Graph& graph, const std::vector<bool>& executed, const TileGraph& tiles)
+    : graph_(graph),
+      tiles_(tiles),
+      producer_(graph.values.size(), none),
+      op_of_node_(graph.nodes.size(), none),
+      events_(std::make_shared<EventTable>()) {
+  uint32_t op = 0;
+  for (NodeId n = 0; n < graph.nodes.size(); n++) {
+    for (ValueId v : graph.nodes[n].outputs) producer_[v] = n;
+    if (executed[n]) op_of_node_[n] = op++;
+  }
+}
+
+void EdgeFinder::producers(ValueId v, const Box& box, std::vector<Range>& out) const {
+  NodeId n = producer_[v];
+  if (n == none || box.empty()) return;
+  NodeView view{graph_, graph_.nodes[n]};
+  if (op_of_node_[n] == none) {  // a view: look through it by its own rules
+    for (int i = 0; i < view.inputs(); i++)
+      if (view.has(i)) producers(view.node.inputs[i], apply(view.node.op->reads(view, i), box, view.in_shape(i)), out);
+    return;
+  }
+  const OpTiles& op = tiles_.ops[op_of_node_[n]];
+  Range r{op_of_node_[n], {}, {}};
+  for (int i = 0; i < max_rank; i++) {
+    r.lo[i] = 0;
+    r.hi[i] = i < op.domain.rank ? static_cast<uint32_t>(op.grid[i]) : 1;
+  }
+  int output = 0;
+  while (view.node.outputs[output] != v) output++;
+  Access writes = view.node.op->writes(view, output);
+  if (writes.kind == Access::Kind::axes)
+    for (int i = 0; i < writes.rank; i++) {
+      int d = writes.axis[i].dim;
+      if (d < 0) continue;
+      r.lo[d] = static_cast<uint32_t>(box[i].lo / op.block[d]);
+      r.hi[d] = static_cast<uint32_t>((box[i].hi - 1) / op.block[d] + 1);
+    }
+  out.push_back(r);
+}
+
+void EdgeFinder::members(const Range& range, std::vector<uint32_t>& out) const {
+  const OpTiles& op = tiles_.ops[range.op];
+  std::array<uint32_t, max_rank> at = range.lo;
+  int rank = op.domain.rank;
+  for (;;) {
+    uint64_t index = 0;
+    for (int i = 0; i < rank; i++) index = index * static_cast<uint64_t>(op.grid[i]) + at[i];
+    out.push_back(op.first_tile + static_cast<uint32_t>(index));
+    int i = rank - 1;
+    while (i >= 0 && ++at[i] == range.hi[i]) {
+      at[i] = range.lo[i];
+      i--;
+    }
+    if (i < 0) return;
+  }
+}
+
+void EdgeFinder::link(uint32_t op_index, bool barrier, Links& links) {
+  const OpTiles& op = tiles_.ops[op_index];
+  NodeView view{graph_, graph_.nodes[op.node]};
+  std::vector<std::vector<Range>> reads(op.tile_count);
+  std::unordered_map<Range, uint32_t, Hash> consumers;  // how many of this operator's tiles wait for a range
+  std::vector<Access> rules(static_cast<size_t>(view.inputs()));
+  for (int i = 0; i < view.inputs(); i++)
+    if (view.has(i)) rules[i] = view.node.op->reads(view, i);
+  for (uint32_t t = 0; t < op.tile_count; t++) {
+    Box box = tiles_.box(op.first_tile + t);
+    for (int i = 0; i < view.inputs(); i++)
+      if (view.has(i)) producers(view.node.inputs[i], apply(rules[i], box, view.in_shape(i)), reads[t]);
+    if (barrier)
+      for (Range& r : reads[t])
+        for (int i = 0; i < tiles_.ops[r.op].domain.rank; i++) r.lo[i] = 0, r.hi[i] = static_cast<uint32_t>(tiles_.ops[r.op].grid[i]);
+    auto& list = reads[t];
+    for (size_t i = 0; i < list.size(); i++)  // the same value read twice
+      for (size_t j = i + 1; j < list.size();)
+        if (list[i] == list[j]) list.erase(list.begin() + static_cast<std::ptrdiff_t>(j));
+        else j++;
+    for (const Range& r : list) consumers[r]++;
+  }
+  for (uint32_t t = 0; t < op.tile_count; t++) {
+    std::vector<uint32_t>& before = links.before[op.first_tile + t];
+    for (const Range& r : reads[t]) {
+      uint64_t p = r.count(), c = consumers[r];
+      auto known = events_->events.find(r);
+      if (p > 1 && (known != events_->events.end() || (barrier ? c > 1 : p * c > p + c))) {
+        if (known == events_->events.end()) {
+          known = events_->events.emplace(r, static_cast<uint32_t>(links.event_members.size())).first;
+          links.event_members.emplace_back();
+          members(r, links.event_members.back());
+        }
+        before.push_back(tiles_.tiles + known->second);
+      } else {
+        members(r, before);
+      }
+    }
+    std::sort(before.begin(), before.end());
+    before.erase(std::unique(before.begin(), before.end()), before.end());
+  }
+}
+
+}  // namespace pando::tiling

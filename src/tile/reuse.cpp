@@ -1,0 +1,241 @@
+// Memory in turn: buffers whose lifetimes in the serial order do not meet may share bytes. A tile that overwrites bytes
+// then waits for the tiles that last read or wrote them; such an edge is left out when other edges imply it.
+#include <algorithm>
+#include <map>
+
+#include "tile/internal.hpp"
+
+namespace pando::tiling {
+namespace {
+
+constexpr int64_t alignment = 64;
+constexpr uint32_t slack_ops = 2;          // memory rests this many operators before it is used again: fewer waits
+constexpr uint32_t max_exact_tiles = 16384;  // above it ancestors are not tracked and whole operators are waited for
+
+struct Accessor {  // a tile reads or writes bytes [lo, hi) of a buffer
+  uint32_t tile;
+  int64_t lo, hi;
+};
+
+class Bits {
+ public:
+  explicit Bits(size_t n = 0) : words_((n + 63) / 64) {}
+  bool test(uint32_t i) const { return words_[i / 64] >> (i % 64) & 1; }
+  void set(uint32_t i) { words_[i / 64] |= uint64_t{1} << (i % 64); }
+  void merge(const Bits& o) {
+    for (size_t i = 0; i < words_.size(); i++) words_[i] |= o.words_[i];
+  }
+
+ private:
+  std::vector<uint64_t> words_;
+};
+
+}  // namespace
+
+Interval byte_span(const TileGraph& tiles, ValueId v, const Box& box) {
+  const Storage& s = tiles.storage[v];
+  int64_t size = static_cast<int64_t>(size_of(tiles.graph->values[v].dtype));
+  int64_t lo = s.offset, hi = s.offset;
+  for (int i = 0; i < box.rank; i++) {
+    if (box[i].empty()) return {0, 0};
+    lo += box[i].lo * s.strides[i];
+    hi += (box[i].hi - 1) * s.strides[i];
+  }
+  return {lo * size, (hi + 1) * size};
+}
+
+struct ArenaPlanner::State {
+  const Graph& graph;
+  TileGraph& tiles;
+  bool exact;
+  struct Life {
+    uint32_t first = UINT32_MAX, last = 0;
+  };
+  std::vector<Life> life;
+  struct Segment {  // bytes [begin, end) of the arena, held by a buffer
+    int64_t end;
+    uint32_t buffer;
+  };
+  std::map<int64_t, Segment> held;
+  struct Previous {  // bytes [lo, hi) of the arena belonged to `buffer` before
+    uint32_t buffer;
+    int64_t lo, hi;
+  };
+  std::vector<std::vector<Previous>> previous;   // per buffer, once it is claimed
+  std::vector<bool> claimed;
+  std::vector<std::vector<Accessor>> accessors;  // per buffer, spans within the buffer
+  std::vector<Bits> ancestors, event_ancestors;
+
+  State(const Graph& g, TileGraph& t) : graph(g), tiles(t), exact(t.tiles <= max_exact_tiles) {
+    life.resize(t.buffers.size());
+    previous.resize(t.buffers.size());
+    claimed.assign(t.buffers.size(), false);
+    accessors.resize(t.buffers.size());
+    if (exact) ancestors.assign(t.tiles, Bits(t.tiles));
+    for (uint32_t o = 0; o < t.ops.size(); o++) {
+      const Node& node = g.nodes[t.ops[o].node];
+      for (const auto* list : {&node.inputs, &node.outputs})
+        for (ValueId v : *list)
+          if (v != none) {
+            Life& l = life[t.storage[v].buffer];
+            l.first = std::min(l.first, o);
+            l.last = std::max(l.last, o);
+          }
+    }
+  }
+
+  bool in_arena(uint32_t b) const { return tiles.buffers[b].kind == BufferKind::arena && tiles.buffers[b].bytes > 0; }
+
+  // Largest first, each at the lowest offset that no buffer alive at the same time covers.
+  void place(bool reuse) {
+    std::vector<uint32_t> order;
+    for (uint32_t b = 0; b < tiles.buffers.size(); b++)
+      if (in_arena(b)) order.push_back(b);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](uint32_t a, uint32_t b) { return tiles.buffers[a].bytes > tiles.buffers[b].bytes; });
+    std::vector<uint32_t> placed;  // sorted by offset
+    for (uint32_t b : order) {
+      Buffer& buffer = tiles.buffers[b];
+      int64_t offset = 0;
+      for (uint32_t p : placed) {
+        bool meet = !reuse || (life[p].first <= life[b].last + slack_ops && life[b].first <= life[p].last + slack_ops);
+        if (!meet) continue;
+        if (offset + buffer.bytes <= tiles.buffers[p].offset) break;
+        offset = std::max(offset, (tiles.buffers[p].offset + tiles.buffers[p].bytes + alignment - 1) / alignment * alignment);
+      }
+      buffer.offset = offset;
+      auto at = std::upper_bound(placed.begin(), placed.end(), b, [&](uint32_t x, uint32_t y) {
+        return tiles.buffers[x].offset < tiles.buffers[y].offset;
+      });
+      placed.insert(at, b);
+      tiles.arena_bytes = std::max(tiles.arena_bytes, offset + buffer.bytes);
+    }
+  }
+
+  // Only the last holder of each byte matters: it waited for the one before.
+  void claim(uint32_t b) {
+    claimed[b] = true;
+    int64_t lo = tiles.buffers[b].offset, hi = lo + tiles.buffers[b].bytes;
+    auto it = held.upper_bound(lo);
+    if (it != held.begin() && std::prev(it)->second.end > lo) --it;
+    while (it != held.end() && it->first < hi) {
+      auto [begin, segment] = *it;
+      it = held.erase(it);
+      previous[b].push_back({segment.buffer, std::max(begin, lo), std::min(segment.end, hi)});
+      if (begin < lo) held[begin] = {lo, segment.buffer};
+      if (segment.end > hi) held[hi] = segment;
+    }
+    held[lo] = {hi, b};
+  }
+
+  void merge_ancestors(uint32_t tile, uint32_t node, const Links& links) {
+    if (node < tiles.tiles) {
+      ancestors[tile].merge(ancestors[node]);
+      ancestors[tile].set(node);
+      return;
+    }
+    for (uint32_t e = static_cast<uint32_t>(event_ancestors.size()); e < links.event_members.size(); e++) {
+      event_ancestors.emplace_back(tiles.tiles);
+      for (uint32_t m : links.event_members[e]) {
+        event_ancestors[e].merge(ancestors[m]);
+        event_ancestors[e].set(m);
+      }
+    }
+    ancestors[tile].merge(event_ancestors[node - tiles.tiles]);
+  }
+
+  // Tiles that touch bytes of `old` which a new tile's span [lo, hi) of the arena covers; latest first.
+  void touchers(const Previous& old, int64_t lo, int64_t hi, std::vector<uint32_t>& out) const {
+    int64_t base = tiles.buffers[old.buffer].offset;
+    lo = std::max(lo, old.lo) - base;
+    hi = std::min(hi, old.hi) - base;
+    if (lo >= hi) return;
+    for (const Accessor& a : accessors[old.buffer])
+      if (a.lo < hi && lo < a.hi) out.push_back(a.tile);
+    std::sort(out.begin(), out.end(), std::greater<>());
+    out.erase(std::unique(out.begin(), out.end()), out.end());
+  }
+
+  // Drops from `list` (latest first) what `known` or a later member of the list implies.
+  static void reduce(std::vector<uint32_t>& list, Bits known, const std::vector<Bits>& ancestors) {
+    size_t kept = 0;
+    for (uint32_t p : list) {
+      if (known.test(p)) continue;
+      known.merge(ancestors[p]);
+      list[kept++] = p;
+    }
+    list.resize(kept);
+  }
+
+  void wait_for(const Previous& old, ValueId v, const OpTiles& op, const Access& writes, Links& links) {
+    std::vector<std::vector<uint32_t>> lists(op.tile_count);
+    std::vector<uint32_t> all;
+    uint64_t direct = 0, waiting = 0;
+    int64_t base = tiles.buffers[tiles.storage[v].buffer].offset;
+    for (uint32_t t = 0; t < op.tile_count; t++) {
+      Interval span = byte_span(tiles, v, apply(writes, tiles.box(op.first_tile + t), graph.shape(v)));
+      touchers(old, base + span.lo, base + span.hi, lists[t]);
+      if (exact) reduce(lists[t], ancestors[op.first_tile + t], ancestors);
+      direct += lists[t].size();
+      waiting += !lists[t].empty();
+      all.insert(all.end(), lists[t].begin(), lists[t].end());
+    }
+    if (direct == 0) return;
+    std::sort(all.begin(), all.end(), std::greater<>());
+    all.erase(std::unique(all.begin(), all.end()), all.end());
+    if (exact) reduce(all, Bits(tiles.tiles), ancestors);
+    uint32_t event = 0;
+    bool joined = direct > all.size() + waiting;
+    if (joined) {
+      event = tiles.tiles + static_cast<uint32_t>(links.event_members.size());
+      links.event_members.push_back(all);
+      tiles.reuse_edges += static_cast<uint32_t>(all.size());
+    }
+    for (uint32_t t = 0; t < op.tile_count; t++) {
+      if (lists[t].empty()) continue;
+      if (joined) lists[t] = {event};
+      tiles.reuse_edges += static_cast<uint32_t>(lists[t].size());
+      std::vector<uint32_t>& before = links.before[op.first_tile + t];
+      before.insert(before.end(), lists[t].begin(), lists[t].end());
+      if (exact)
+        for (uint32_t p : lists[t]) merge_ancestors(op.first_tile + t, p, links);
+    }
+  }
+
+  void record(const OpTiles& op, ValueId v, const Access& rule) {
+    uint32_t b = tiles.storage[v].buffer;
+    if (!in_arena(b)) return;
+    for (uint32_t t = 0; t < op.tile_count; t++) {
+      Interval span = byte_span(tiles, v, apply(rule, tiles.box(op.first_tile + t), graph.shape(v)));
+      if (!span.empty()) accessors[b].push_back({op.first_tile + t, span.lo, span.hi});
+    }
+  }
+
+  void link(uint32_t index, Links& links) {
+    const OpTiles& op = tiles.ops[index];
+    NodeView view{graph, graph.nodes[op.node]};
+    if (exact)
+      for (uint32_t t = op.first_tile; t < op.first_tile + op.tile_count; t++)
+        for (uint32_t p : links.before[t]) merge_ancestors(t, p, links);
+    for (int i = 0; i < view.outputs(); i++) {
+      ValueId v = view.node.outputs[i];
+      uint32_t b = tiles.storage[v].buffer;
+      if (!in_arena(b)) continue;
+      if (!claimed[b]) claim(b);
+      Access writes = view.node.op->writes(view, i);
+      for (const Previous& old : previous[b]) wait_for(old, v, op, writes, links);
+    }
+    for (int i = 0; i < view.inputs(); i++)
+      if (view.has(i)) record(op, view.node.inputs[i], view.node.op->reads(view, i));
+    for (int i = 0; i < view.outputs(); i++) record(op, view.node.outputs[i], view.node.op->writes(view, i));
+  }
+};
+
+ArenaPlanner::ArenaPlanner(const Graph& graph, TileGraph& tiles, const std::vector<bool>&, bool reuse)
+    : state_(std::make_unique<State>(graph, tiles)) {
+  state_->place(reuse);
+}
+ArenaPlanner::~ArenaPlanner() = default;
+void ArenaPlanner::link(uint32_t op, Links& links) { state_->link(op, links); }
+
+}  // namespace pando::tiling

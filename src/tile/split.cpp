@@ -1,0 +1,106 @@
+// How finely one operator is cut. More tiles give more parallelism and shorter tails but cost overhead, weights read
+// again and halos computed from colder caches; the model weighs them for the machine's cores, never for the workers of
+// a run, since tiles must not depend on those.
+#include <algorithm>
+#include <cmath>
+
+#include "tile/internal.hpp"
+
+namespace pando::tiling {
+namespace {
+
+constexpr int max_candidates = 7;
+
+// Block extents to try for a dimension: the whole, then about 1/2, 1/3, 1/4, 1/6 ... of it, aligned.
+int candidates(int64_t extent, int64_t align, std::array<int64_t, max_candidates>& out) {
+  int n = 0;
+  out[n++] = extent;
+  for (int64_t parts : {2, 4, 7, 14, 28, 64}) {
+    int64_t block = ((extent + parts - 1) / parts + align - 1) / align * align;
+    if (block < out[n - 1] && block < extent && n < max_candidates) out[n++] = block;
+  }
+  return n;
+}
+
+struct Search {
+  const NodeView& view;
+  const BoxRules& rules;
+  const Machine& machine;
+  const TileOptions& options;
+  const Domain& domain;
+  int dims[3];
+  int count = 0;
+  Extents block, best;
+  double best_score = 1e300, best_us = 0;
+
+  void consider() {
+    double tiles = 1;
+    Box box;
+    box.rank = domain.rank;
+    for (int i = 0; i < domain.rank; i++) {
+      box[i] = {0, block[i]};
+      if (block[i] > 0) tiles *= static_cast<double>((domain[i].extent + block[i] - 1) / block[i]);
+    }
+    // A box in the middle: the first one has no halo above it.
+    for (int k = 0; k < count; k++) {
+      int i = dims[k];
+      int64_t shift = domain[i].extent > 2 * block[i] ? block[i] : 0;
+      box[i] = {shift, shift + block[i]};
+    }
+    double us = box_us(view, box, rules.algorithm, machine) + machine.tile_overhead_us;
+    // Work spread over the cores, and a tail in which half a tile's time is lost on average at the end of the operator.
+    double cores = static_cast<double>(std::max(machine.cores, 2));
+    double score = tiles * us / cores + 0.5 * us;
+    if (options.tile_us > 0) score = std::abs(std::log(us / options.tile_us)) * 1e6 + tiles * us;
+    if (score < best_score) {
+      best_score = score;
+      best = block;
+      best_us = us;
+    }
+  }
+
+  void descend(int k) {
+    if (k == count) return consider();
+    std::array<int64_t, max_candidates> list{};
+    int i = dims[k], n = candidates(domain[i].extent, rules.align[i], list);
+    for (int c = 0; c < n; c++) {
+      block[i] = list[c];
+      descend(k + 1);
+    }
+    block[i] = domain[i].extent;
+  }
+};
+
+}  // namespace
+
+OpTiles split(const Graph& graph, NodeId n, const Machine& machine, const TileOptions& options) {
+  NodeView view{graph, graph.nodes[n]};
+  OpTiles out;
+  out.node = n;
+  out.domain = view.node.op->domain(view);
+  BoxRules rules = choose_algorithm(view, out.domain, machine, options);
+  out.algorithm = rules.algorithm;
+  int rank = out.domain.rank;
+  Search search{view, rules, machine, options, out.domain, {}, 0, {}, {}, 1e300, 0};
+  search.block.rank = static_cast<int8_t>(rank);
+  for (int i = 0; i < rank; i++) search.block[i] = out.domain[i].extent;
+  // Cut at most three dimensions: the outer two, and the output features of matrix operators.
+  for (int i = 0; i < rank; i++)
+    if (rules.may_cut[i] && out.domain[i].extent > 1 && (search.count < 2 || out.domain[i].tag == Tag::parameter) &&
+        search.count < 3)
+      search.dims[search.count++] = i;
+  search.descend(0);
+  out.block = search.best;
+  out.tile_us = search.best_us;
+  out.grid.rank = static_cast<int8_t>(rank);
+  uint64_t tiles = 1;
+  for (int i = 0; i < rank; i++) {
+    out.block[i] = std::max<int64_t>(out.block[i], 1);
+    out.grid[i] = std::max<int64_t>((out.domain[i].extent + out.block[i] - 1) / out.block[i], 1);
+    tiles *= static_cast<uint64_t>(out.grid[i]);
+  }
+  out.tile_count = static_cast<uint32_t>(tiles);
+  return out;
+}
+
+}  // namespace pando::tiling

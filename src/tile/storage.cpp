@@ -1,0 +1,216 @@
+// Which values are addresses into other values' buffers. Reshape and Slice look into their input; the operands of a
+// Concat are written straight into its output. What cannot be an address is copied by a whole Slice.
+#include <algorithm>
+
+#include "graph/ops/ops.hpp"
+#include "tile/internal.hpp"
+
+namespace pando::tiling {
+namespace {
+
+// Strides of the same elements under shape `to`, when the row-major order of `from` can be walked with strides.
+bool reshape_strides(std::span<const int64_t> from, const Extents& strides, std::span<const int64_t> to, Extents& out) {
+  out = dense_strides(to);
+  if (element_count(from) == 0) return true;
+  // Runs of input dimensions that are contiguous with one another, extents of 1 left out.
+  struct Run {
+    int64_t extent, stride;
+  };
+  std::vector<Run> runs;
+  for (size_t i = 0; i < from.size(); i++) {
+    if (from[i] == 1) continue;
+    int64_t s = strides[static_cast<int>(i)];
+    if (!runs.empty() && runs.back().stride == s * from[i]) runs.back() = {runs.back().extent * from[i], s};
+    else runs.push_back({from[i], s});
+  }
+  int j = static_cast<int>(to.size()) - 1;
+  for (size_t r = runs.size(); r-- > 0;) {
+    int64_t left = runs[r].extent, stride = runs[r].stride;
+    for (; j >= 0 && left > 1; j--) {
+      if (to[j] == 1) {
+        out[j] = stride;
+        continue;
+      }
+      if (left % to[j] != 0) return false;
+      out[j] = stride;
+      stride *= to[j];
+      left /= to[j];
+    }
+    if (left != 1) return false;
+  }
+  return true;
+}
+
+class Planner {
+ public:
+  Planner(Graph& graph, TileGraph& out, std::vector<bool>& executed)
+      : graph_(graph), out_(out), executed_(executed) {}
+
+  void plan() {
+    copy_outputs_that_cannot_lie_dense();
+    place_concat_operands();
+    sort_nodes(graph_);
+    Uses uses(graph_);
+    producer_ = uses.producer;
+    out_.storage.assign(graph_.values.size(), {});
+    executed_.assign(graph_.nodes.size(), true);
+    placed_.resize(graph_.values.size());
+    output_of_.assign(graph_.values.size(), none);
+    for (uint32_t i = 0; i < graph_.outputs.size(); i++) output_of_[root_of_output(graph_.outputs[i])] = i;
+    for (uint32_t i = 0; i < graph_.inputs.size(); i++) dense(graph_.inputs[i], BufferKind::input, i);
+    for (ValueId v = 0; v < graph_.values.size(); v++)
+      if (graph_.values[v].constant) dense(v, BufferKind::constant, 0);
+    for (NodeId n = 0; n < graph_.nodes.size(); n++) resolve(n);
+  }
+
+ private:
+  struct Place {  // the operand lies in `concat`'s output, from index `begin` along `axis`
+    ValueId concat = none;
+    int axis = 0;
+    int64_t begin = 0;
+  };
+
+  bool is(NodeId n, const OpDef& op) const { return n != none && graph_.nodes[n].op == &op; }
+
+  // The value whose buffer an output occupies: reshapes are looked through.
+  ValueId root_of_output(ValueId v) const {
+    while (is(producer_[v], reshape_op)) v = graph_.nodes[producer_[v]].inputs[0];
+    return v;
+  }
+
+  ValueId add_copy(ValueId v, const std::string& name) {
+    const Shape& shape = graph_.shape(v);
+    SliceAttrs attrs{std::vector<int64_t>(shape.size(), 0), std::vector<int64_t>(shape.size(), 1), shape};
+    return graph_.add(slice_op, "copy of " + name, {v}, attrs);
+  }
+
+  // An output must fill a buffer of its own, densely: not a graph input, constant, slice, or another output's memory.
+  void copy_outputs_that_cannot_lie_dense() {
+    producer_ = Uses(graph_).producer;
+    std::vector<bool> taken(graph_.values.size(), false);
+    for (ValueId& v : graph_.outputs) {
+      ValueId root = root_of_output(v);
+      bool view_of_other = is(producer_[root], slice_op);
+      if (producer_[root] == none || view_of_other || taken[root]) {
+        std::string name = graph_.values[v].name;
+        v = add_copy(v, name);
+        taken.resize(graph_.values.size(), false);
+        producer_.resize(graph_.values.size(), none);
+        producer_[v] = static_cast<NodeId>(graph_.nodes.size() - 1);
+        root = v;
+      }
+      taken[root] = true;
+      pinned_.resize(graph_.values.size(), false);
+      pinned_[root] = true;
+    }
+    pinned_.resize(graph_.values.size(), false);
+  }
+
+  // An operand may be written in place when an operator with its own tiles makes it, for this concat alone.
+  bool can_lie_in(ValueId v) const {
+    NodeId p = producer_[v];
+    if (p == none || pinned_[v] || placed_[v].concat != none) return false;
+    return graph_.nodes[p].op != &reshape_op && graph_.nodes[p].op != &slice_op;
+  }
+
+  // Outer concats first, so that an inner one is placed into the outer before its own operands follow it.
+  void place_concat_operands() {
+    placed_.assign(graph_.values.size(), {});
+    size_t count = graph_.nodes.size();
+    for (size_t n = count; n-- > 0;) {
+      if (graph_.nodes[n].op != &concat_op) continue;
+      int axis = static_cast<int>(graph_.nodes[n].as<ConcatAttrs>().axis);
+      ValueId out = graph_.nodes[n].outputs[0];
+      int64_t begin = 0;
+      for (size_t i = 0; i < graph_.nodes[n].inputs.size(); i++) {
+        ValueId v = graph_.nodes[n].inputs[i];
+        int64_t extent = graph_.shape(v)[axis];
+        if (!can_lie_in(v)) {
+          v = add_copy(v, graph_.nodes[n].name);
+          graph_.nodes[n].inputs[i] = v;
+          producer_.resize(graph_.values.size(), none);
+          producer_[v] = static_cast<NodeId>(graph_.nodes.size() - 1);
+          placed_.resize(graph_.values.size());
+          pinned_.resize(graph_.values.size(), false);
+        }
+        placed_[v] = {out, axis, begin};
+        begin += extent;
+      }
+    }
+  }
+
+  void dense(ValueId v, BufferKind kind, uint32_t index) {
+    Storage& s = out_.storage[v];
+    s.buffer = static_cast<uint32_t>(out_.buffers.size());
+    s.offset = 0;
+    s.strides = dense_strides(graph_.shape(v));
+    int64_t bytes = element_count(graph_.shape(v)) * static_cast<int64_t>(size_of(graph_.values[v].dtype));
+    out_.buffers.push_back({kind, bytes, 0, v, index});
+  }
+
+  // Storage of a value that a node writes: inside a concat's output, a model output, or memory of its own.
+  const Storage& home(ValueId v) {
+    Storage& s = out_.storage[v];
+    if (s.buffer != UINT32_MAX) return s;
+    if (placed_[v].concat != none) {
+      Storage outer = home(placed_[v].concat);
+      outer.offset += placed_[v].begin * outer.strides[placed_[v].axis];
+      return out_.storage[v] = outer;
+    }
+    if (output_of_[v] != none) {
+      dense(v, BufferKind::output, output_of_[v]);
+      out_.buffers.back().value = graph_.outputs[output_of_[v]];
+    } else {
+      dense(v, BufferKind::arena, 0);
+    }
+    return out_.storage[v];
+  }
+
+  void resolve(NodeId n) {
+    const Node& node = graph_.nodes[n];
+    if (node.op == &concat_op) {
+      executed_[n] = false;
+      home(node.outputs[0]);
+      return;
+    }
+    ValueId in = node.inputs.empty() ? none : node.inputs[0], out = node.outputs[0];
+    bool free = placed_[out].concat == none && output_of_[out] == none;  // copies have a home of their own
+    if (free && in != none && (node.op == &reshape_op || node.op == &slice_op)) {
+      Storage view = out_.storage[in];
+      bool address = node.op == &reshape_op
+                         ? reshape_strides(graph_.shape(in), out_.storage[in].strides, graph_.shape(out), view.strides)
+                         : slice(node.as<SliceAttrs>(), view);
+      if (address) {
+        out_.storage[out] = view;
+        executed_[n] = false;
+        return;
+      }
+    }
+    for (ValueId v : node.outputs) home(v);
+  }
+
+  // Kernels want features contiguous and strides forward.
+  static bool slice(const SliceAttrs& a, Storage& s) {
+    int rank = s.strides.size();
+    for (int i = 0; i < rank; i++) {
+      if (a.steps[i] < 1 || (i == rank - 1 && a.steps[i] != 1 && a.sizes[i] > 1)) return false;
+      s.offset += a.starts[i] * s.strides[i];
+      s.strides[i] *= a.steps[i];
+    }
+    return true;
+  }
+
+  Graph& graph_;
+  TileGraph& out_;
+  std::vector<bool>& executed_;
+  std::vector<NodeId> producer_;
+  std::vector<bool> pinned_;          // outputs' roots
+  std::vector<Place> placed_;
+  std::vector<uint32_t> output_of_;   // value -> position among the outputs whose memory it fills
+};
+
+}  // namespace
+
+void assign_storage(Graph& graph, TileGraph& out, std::vector<bool>& executed) { Planner(graph, out, executed).plan(); }
+
+}  // namespace pando::tiling
