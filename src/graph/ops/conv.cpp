@@ -1,0 +1,213 @@
+// conv: convolution of channels-last images by weights in ONNX order, with groups, dilation, scale and epilogue.
+#include "graph/ops/map_element.hpp"
+#include "graph/ops/window.hpp"
+
+namespace pando {
+namespace {
+
+enum { input_x, input_w, input_bias, input_scale };
+
+WindowDim window(const ConvAttrs& a, std::span<const int64_t> w, int i) {
+  return {w[i + 2], a.strides[i], a.dilations[i], a.pads_begin[i], a.pads_end[i]};
+}
+
+std::vector<TypeShape> infer(const NodeView& node) {
+  const auto& attrs = node.as<ConvAttrs>();
+  check_inputs(node, 2, conv_fixed_inputs + max_map_inputs - 1);
+  check_rank(node, input_x, 3, max_rank - 1);  // the domain has one dimension more
+  const Shape &x = node.in_shape(input_x), &w = node.in_shape(input_w);
+  int rank = static_cast<int>(x.size()), spatial = rank - 2;
+  check_rank(node, input_w, rank, rank);
+  for (int i = input_w; i < node.inputs(); i++) check_same_dtype(node, i);
+  if (node.in(input_x).dtype == DType::boolean) fail(ErrorCode::not_supported, "conv of bool is not supported");
+  check_windows(spatial, std::span(w).subspan(2), attrs.strides, attrs.dilations, attrs.pads_begin, attrs.pads_end);
+  int64_t in_channels = x.back(), out_channels = w[0], group = attrs.group;
+  if (group < 1) fail(ErrorCode::invalid_model, "group is {}, expected at least 1", group);
+  if (in_channels % group != 0 || w[1] != in_channels / group)
+    fail(ErrorCode::invalid_model, "weights of shape {} and group {} do not fit an input of {} channels", to_string(w),
+         group, in_channels);
+  if (out_channels % group != 0)
+    fail(ErrorCode::invalid_model, "{} output channels are not a multiple of group {}", out_channels, group);
+  for (int i : {input_bias, input_scale})
+    if (node.has(i)) check_shape(node, i, std::span(&out_channels, 1));
+  Shape out{x[0]};
+  for (int i = 0; i < spatial; i++) out.push_back(window_outputs(x[i + 1], window(attrs, w, i), i));
+  out.push_back(out_channels);
+  check_epilogue(node, attrs.epilogue, conv_fixed_inputs, out);
+  return {{node.in(input_x).dtype, checked(std::move(out))}};
+}
+
+Domain domain(const NodeView& node) {
+  static constexpr const char* names[] = {"u", "v", "z", "y", "x"};
+  const Shape& out = node.out_shape();
+  int spatial = static_cast<int>(out.size()) - 2;
+  Domain d;
+  d.add("n", out[0], Tag::sample);
+  for (int i = 0; i < spatial; i++) d.add(names[i + 5 - spatial], out[i + 1], Tag::attribute);
+  d.add("co", out.back(), Tag::parameter);
+  d.add("ci", node.in_shape(input_w)[1], Tag::reduction);
+  return d;
+}
+
+// Input channels of the group of an output channel. Output channel g*m+r, 0 <= r < m, reads g*c .. g*c+c-1. Exact for
+// depthwise (m or c is 1), else a cover that reaches into the neighbouring groups, as floor(floor(co/m)*c) is no ratio.
+AxisRule group_channels(int co, int64_t m, int64_t c) {
+  AxisRule r = axis_same(co);
+  if (c == 1) {
+    r.den = m;
+  } else {
+    r.num = c;
+    r.den = m;
+    r.lo = -(m - 1) * c;
+    r.hi = m * (c - 1);
+  }
+  return r;
+}
+
+Access reads_image(const NodeView& node) {
+  const auto& attrs = node.as<ConvAttrs>();
+  const Shape& w = node.in_shape(input_w);
+  int spatial = static_cast<int>(w.size()) - 2, co = spatial + 1, ci = spatial + 2;
+  Access a = Access::by_axes();
+  a.add(axis_same(0));
+  for (int i = 0; i < spatial; i++) a.add(window(attrs, w, i).rule(i + 1));
+  a.add(attrs.group == 1 ? axis_same(ci) : group_channels(co, std::max<int64_t>(w[0] / attrs.group, 1), w[1]));
+  return a;
+}
+
+Access reads(const NodeView& node, int input) {
+  const Shape& w = node.in_shape(input_w);
+  int spatial = static_cast<int>(w.size()) - 2, co = spatial + 1, ci = spatial + 2;
+  if (input == input_x) return reads_image(node);
+  if (input >= conv_fixed_inputs) return broadcast_access(node.in_shape(input), node.out_shape());
+  Access a = Access::by_axes();
+  a.add(axis_same(co));
+  if (input == input_w) {
+    a.add(axis_same(ci));
+    for (int i = 0; i < spatial; i++) a.add(axis_fixed(0, w[i + 2]));
+  }
+  return a;
+}
+
+Access writes(const NodeView& node, int) { return identity_access(static_cast<int>(node.out_shape().size())); }
+
+double operations(const NodeView& node, const Box& box) {
+  const Shape& w = node.in_shape(input_w);
+  double taps = 1;
+  for (size_t i = 2; i < w.size(); i++) taps *= static_cast<double>(w[i]);
+  return 2 * taps * static_cast<double>(box.count());
+}
+
+// The reference. A strip of output columns shares each weight, so that a whole small net can be computed.
+template <class T>
+class Reference {
+ public:
+  Reference(const ConvAttrs& attrs, std::span<const View> inputs, const View& out)
+      : attrs_(attrs),
+        x_(inputs[input_x]),
+        w_(inputs[input_w]),
+        out_(out),
+        bias_(absent_or(inputs, input_bias)),
+        scale_(absent_or(inputs, input_scale)),
+        epilogue_(attrs.epilogue, inputs, conv_fixed_inputs, out.rank()),
+        last_(out.rank() - 2),
+        columns_(window(attrs, w_.shape.span(), last_ - 1)) {
+    kernel_.rank = static_cast<int8_t>(last_ - 1);
+    for (int i = 0; i < kernel_.rank; i++) kernel_[i] = w_.shape[i + 2];
+  }
+
+  void run() {
+    Extents strips = out_.shape;  // one index per strip of columns, of one output channel
+    strips[last_] = (strips[last_] + strip - 1) / strip;
+    for_each_index(strips, [&](const Extents& index) {
+      Extents at = index;
+      at[last_] *= strip;
+      compute(at, std::min(strip, out_.shape[last_] - at[last_]));
+    });
+  }
+
+ private:
+  // Integers wrap around, floats are summed in double: this is an oracle.
+  using Sum = std::conditional_t<std::is_integral_v<T>, uint64_t, double>;
+  static constexpr int64_t strip = 16;
+
+  static const View* absent_or(std::span<const View> inputs, size_t i) {
+    return i < inputs.size() && inputs[i].data ? &inputs[i] : nullptr;
+  }
+  static Sum value(const View& v, int64_t at) { return static_cast<Sum>(widen(load<T>(v.data, at))); }
+
+  // Outputs at .. at + count - 1 along the last spatial dimension.
+  void compute(const Extents& at, int64_t count) {
+    Sum sum[strip] = {};
+    int64_t channel = at[last_ + 1], group = channel / (out_.shape[last_ + 1] / attrs_.group);
+    int64_t weights = channel * w_.strides[0];
+    int64_t image = at[0] * x_.strides[0] + group * w_.shape[1] * x_.strides[last_ + 1];
+    for_each_index(kernel_, [&](const Extents& tap) {
+      int64_t xo = image, wo = weights;
+      for (int i = 0; i < kernel_.rank; i++) {
+        int64_t row = at[i + 1] * attrs_.strides[i] - attrs_.pads_begin[i] + tap[i] * attrs_.dilations[i];
+        if (row < 0 || row >= x_.shape[i + 1]) return;
+        xo += row * x_.strides[i + 1];
+        wo += tap[i] * w_.strides[i + 2];
+      }
+      add_row(at[last_], count, xo, wo, sum);
+    });
+    for (int64_t p = 0; p < count; p++) finish(at, p, sum[p]);
+  }
+
+  // Adds what one row of the kernel gives: `xo` is the image row's offset, `wo` the kernel row's.
+  void add_row(int64_t column, int64_t count, int64_t xo, int64_t wo, Sum* sum) {
+    int64_t dx = x_.strides[last_], step = attrs_.strides[last_ - 1] * dx;
+    for (int64_t t = 0; t < columns_.kernel; t++) {
+      int64_t first = 0, last = count;  // the outputs of the strip whose tap t is not padding
+      auto at = [&](int64_t p) { return (column + p) * columns_.stride - columns_.before + t * columns_.dilation; };
+      while (first < last && at(first) < 0) first++;
+      while (last > first && at(last - 1) >= x_.shape[last_]) last--;
+      for (int64_t c = 0; c < w_.shape[1]; c++) {
+        Sum weight = value(w_, wo + t * w_.strides[last_ + 1] + c * w_.strides[1]);
+        int64_t from = xo + at(0) * dx + c * x_.strides[last_ + 1];
+        for (int64_t p = first; p < last; p++) sum[p] += weight * value(x_, from + p * step);
+      }
+    }
+  }
+
+  void finish(Extents at, int64_t p, Sum sum) {
+    int64_t channel = at[last_ + 1];
+    at[last_] += p;
+    if (scale_) sum *= value(*scale_, channel * scale_->strides[0]);
+    if (bias_) sum += value(*bias_, channel * bias_->strides[0]);
+    T element = convert<T>(sum);
+    if constexpr (std::is_same_v<T, float>)
+      if (!epilogue_.empty()) element = epilogue_(element, at);
+    store(out_.data, offset(out_, at), element);
+  }
+
+  const ConvAttrs& attrs_;
+  const View &x_, &w_, &out_;
+  const View *bias_, *scale_;
+  BoundEpilogue epilogue_;
+  int last_;  // the last spatial dimension of x and of the output
+  WindowDim columns_;
+  Extents kernel_;  // its extents but for the last
+};
+
+void evaluate(const std::any& any, std::span<const View> inputs, std::span<const View> outputs) {
+  const auto& attrs = std::any_cast<const ConvAttrs&>(any);
+  dispatch(outputs[0].dtype, [&](auto tag) {
+    if constexpr (!std::is_same_v<decltype(tag), bool>) Reference<decltype(tag)>(attrs, inputs, outputs[0]).run();
+  });
+}
+
+}  // namespace
+
+// Not by box: a cut image no longer says where the padding begins.
+const OpDef conv_op = {.name = "conv",
+                       .infer = infer,
+                       .domain = domain,
+                       .reads = reads,
+                       .writes = writes,
+                       .operations = operations,
+                       .evaluate = evaluate,
+                       .matrix = true};
+
+}  // namespace pando

@@ -1,0 +1,147 @@
+// matmul: batched matrix product with optional transposes, bias and epilogue.
+#include "graph/ops/map_element.hpp"
+
+namespace pando {
+namespace {
+
+enum { input_a, input_b, input_bias };
+
+// Dimensions of a matrix operand [batch..., rows, columns], transposed or not.
+struct Sides {
+  int rank;
+  int row, column;
+};
+Sides sides(int rank, bool transposed) {
+  return transposed ? Sides{rank, rank - 1, rank - 2} : Sides{rank, rank - 2, rank - 1};
+}
+Sides sides_a(const MatMulAttrs& attrs, int rank) { return sides(rank, attrs.trans_a); }
+Sides sides_b(const MatMulAttrs& attrs, int rank) { return sides(rank, attrs.trans_b); }
+
+bool has_matmul(DType t) { return is_float(t) || size_of(t) >= 4; }
+
+std::vector<TypeShape> infer(const NodeView& node) {
+  const auto& attrs = node.as<MatMulAttrs>();
+  check_inputs(node, 2, matmul_fixed_inputs + max_map_inputs - 1);
+  check_rank(node, input_a, 2, max_rank - 1);  // the domain has one dimension more
+  check_rank(node, input_b, 2, max_rank - 1);
+  for (int i = input_b; i < node.inputs(); i++) check_same_dtype(node, i);
+  DType type = node.in(input_a).dtype;
+  if (!has_matmul(type)) fail(ErrorCode::not_supported, "matmul of {} is not supported", name_of(type));
+  if (!is_float(type) && attrs.alpha != 1)
+    fail(ErrorCode::not_supported, "alpha of {} on {} is not supported, expected 1", attrs.alpha, name_of(type));
+  const Shape &a = node.in_shape(input_a), &b = node.in_shape(input_b);
+  Sides sa = sides_a(attrs, static_cast<int>(a.size())), sb = sides_b(attrs, static_cast<int>(b.size()));
+  if (a[sa.column] != b[sb.row])
+    fail(ErrorCode::invalid_model, "inner dimensions of {}{} and {}{} differ: {} and {}", to_string(a),
+         attrs.trans_a ? " (transposed)" : "", to_string(b), attrs.trans_b ? " (transposed)" : "", a[sa.column],
+         b[sb.row]);
+  Shape out = broadcast_shapes(std::span(a).first(a.size() - 2), std::span(b).first(b.size() - 2));
+  int64_t n = b[sb.column];
+  out.push_back(a[sa.row]);
+  out.push_back(n);
+  if (node.has(input_bias)) check_shape(node, input_bias, std::span(&n, 1));
+  check_epilogue(node, attrs.epilogue, matmul_fixed_inputs, out);
+  return {{type, checked(std::move(out))}};
+}
+
+Domain domain(const NodeView& node) {
+  static constexpr const char* names[] = {"b0", "b1", "b2", "b3", "b4", "b5"};
+  const auto& attrs = node.as<MatMulAttrs>();
+  const Shape &a = node.in_shape(input_a), &out = node.out_shape();
+  int batch = static_cast<int>(out.size()) - 2;
+  Domain d;
+  for (int i = 0; i < batch; i++) d.add(names[i], out[i], Tag::sample);
+  d.add("m", out[batch], batch ? Tag::attribute : Tag::sample);
+  d.add("n", out[batch + 1], Tag::parameter);
+  d.add("k", a[sides_a(attrs, static_cast<int>(a.size())).column], Tag::reduction);
+  return d;
+}
+
+Access reads(const NodeView& node, int input) {
+  const Shape &out = node.out_shape(), &in = node.in_shape(input);
+  int batch = static_cast<int>(out.size()) - 2, m = batch, n = batch + 1, k = batch + 2;
+  if (input >= matmul_fixed_inputs) return broadcast_access(in, out);
+  Access access = Access::by_axes();
+  if (input == input_bias) {
+    access.add(axis_same(n));
+    return access;
+  }
+  const auto& attrs = node.as<MatMulAttrs>();
+  access = broadcast_access(std::span(in).first(in.size() - 2), std::span(out).first(out.size() - 2));
+  int row = input == input_a ? m : k, column = input == input_a ? k : n;
+  if (input == input_a ? attrs.trans_a : attrs.trans_b) std::swap(row, column);
+  access.add(axis_same(row));
+  access.add(axis_same(column));
+  return access;
+}
+
+Access writes(const NodeView& node, int) { return identity_access(static_cast<int>(node.out_shape().size())); }
+
+double operations(const NodeView&, const Box& box) { return 2 * static_cast<double>(box.count()); }
+
+// The strides of an operand's batch dimensions along the output's.
+Extents batch_strides(const View& v, int batch) {
+  View leading = v;
+  leading.shape.rank = leading.strides.rank = static_cast<int8_t>(v.rank() - 2);
+  return broadcast_strides(leading, batch);
+}
+
+// A strip of output columns shares each element of a. Floats are summed in double, integers wrap around.
+template <class T>
+void evaluate_as(const MatMulAttrs& attrs, std::span<const View> inputs, const View& out) {
+  using Sum = std::conditional_t<std::is_integral_v<T>, uint64_t, double>;
+  constexpr int64_t strip = 16;
+  const View &a = inputs[input_a], &b = inputs[input_b];
+  const View* bias = inputs.size() > input_bias && inputs[input_bias].data ? &inputs[input_bias] : nullptr;
+  BoundEpilogue epilogue(attrs.epilogue, inputs, matmul_fixed_inputs, out.rank());
+  Sides sa = sides_a(attrs, a.rank()), sb = sides_b(attrs, b.rank());
+  int batch = out.rank() - 2, m = batch, n = batch + 1;
+  Extents batch_a = batch_strides(a, batch), batch_b = batch_strides(b, batch);
+  int64_t depth = a.shape[sa.column], dk = b.strides[sb.row], dn = b.strides[sb.column];
+  auto value = [](const View& v, int64_t at) { return static_cast<Sum>(widen(load<T>(v.data, at))); };
+
+  Extents strips = out.shape;
+  strips[n] = (strips[n] + strip - 1) / strip;
+  for_each_index(strips, [&](const Extents& index) {
+    Extents at = index;
+    at[n] *= strip;
+    int64_t count = std::min(strip, out.shape[n] - at[n]);
+    int64_t ao = offset(batch_a, at) + at[m] * a.strides[sa.row], bo = offset(batch_b, at) + at[n] * dn;
+    Sum sum[strip] = {};
+    for (int64_t k = 0; k < depth; k++) {
+      Sum left = value(a, ao + k * a.strides[sa.column]);
+      for (int64_t j = 0; j < count; j++) sum[j] += left * value(b, bo + k * dk + j * dn);
+    }
+    for (int64_t j = 0; j < count; j++, at[n]++) {
+      if constexpr (!std::is_integral_v<T>) sum[j] *= static_cast<double>(attrs.alpha);
+      if (bias) sum[j] += value(*bias, at[n] * bias->strides[0]);
+      T element = convert<T>(sum[j]);
+      if constexpr (std::is_same_v<T, float>)
+        if (!epilogue.empty()) element = epilogue(element, at);
+      store(out.data, offset(out, at), element);
+    }
+  });
+}
+
+void evaluate(const std::any& any, std::span<const View> inputs, std::span<const View> outputs) {
+  const auto& attrs = std::any_cast<const MatMulAttrs&>(any);
+  dispatch(outputs[0].dtype, [&](auto tag) {
+    if constexpr (sizeof(tag) >= 4 || std::is_class_v<decltype(tag)>)
+      evaluate_as<decltype(tag)>(attrs, inputs, outputs[0]);
+  });
+}
+
+}  // namespace
+
+// By box: as long as the box has all of k.
+const OpDef matmul_op = {.name = "matmul",
+                         .infer = infer,
+                         .domain = domain,
+                         .reads = reads,
+                         .writes = writes,
+                         .operations = operations,
+                         .evaluate = evaluate,
+                         .matrix = true,
+                         .by_box = true};
+
+}  // namespace pando
