@@ -1,0 +1,68 @@
+// arg_reduce: the position of the largest or smallest element along an axis, which stays with extent 1.
+#include <utility>
+
+#include "graph/ops/movement.hpp"
+
+namespace pando {
+namespace {
+
+std::vector<TypeShape> infer(const NodeView& node) {
+  check_inputs(node, 1, 1);
+  int64_t axis = node.as<ArgReduceAttrs>().axis;
+  Shape out = node.in_shape(0);
+  check_axis(axis, static_cast<int64_t>(out.size()));
+  int64_t extent = std::exchange(out[axis], 1);
+  if (extent == 0 && element_count(out) > 0)
+    fail(ErrorCode::invalid_model, "dimension {} of {} is empty", axis, to_string(node.in_shape(0)));
+  return {{DType::i64, out}};
+}
+
+Domain domain(const NodeView& node) {
+  Domain d = output_domain(node);
+  d[static_cast<int>(node.as<ArgReduceAttrs>().axis)].tag = Tag::whole;
+  return d;
+}
+
+Access reads(const NodeView& node, int) {
+  int axis = static_cast<int>(node.as<ArgReduceAttrs>().axis);
+  Access access = identity_access(static_cast<int>(node.out_shape().size()));
+  access.axis[axis] = axis_fixed(0, node.in_shape(0)[axis]);
+  return access;
+}
+
+double operations(const NodeView& node, const Box& box) {
+  return static_cast<double>(box.count()) * static_cast<double>(node.in_shape(0)[node.as<ArgReduceAttrs>().axis]);
+}
+
+void evaluate(const std::any& attrs, std::span<const View> in, std::span<const View> out) {
+  const auto& a = std::any_cast<const ArgReduceAttrs&>(attrs);
+  int axis = static_cast<int>(a.axis);
+  const View& from = in[0];
+  dispatch(from.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    for_each_index(out[0].shape, [&](const Extents& index) {
+      int64_t at = offset(from, index), best = 0;
+      auto value = widen(load<T>(from.data, at));
+      for (int64_t i = 1; i < from.shape[axis]; i++) {
+        auto v = widen(load<T>(from.data, at + i * from.strides[axis]));
+        if (!(a.max ? v > value : v < value) && !(a.select_last && v == value)) continue;
+        value = v;
+        best = i;
+      }
+      store(out[0].data, offset(out[0], index), best);
+    });
+  });
+}
+
+}  // namespace
+
+const OpDef arg_reduce_op{.name = "arg_reduce",
+                          .infer = infer,
+                          .domain = domain,
+                          .reads = reads,
+                          .writes = writes_box,
+                          .operations = operations,
+                          .evaluate = evaluate,
+                          .by_box = true};
+
+}  // namespace pando

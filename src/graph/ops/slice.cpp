@@ -1,0 +1,60 @@
+// slice: index i of a dimension is input index start + i * step.
+#include "graph/ops/movement.hpp"
+
+namespace pando {
+namespace {
+
+std::vector<TypeShape> infer(const NodeView& node) {
+  check_inputs(node, 1, 1);
+  const Shape& in = node.in_shape(0);
+  const auto& a = node.as<SliceAttrs>();
+  check_per_dimension(a.starts.size(), in.size(), "starts");
+  check_per_dimension(a.steps.size(), in.size(), "steps");
+  check_per_dimension(a.sizes.size(), in.size(), "sizes");
+  for (size_t i = 0; i < in.size(); i++) {
+    if (a.steps[i] == 0) fail(ErrorCode::invalid_model, "the step of dimension {} is 0", i);
+    if (a.sizes[i] == 0) continue;
+    int64_t last = 0;
+    bool good = a.sizes[i] > 0 && a.starts[i] >= 0 && a.starts[i] < in[i] &&
+                !__builtin_mul_overflow(a.sizes[i] - 1, a.steps[i], &last) &&
+                !__builtin_add_overflow(last, a.starts[i], &last) && last >= 0 && last < in[i];
+    if (!good)
+      fail(ErrorCode::invalid_model, "{} elements from {} by step {} leave dimension {} of extent {}", a.sizes[i],
+           a.starts[i], a.steps[i], i, in[i]);
+  }
+  return {{node.in(0).dtype, checked(a.sizes)}};
+}
+
+Access reads(const NodeView& node, int) {
+  const auto& a = node.as<SliceAttrs>();
+  Access access = Access::by_axes();
+  for (size_t i = 0; i < a.starts.size(); i++)
+    access.add(axis_window(static_cast<int>(i), a.steps[i], a.starts[i], a.starts[i]));
+  return access;
+}
+
+void evaluate(const std::any& attrs, std::span<const View> in, std::span<const View> out) {
+  const auto& a = std::any_cast<const SliceAttrs&>(attrs);
+  if (out[0].count() == 0) return;  // starts may lie outside then
+  View from = in[0];
+  int64_t start = 0;
+  for (int i = 0; i < from.rank(); i++) {
+    start += a.starts[i] * from.strides[i];
+    from.strides[i] = a.sizes[i] > 1 ? from.strides[i] * a.steps[i] : 0;  // the step of one element may be anything
+    from.shape[i] = a.sizes[i];
+  }
+  copy_view(shifted(from, start), out[0]);
+}
+
+}  // namespace
+
+const OpDef slice_op{.name = "slice",
+                     .infer = infer,
+                     .domain = output_domain,
+                     .reads = reads,
+                     .writes = writes_box,
+                     .operations = no_operations,
+                     .evaluate = evaluate,
+                     .view = true};
+
+}  // namespace pando
