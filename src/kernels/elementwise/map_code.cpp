@@ -1,0 +1,25 @@
+#include <algorithm>
+
+#include "base/error.hpp"
+#include "kernels/elementwise/map_rows.hpp"
+
+namespace pando::kernels {
+
+MapCode to_map_code(const MapProgram& program) {
+  if (program.code.empty() || program.code.size() > max_map_instrs || program.inputs > max_map_inputs)
+    fail(ErrorCode::internal, "a map program of {} instructions and {} operands", program.code.size(), program.inputs);
+  MapCode code;
+  code.count = static_cast<uint8_t>(program.code.size());
+  code.inputs = static_cast<uint8_t>(program.inputs);
+  std::copy(program.code.begin(), program.code.end(), code.code);
+  return code;
+}
+
+bool covers(const MapProgram& program) {
+  if (program.code.empty() || program.code.size() > max_map_instrs || program.inputs > max_map_inputs) return false;
+  return std::none_of(program.code.begin(), program.code.end(), [](const MapInstr& i) {
+    return i.op == MapOp::bit_not || (i.op >= MapOp::bit_and && i.op <= MapOp::shift_right);
+  });
+}
+
+}  // namespace pando::kernels
