@@ -15,7 +15,8 @@ struct EpilogueOperand {
 };
 
 // y = act(v + bias + residual), or act(v + bias) + residual when residual_last; with `code`, instead: v + bias is
-// stored, then the program runs over it in place, register 0 = the element, registers 1.. = operand[0..].
+// stored (activation is none), then the program runs over it in place, register 0 = the element, registers 1.. =
+// operand[0..].
 // Built anew for each tile: only the first `operands` operands are set.
 struct EpilogueArgs {
   const float* bias = nullptr;  // [output channels], from channel 0 of the operator
