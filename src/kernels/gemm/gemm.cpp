@@ -1,0 +1,67 @@
+#include "kernels/gemm/gemm.hpp"
+
+#include <libxsmm.h>
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <tuple>
+
+#include "base/cpu.hpp"
+
+namespace pando::kernels {
+namespace {
+
+bool may_jit(Isa isa) {
+#ifdef PANDO_NO_JIT
+  (void)isa;
+  return false;
+#else
+  return isa != Isa::portable;
+#endif
+}
+
+// LIBXSMM's registry is one per process, and its target is that of the CPU unless it is lowered before a dispatch.
+std::mutex& jit_mutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+}  // namespace
+
+int gemm_rows(int wanted, int n) {
+  const int m = (wanted + gemm_m_step - 1) / gemm_m_step * gemm_m_step;
+  return m <= 16 && n < 12 && active_isa() == Isa::avx512 ? 24 : m;
+}
+
+void GemmFamily::prepare(int m, int n, bool accumulate) const {
+  const Isa isa = active_isa();
+  if (!may_jit(isa)) return;
+  for (int acc = 0; acc <= (accumulate ? 1 : 0); acc++) {
+    std::atomic<GemmJit>& entry = slot(m, n, acc != 0);
+    if (entry.load(std::memory_order_acquire) != nullptr) continue;
+    const float alpha = 1, beta = static_cast<float>(acc);
+    std::lock_guard lock(jit_mutex());
+    static Isa target = Isa::avx512;
+    if (isa != target) {
+      libxsmm_set_target_arch(isa == Isa::avx2 ? "hsw" : nullptr);
+      target = isa;
+    }
+    // The type behind the pointer differs only by a trailing "..." that the kernels do not use: on x86-64 a call
+    // through either is the same but for the count of vector arguments in al.
+    auto jit = libxsmm_smmdispatch_reducebatch_offs(m, n, k, &lda, &ldb, &ldc, &alpha, &beta, nullptr, nullptr);
+    entry.store(reinterpret_cast<GemmJit>(jit), std::memory_order_release);
+  }
+}
+
+const GemmFamily* gemm_family(int k, int lda, int ldb, int ldc) {
+  using Key = std::tuple<Isa, int, int, int, int>;
+  static std::mutex mutex;
+  static auto& families = *new std::map<Key, std::unique_ptr<GemmFamily>>;  // never destroyed: Programs hold addresses
+  std::lock_guard lock(mutex);
+  auto& family = families[Key(active_isa(), k, lda, ldb, ldc)];
+  if (!family) family = std::make_unique<GemmFamily>(k, lda, ldb, ldc);
+  return family.get();
+}
+
+}  // namespace pando::kernels

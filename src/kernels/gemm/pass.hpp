@@ -1,0 +1,62 @@
+// One pass of packed weights over the columns (pixels, tokens) of a tile: the loops around the batch-reduce kernels.
+#pragma once
+#include <span>
+
+#include "kernels/conv/epilogue.hpp"
+#include "kernels/gemm/gemm.hpp"
+
+namespace pando::kernels {
+
+// n columns that lie evenly spaced in memory: by the families' ldb in the input, ldc in the output.
+struct PassRun {
+  const float* b;
+  float* c;               // channel 0 of the operator's output
+  const float* residual;  // likewise, or null
+  int64_t n;
+};
+
+struct MatrixPass {
+  const GemmFamily* direct;  // writes to the output
+  const GemmFamily* padded;  // ldc = gemm_block: writes to scratch, where a block has fewer valid channels than rows
+  const float* weights;      // block i (output channels 32 i ..) at weights + i * block_stride
+  int64_t block_stride;
+  const GemmOffset *a_offsets, *b_offsets;
+  int entries = 0;              // of the batch
+  int chunk = 0;                // entries per call, so that their weights stay in L1 while all columns pass
+  const float* bias = nullptr;  // of channel 0 of the weights
+  int64_t residual_stride = 0;  // from column to column
+};
+
+// Columns of the next call when n are left. Calls are alike, and a multiple of 3 (the kernels' register block on AVX2).
+inline int pass_piece(int64_t n) {
+  constexpr int64_t limit = 63;
+  const int64_t calls = (n + limit - 1) / limit;
+  const int64_t even = (n + calls - 1) / calls;
+  return static_cast<int>(calls == 1 ? n : (even + 2) / 3 * 3);
+}
+
+// Makes the kernels for runs of n columns and channels [lo, hi).
+void prepare_pass(const MatrixPass& pass, int64_t n, int64_t lo, int64_t hi);
+
+inline size_t pass_scratch_bytes(int64_t columns) { return static_cast<size_t>(columns) * gemm_block * sizeof(float); }
+
+// Output channels [lo, hi) of every run, lo a multiple of gemm_block, with bias, residual and activation applied while
+// a block is in L1 (a program, epilogue.code, is left to the caller). Nothing outside those channels is written.
+// `scratch` holds pass_scratch_bytes(columns of all runs).
+void matrix_pass(const MatrixPass& pass, std::span<const PassRun> runs, int64_t lo, int64_t hi,
+                 const EpilogueArgs& epilogue, float* scratch);
+
+// dst = finish(src + bias) for rows x cols elements; src may be dst. bias and residual may be null.
+struct FinishBlock {
+  const float* src;
+  int64_t src_stride;
+  float* dst;
+  int64_t dst_stride;
+  const float* residual;
+  int64_t residual_stride;
+  const float* bias;
+  int64_t rows, cols;
+};
+void finish_block(const EpilogueArgs& epilogue, const FinishBlock& block);
+
+}  // namespace pando::kernels

@@ -1,0 +1,177 @@
+// Convolution by batch-reduce GEMM against a plain loop: the same fma chain, so the same bits.
+#include "kernels/conv/direct.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "base/cpu.hpp"
+#include "kernels/gemm/pack.hpp"
+
+namespace pando::kernels {
+namespace {
+
+struct Case {
+  int n, h, w, ci, co, groups, kh, kw, sy, sx, dy, dx, pad_y, pad_x, pad_y1, pad_x1;
+  int x_gap, y_gap;  // channels of the tensors that lie between pixels
+  bool residual;
+};
+
+struct Conv {
+  Case c;
+  int oh, ow, xc, yc;
+  std::vector<float> x, w, bias, residual, expected;
+  ConvShape shape;
+
+  Conv(const Case& k, std::mt19937& rng) : c(k) {
+    oh = (c.h + c.pad_y + c.pad_y1 - (c.kh - 1) * c.dy - 1) / c.sy + 1;
+    ow = (c.w + c.pad_x + c.pad_x1 - (c.kw - 1) * c.dx - 1) / c.sx + 1;
+    xc = c.ci * c.groups + c.x_gap;
+    yc = c.co * c.groups + c.y_gap;
+    x.resize(static_cast<size_t>(c.n * c.h * c.w * xc));
+    w.resize(static_cast<size_t>(c.co * c.groups * c.ci * c.kh * c.kw));
+    bias.resize(static_cast<size_t>(c.co * c.groups));
+    residual.resize(static_cast<size_t>(c.n * oh * ow * c.co * c.groups));
+    std::normal_distribution<float> value;
+    for (auto* v : {&x, &w, &bias, &residual})
+      for (float& f : *v) f = value(rng);
+    shape = {c.h,
+             c.w,
+             static_cast<int64_t>(c.h) * c.w * xc,
+             static_cast<int64_t>(c.w) * xc,
+             xc,
+             1,
+             static_cast<int64_t>(oh) * ow * yc,
+             static_cast<int64_t>(ow) * yc,
+             yc,
+             c.kh,
+             c.kw,
+             c.sy,
+             c.sx,
+             c.dy,
+             c.dx,
+             c.pad_y,
+             c.pad_x,
+             c.ci,
+             c.co,
+             c.groups};
+    compute();
+  }
+
+  float at(int n, int y, int xx, int o) const {
+    const int g = o / c.co;
+    float sum = 0;
+    for (int kh = 0; kh < c.kh; kh++)
+      for (int kw = 0; kw < c.kw; kw++)
+        for (int i = 0; i < c.ci; i++) {
+          const int iy = y * c.sy + kh * c.dy - c.pad_y, ix = xx * c.sx + kw * c.dx - c.pad_x;
+          const bool inside = iy >= 0 && iy < c.h && ix >= 0 && ix < c.w;
+          const float v = inside ? x[static_cast<size_t>(((n * c.h + iy) * c.w + ix) * xc + g * c.ci + i)] : 0;
+          sum = std::fma(w[static_cast<size_t>(((o * c.ci + i) * c.kh + kh) * c.kw + kw)], v, sum);
+        }
+    return sum;
+  }
+  void compute() {
+    const int co = c.co * c.groups;
+    expected.assign(static_cast<size_t>(c.n * oh * ow * yc), 777);
+    for (int n = 0; n < c.n; n++)
+      for (int y = 0; y < oh; y++)
+        for (int xx = 0; xx < ow; xx++)
+          for (int o = 0; o < co; o++) {
+            const int pixel = (n * oh + y) * ow + xx;
+            float v = at(n, y, xx, o) + bias[static_cast<size_t>(o)];
+            if (c.residual) v += residual[static_cast<size_t>(pixel * co + o)];
+            expected[static_cast<size_t>(pixel * yc + o)] = std::max(0.0f, v);
+          }
+  }
+
+  // Runs with boxes of these extents.
+  std::vector<float> run(int rows, int cols, int channels, double l1, double l2) const {
+    const int co = c.co * c.groups;
+    const ResidualStrides rs{c.residual, static_cast<int64_t>(ow) * co, co};
+    DirectPlan plan = plan_direct(shape, rows, cols, ow, rs, l1, l2);
+    const int64_t group_floats = packed_floats(c.co, plan.weights_k());
+    std::vector<float> packed(static_cast<size_t>(group_floats * c.groups));
+    for (int g = 0; g < c.groups; g++)
+      pack_conv_weights(
+          reinterpret_cast<const std::byte*>(w.data() + static_cast<size_t>(g * c.co * c.ci * c.kh * c.kw)), nullptr,
+          c.co, c.ci, c.kh * c.kw, packed.data() + g * group_floats);
+    std::vector<GemmOffset> a(static_cast<size_t>(plan.entries)), b(a.size());
+    fill_offsets(plan, gemm_block, a.data(), b.data());
+    std::vector<float> out(expected.size(), 777);
+    DirectArgs args;
+    args.x = x.data();
+    args.y = out.data();
+    args.group_stride = group_floats;
+    args.pass = {gemm_family(plan.kb, gemm_block, plan.ldb(), yc),
+                 gemm_family(plan.kb, gemm_block, plan.ldb(), gemm_block),
+                 packed.data(),
+                 gemm_block * plan.weights_k(),
+                 a.data(),
+                 b.data(),
+                 plan.entries,
+                 plan.chunk,
+                 bias.data(),
+                 0};
+    args.epilogue.activation = Activation::relu;
+    if (c.residual) {
+      args.epilogue.operands = 1;
+      args.epilogue.operand[0] = {residual.data(),
+                                  {static_cast<int64_t>(oh) * ow * co, static_cast<int64_t>(ow) * co, co, 1}};
+    }
+    std::vector<std::byte> scratch(plan.scratch_bytes());
+    for (int n = 0; n < c.n; n++)
+      for (int y = 0; y < oh; y += rows)
+        for (int xx = 0; xx < ow; xx += cols)
+          for (int o = 0; o < co; o += channels) {
+            ConvBox box{
+                n, n + 1, y, std::min(oh, y + rows), xx, std::min(ow, xx + cols), o, std::min(co, o + channels)};
+            prepare_direct(plan, args.pass, box);
+            std::memset(scratch.data(), 0x7f, scratch.size());
+            conv_direct(plan, args, box, scratch.data());
+          }
+    return out;
+  }
+};
+
+TEST(DirectConv, EqualsThePlainChainForAnyBoxAndBlocking) {
+  if (active_isa() == Isa::portable) GTEST_SKIP() << "no fma";
+  const Case cases[] = {
+      {1, 7, 7, 64, 64, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, true},     // in place, flat
+      {2, 9, 5, 24, 40, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 3, 5, false},    // gaps between pixels, 8 channels over
+      {1, 6, 11, 512, 33, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, true},   // gathered: rows alias
+      {1, 9, 9, 16, 32, 1, 1, 1, 2, 2, 1, 1, 0, 0, 0, 0, 0, 0, false},    // strided 1x1
+      {2, 8, 10, 64, 48, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, true},    // 3x3
+      {1, 11, 12, 97, 35, 1, 3, 3, 2, 2, 1, 1, 1, 1, 0, 1, 0, 7, false},  // strided, prime channels
+      {1, 10, 13, 32, 16, 1, 3, 3, 1, 1, 2, 3, 2, 3, 2, 3, 0, 0, true},   // dilated
+      {1, 15, 17, 8, 64, 1, 5, 3, 3, 2, 2, 1, 4, 1, 3, 1, 0, 0, false},   // merged, dilated and strided rows
+      {1, 23, 70, 3, 70, 1, 7, 7, 2, 2, 1, 1, 3, 3, 3, 3, 0, 0, true},    // stem
+      {2, 9, 8, 3, 5, 1, 3, 3, 2, 2, 1, 1, 0, 0, 1, 1, 0, 0, false},      // few of everything
+      {1, 1, 300, 1, 20, 1, 1, 33, 1, 7, 1, 1, 0, 5, 0, 5, 0, 0, false},  // 1-D, one channel
+      {2, 6, 7, 4, 4, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, true},       // small groups
+      {1, 6, 7, 32, 48, 3, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1, true},     // groups with a part block
+      {1, 2, 3, 16, 8, 1, 5, 5, 1, 1, 1, 1, 2, 2, 2, 2, 0, 0, false},     // kernel larger than the image
+  };
+  std::mt19937 rng(5);
+  for (const Case& k : cases) {
+    Conv conv(k, rng);
+    const int whole = k.co * k.groups;
+    struct {
+      int rows, cols, channels;
+      double l1, l2;
+    } ways[] = {{conv.oh, conv.ow, whole, 32e3, 512e3},
+                {3, conv.ow, k.groups > 1 ? whole : 32, 8e3, 64e3},
+                {2, 5, k.groups > 1 ? whole : 64, 1e3, 4e3}};
+    for (const auto& way : ways) {
+      auto got = conv.run(way.rows, way.cols, way.channels, way.l1, way.l2);
+      for (size_t i = 0; i < got.size(); i++)
+        ASSERT_EQ(got[i], conv.expected[i]) << "case " << (&k - cases) << " rows " << way.rows << " element " << i;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pando::kernels
