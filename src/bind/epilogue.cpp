@@ -3,7 +3,7 @@
 namespace pando {
 namespace {
 
-bool decode_activation(const MapInstr& i, BoundEpilogue& out) {
+bool decode_activation(const MapInstr& i, EpilogueRefs& out) {
   switch (i.op) {
     case MapOp::relu: out.activation = kernels::Activation::relu; return true;
     case MapOp::clip:
@@ -21,7 +21,7 @@ bool decode_activation(const MapInstr& i, BoundEpilogue& out) {
 }
 
 // Matches one of: act(v), v + r, act(v + r), act(v) + r.
-bool decode_fast(const MapProgram& p, BoundEpilogue& out) {
+bool decode_fast(const MapProgram& p, EpilogueRefs& out) {
   const size_t n = p.code.size();
   if (n == 0) return true;
   if (n > 2 || p.inputs > 2) return false;
@@ -42,17 +42,17 @@ bool decode_fast(const MapProgram& p, BoundEpilogue& out) {
 
 }  // namespace
 
-BoundEpilogue bind_epilogue(const Binder& binder, const Epilogue& epilogue, int bias_input, int first_operand) {
-  BoundEpilogue fast;
+EpilogueRefs bind_epilogue(const Binder& binder, const Epilogue& epilogue, int bias_input, int first_operand) {
+  EpilogueRefs fast;
   const MapProgram& program = epilogue.program;
   const NodeView node = binder.view();
   const int rank = static_cast<int>(node.out_shape().size());
-  BoundEpilogue out;
+  EpilogueRefs out;
   if (binder.has(bias_input)) out.bias = binder.input(bias_input);
   if (program.code.empty()) return out;
   out.operands = static_cast<uint8_t>(program.inputs - 1);
   for (int i = 0; i < out.operands; i++) {
-    BoundEpilogue::Operand& o = out.operand[i];
+    EpilogueRefs::Operand& o = out.operand[i];
     const int input = first_operand + i;
     const Shape& shape = node.in_shape(input);
     const int missing = rank - static_cast<int>(shape.size());
@@ -76,7 +76,7 @@ BoundEpilogue bind_epilogue(const Binder& binder, const Epilogue& epilogue, int 
   return out;
 }
 
-kernels::EpilogueArgs resolve(const BoundEpilogue& bound, const TileContext& context) {
+kernels::EpilogueArgs resolve(const EpilogueRefs& bound, const TileContext& context) {
   kernels::EpilogueArgs args;
   args.bias = context.at<const float>(bound.bias);
   args.activation = bound.activation;

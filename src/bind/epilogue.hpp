@@ -6,7 +6,7 @@
 namespace pando {
 
 // kernels::EpilogueArgs before addresses are known. Trivially copyable.
-struct BoundEpilogue {
+struct EpilogueRefs {
   Ref bias;
   kernels::Activation activation = kernels::Activation::none;
   bool residual_last = false, general = false;
@@ -22,8 +22,8 @@ struct BoundEpilogue {
 // The epilogue of binder.node: {residual add, relu | clip | leaky relu} in either order takes the fast path, any other
 // program the general one. Operands begin at input `first_operand`; `bias_input` may be absent. Strides are those of
 // the operands' values broadcast to output 0, per output dimension.
-BoundEpilogue bind_epilogue(const Binder& binder, const Epilogue& epilogue, int bias_input, int first_operand);
+EpilogueRefs bind_epilogue(const Binder& binder, const Epilogue& epilogue, int bias_input, int first_operand);
 
-kernels::EpilogueArgs resolve(const BoundEpilogue& bound, const TileContext& context);
+kernels::EpilogueArgs resolve(const EpilogueRefs& bound, const TileContext& context);
 
 }  // namespace pando
