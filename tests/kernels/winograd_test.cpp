@@ -19,6 +19,8 @@ struct Cut {
   int64_t group = 16;
 };
 
+const std::byte* bytes(const std::vector<float>& v) { return reinterpret_cast<const std::byte*>(v.data()); }
+
 std::vector<float> run_winograd(const ConvCase& p, const Cut& r, const std::vector<float>& x,
                                 const std::vector<float>& w, const std::vector<float>& scale,
                                 const EpilogueArgs& epilogue) {
@@ -29,7 +31,7 @@ std::vector<float> run_winograd(const ConvCase& p, const Cut& r, const std::vect
   std::vector<float> out(static_cast<size_t>(p.n * oh * ow * yc), 7.f), y;
   AlignedBuffer u(winograd_weights_size(p.ci, p.co) * sizeof(float));
   float* packed = reinterpret_cast<float*>(u.data());
-  pack_winograd_weights(w.data(), scale.empty() ? nullptr : scale.data(), p.ci, p.co, packed);
+  pack_winograd_weights(bytes(w), scale.empty() ? nullptr : bytes(scale), p.ci, p.co, packed);
   WinogradShape shape{p.h,      p.w, p.ci,         oh,      ow, p.co,   p.pad_y, p.pad_x, p.h * p.w * xc,
                       p.w * xc, xc,  oh * ow * yc, ow * yc, yc, r.group};
   const WinogradGemm gemm = winograd_gemm(p.ci);

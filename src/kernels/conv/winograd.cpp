@@ -1,6 +1,7 @@
 #include "kernels/conv/winograd.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 namespace pando::kernels {
 namespace {
@@ -116,7 +117,7 @@ size_t winograd_weights_size(int64_t ci, int64_t co) {
   return static_cast<size_t>(round_up(co, winograd_block) * winograd_points * ci);
 }
 
-void pack_winograd_weights(const float* w, const float* scale, int64_t ci, int64_t co, float* u) {
+void pack_winograd_weights(const std::byte* w, const std::byte* scale, int64_t ci, int64_t co, float* u) {
   constexpr int B = winograd_block;
   static constexpr double g[6][3] = {{1. / 4, 0, 0},
                                      {-1. / 6, -1. / 6, -1. / 6},
@@ -129,8 +130,10 @@ void pack_winograd_weights(const float* w, const float* scale, int64_t ci, int64
     for (int64_t c = 0; c < ci; c++) {
       double in[3][3][B] = {}, half[6][3][B];
       for (int64_t k = 0; k < channels; k++) {
-        const float* tap = w + ((c0 + k) * ci + c) * 9;
-        for (int t = 0; t < 9; t++) in[t / 3][t % 3][k] = (scale ? double{scale[c0 + k]} : 1.0) * tap[t];
+        float taps[9], factor = 1;
+        std::memcpy(taps, w + ((c0 + k) * ci + c) * sizeof taps, sizeof taps);
+        if (scale != nullptr) std::memcpy(&factor, scale + (c0 + k) * sizeof factor, sizeof factor);
+        for (int t = 0; t < 9; t++) in[t / 3][t % 3][k] = double{factor} * taps[t];
       }
       for (int i = 0; i < 6; i++)
         for (int t = 0; t < 3; t++)

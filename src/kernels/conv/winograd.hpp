@@ -23,8 +23,9 @@ struct WinogradShape {
 int64_t winograd_group(int64_t ci, double l2_bytes);
 
 // Weights w [co, ci, 3, 3], each output channel times scale[co] (may be null), as u [co/32][36][ci][32], zero-padded.
+// Sources may be unaligned bytes of a mapped file.
 size_t winograd_weights_size(int64_t ci, int64_t co);  // floats
-void pack_winograd_weights(const float* w, const float* scale, int64_t ci, int64_t co, float* u);
+void pack_winograd_weights(const std::byte* w, const std::byte* scale, int64_t ci, int64_t co, float* u);
 
 // The products' kernels: `blocks` over 64 input channels each, `rest` over what remains (either may be null).
 struct WinogradGemm {
