@@ -106,16 +106,14 @@ struct Conv {
     args.x = x.data();
     args.y = out.data();
     args.group_stride = group_floats;
-    args.pass = {gemm_family(plan.kb, gemm_block, plan.ldb(), yc),
-                 gemm_family(plan.kb, gemm_block, plan.ldb(), gemm_block),
+    args.pass = {gemm_family(plan.kb, gemm_block, plan.ldb(), gemm_block),
                  packed.data(),
                  gemm_block * plan.weights_k(),
                  a.data(),
                  b.data(),
                  plan.entries,
                  plan.chunk,
-                 bias.data(),
-                 0};
+                 bias.data()};
     args.epilogue.activation = Activation::relu;
     if (c.residual) {
       args.epilogue.operands = 1;

@@ -38,8 +38,8 @@ void set_block(DirectPlan& p, int64_t rows, int64_t cols) {
 // Output pixels whose input, and whose partial sums for one block of channels, stay in cache.
 void choose_block(DirectPlan& p, int64_t rows, int64_t cols, double l2) {
   const double budget = l2 * 0.5;
-  constexpr int64_t pixels = 192;
-  const bool lines = p.shape.kh == 1;  // no row is shared between output rows
+  constexpr int64_t pixels = 192, enough = 96;  // fewer read the weights too often
+  const bool lines = p.shape.kh == 1;           // no row is shared between output rows
   cols = std::max<int64_t>(cols, 1);
   rows = std::max<int64_t>(rows, 1);
   int64_t c = cols > 64 ? even_part(cols, lines ? pixels : 64) : cols;
@@ -49,8 +49,8 @@ void choose_block(DirectPlan& p, int64_t rows, int64_t cols, double l2) {
     const double in_place = static_cast<double>(r * c) * p.shape.ci;
     return 4.0 * (p.in_place ? in_place : static_cast<double>(p.gathered_floats));
   };
-  while (bytes() > budget && r > 1) r = even_part(rows, r - 1);
-  while (bytes() > budget && c > 24) c = even_part(cols, c - 1);
+  while (bytes() > budget && r > 1 && r * c > enough) r = even_part(rows, r - 1);
+  while (bytes() > budget && r * c > enough) c = even_part(cols, c - 1);
   set_block(p, r, c);
 }
 
@@ -208,6 +208,7 @@ void conv_direct(const DirectPlan& p, const DirectArgs& args, const ConvBox& box
                                 : nullptr;
         run.n = run_rows * b.cols();
       }
+      pass.out_stride = s.y_x;
       if (residual) pass.residual_stride = residual->stride[2];
       matrix_pass(pass, {runs, static_cast<size_t>(count)}, s.groups > 1 ? 0 : box.c0, s.groups > 1 ? s.co : box.c1,
                   args.epilogue, padded);

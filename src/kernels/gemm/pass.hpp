@@ -7,7 +7,7 @@
 
 namespace pando::kernels {
 
-// n columns that lie evenly spaced in memory: by the families' ldb in the input, ldc in the output.
+// n columns that lie evenly spaced in memory: by the family's ldb in the input, by out_stride in the output.
 struct PassRun {
   const float* b;
   float* c;               // channel 0 of the operator's output
@@ -16,15 +16,14 @@ struct PassRun {
 };
 
 struct MatrixPass {
-  const GemmFamily* direct;  // writes to the output
-  const GemmFamily* padded;  // ldc = gemm_block: writes to scratch, where a block has fewer valid channels than rows
-  const float* weights;      // block i (output channels 32 i ..) at weights + i * block_stride
+  const GemmFamily* gemm;  // ldc = gemm_block
+  const float* weights;    // block i (output channels 32 i ..) at weights + i * block_stride
   int64_t block_stride;
   const GemmOffset *a_offsets, *b_offsets;
   int entries = 0;              // of the batch
   int chunk = 0;                // entries per call, so that their weights stay in L1 while all columns pass
   const float* bias = nullptr;  // of channel 0 of the weights
-  int64_t residual_stride = 0;  // from column to column
+  int64_t out_stride = 0, residual_stride = 0;  // from column to column
 };
 
 // Columns of the next call when n are left. Calls are alike, and a multiple of 3 (the kernels' register block on AVX2).
