@@ -19,6 +19,7 @@ std::vector<TypeShape> infer(const NodeView& node) {
     if (!std::isfinite(r)) fail(ErrorCode::invalid_model, "roi holds {}", r);
   Shape out = checked(a.out);
   for (size_t i = 0; i < in.size(); i++) {
+    if (out[i] == 0) continue;
     if (!(a.scales[i] > 0) || !(a.scales[i] <= 1e6f) || !(a.scales[i] >= 1e-6f))
       fail(ErrorCode::invalid_model, "the scale of dimension {} is {}, expected 1e-6 to 1e6", i, a.scales[i]);
     if (a.coord != ResizeCoord::tf_crop_and_resize &&
@@ -55,7 +56,7 @@ Axis make_axis(const ResizeAttrs& a, int d, int rank, int64_t in, int64_t out) {
   bool crop = a.coord == ResizeCoord::tf_crop_and_resize;
   double length = crop ? static_cast<double>(out) : scaled_length(scale, in, out);
   double begin = crop ? a.roi[d] : 0, end = crop ? a.roi[rank + d] : 1;
-  axis.identity = in == out && scale == 1 && begin == 0 && end == 1;
+  axis.identity = out == 0 || (in == out && scale == 1 && begin == 0 && end == 1);
   if (axis.identity) return axis;
   double ratio = length == static_cast<double>(out) ? static_cast<double>(in) / length : 1 / scale;
   switch (a.coord) {
