@@ -14,7 +14,12 @@ constexpr int64_t skew = 16;
 
 int64_t round_up(int64_t v, int64_t to) { return (v + to - 1) / to * to; }
 
-int64_t group_count(const WinogradShape& s, int64_t blocks) { return (blocks + s.group - 1) / s.group; }
+// Blocks in each group but the last: groups are alike, and a multiple of 3, the columns that AVX2 kernels compute at
+// once.
+int64_t group_size(const WinogradShape& s, int64_t blocks) {
+  const int64_t groups = (blocks + s.group - 1) / s.group;
+  return std::min(round_up((blocks + groups - 1) / groups, 3), std::min(blocks, s.group));
+}
 
 // The matrices of one group of n 4x4 blocks, in scratch.
 struct Group {
@@ -110,7 +115,9 @@ void transform_outputs(const WinogradShape& s, const WinogradBox& box, int64_t f
 int64_t winograd_group(int64_t ci, double l2_bytes) {
   const double bytes_per_block =
       sizeof(float) * winograd_points * static_cast<double>(round_up(ci, 16) + winograd_block);
-  return std::clamp<int64_t>(static_cast<int64_t>(l2_bytes / bytes_per_block), 16, gemm_max_n);
+  const auto in_l2 = static_cast<int64_t>(0.85 * l2_bytes / bytes_per_block);
+  // With many channels the weights come from L3 or memory for each group: then fewer groups matter more than L2.
+  return std::min<int64_t>(std::max(in_l2, 16 + ci / 8), gemm_max_n) / 3 * 3;
 }
 
 size_t winograd_weights_size(int64_t ci, int64_t co) {
@@ -158,8 +165,8 @@ WinogradGemm winograd_gemm(int64_t ci) {
 }
 
 void winograd_prepare(const WinogradShape& shape, const WinogradGemm& gemm, int64_t blocks) {
-  const int64_t groups = group_count(shape, blocks);
-  for (const int64_t n : {blocks / groups, (blocks + groups - 1) / groups}) {
+  const int64_t size = group_size(shape, blocks), last = blocks % size;
+  for (const int64_t n : {size, last > 0 ? last : size}) {
     const int columns = static_cast<int>(n);
     if (gemm.blocks) gemm.blocks->prepare(winograd_block, columns, shape.ci / channel_block > blocks_per_call);
     if (gemm.rest) gemm.rest->prepare(winograd_block, columns, gemm.blocks != nullptr);
@@ -174,13 +181,12 @@ size_t winograd_scratch_bytes(const WinogradShape& shape, int64_t blocks) {
 
 void winograd_tile(const WinogradShape& shape, const WinogradBox& box, const WinogradGemm& gemm, const float* x,
                    const float* u, float* y, const EpilogueArgs& epilogue, std::byte* scratch) {
-  const int64_t blocks = box.blocks(), groups = group_count(shape, blocks);
+  const int64_t blocks = box.blocks(), size = group_size(shape, blocks);
   float* zeros = reinterpret_cast<float*>(scratch);
   float* v = zeros + round_up(shape.ci, 16);
   std::fill_n(zeros, shape.ci, 0.f);
-  for (int64_t g = 0; g < groups; g++) {
-    const int64_t first = blocks * g / groups;
-    const Group group(shape.ci, blocks * (g + 1) / groups - first);
+  for (int64_t first = 0; first < blocks; first += size) {
+    const Group group(shape.ci, std::min(size, blocks - first));
     float* m = v + winograd_points * group.v_stride;
     transform_inputs(shape, box, first, group, x, zeros, v);
     for (int64_t c = box.c0; c < box.c1; c += winograd_block) {

@@ -42,6 +42,7 @@ struct WinogradBox {
   int64_t n0, n1, y0, y1, x0, x1, c0, c1;
   int64_t blocks() const { return (n1 - n0) * ((y1 - y0 + 3) / 4) * ((x1 - x0 + 3) / 4); }
 };
+// Enough for boxes of up to `blocks`.
 size_t winograd_scratch_bytes(const WinogradShape& shape, int64_t blocks);
 
 // x, u, y: element 0 of input, packed weights and output. Epilogue strides are of the dimensions n, y, x, c.
