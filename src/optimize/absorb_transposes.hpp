@@ -1,0 +1,9 @@
+#pragma once
+#include "graph/graph.hpp"
+
+namespace pando {
+
+// A transpose and flattening before a product with constant weights goes into the order of the weights' rows.
+Graph absorb_transposes(Graph graph);
+
+}  // namespace pando

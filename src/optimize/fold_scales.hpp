@@ -1,0 +1,10 @@
+#pragma once
+#include "graph/graph.hpp"
+
+namespace pando {
+
+// Products and sums with per-channel constants after conv and matmul (batch normalization) become their scale and
+// bias; constant zero padding before conv becomes its own.
+Graph fold_scales(Graph graph);
+
+}  // namespace pando

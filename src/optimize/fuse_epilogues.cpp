@@ -1,0 +1,70 @@
+#include "optimize/fuse_epilogues.hpp"
+
+#include "optimize/map_merge.hpp"
+#include "optimize/rewriter.hpp"
+
+namespace pando {
+namespace {
+
+int fixed_inputs(const Node& node) { return node.op == &conv_op ? conv_fixed_inputs : matmul_fixed_inputs; }
+Epilogue& epilogue(Node& node) {
+  return node.op == &conv_op ? node.as<ConvAttrs>().epilogue : node.as<MatMulAttrs>().epilogue;
+}
+
+// The node's epilogue as a program whose register 0 is `element`.
+BoundProgram bound(const Node& node, ValueId element) {
+  BoundProgram r;
+  r.program = epilogue(const_cast<Node&>(node)).program;
+  r.operands.push_back(element);
+  if (r.program.code.empty()) r.program = {{}, 1};
+  size_t fixed = static_cast<size_t>(fixed_inputs(node));
+  if (node.inputs.size() > fixed) r.operands.insert(r.operands.end(), node.inputs.begin() + fixed, node.inputs.end());
+  return r;
+}
+
+// The map's operand whose producer takes the map in: of several, the one that is made last, since the others are
+// known by then.
+ValueId choose(const Rewriter& rw, const Node& map) {
+  ValueId best = none;
+  ValueId out = map.outputs[0];
+  if (rw.dtype(out) != DType::f32 || !is_float_program(map.as<MapAttrs>().program)) return none;
+  for (ValueId v : map.inputs) {
+    if (rw.dtype(v) != DType::f32) return none;
+    const Node* before = rw.producer(v);
+    if (!before || (before->op != &conv_op && before->op != &matmul_op)) continue;
+    if (rw.uses(v) != std::count(map.inputs.begin(), map.inputs.end(), v) || rw.shape(v) != rw.shape(out)) continue;
+    if (best == none || rw.producer_id(v) > rw.producer_id(best)) best = v;
+  }
+  return best;
+}
+
+bool fuse(Rewriter& rw, Node& map) {
+  if (map.op != &map_op) return false;
+  ValueId v = choose(rw, map);
+  if (v == none) return false;
+  const Node& matrix = *rw.producer(v);
+  BoundProgram first = bound(matrix, v), second{map.as<MapAttrs>().program, map.inputs};
+  first.operands[0] = none;  // the element itself, register 0; its value's name is the link
+  std::optional<BoundProgram> merged = merge(first, second, v);
+  if (!merged) return false;
+  std::vector<ValueId> added(merged->operands.begin() + static_cast<int64_t>(first.operands.size()),
+                             merged->operands.end());
+  Node fused = rw.extract(rw.producer_id(v));
+  fused.inputs.resize(std::max(fused.inputs.size(), static_cast<size_t>(fixed_inputs(fused))), none);
+  epilogue(fused).program = std::move(merged->program);
+  rw.emit_for(map, std::move(fused), added);
+  return true;
+}
+
+}  // namespace
+
+Graph fuse_epilogues(Graph graph) {
+  Rewriter rw(std::move(graph));
+  for (Node& node : rw.take()) {
+    rw.next(node);
+    if (!fuse(rw, node)) rw.emit(std::move(node));
+  }
+  return rw.finish();
+}
+
+}  // namespace pando

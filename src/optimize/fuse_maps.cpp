@@ -1,0 +1,46 @@
+#include "optimize/fuse_maps.hpp"
+
+#include "optimize/map_merge.hpp"
+#include "optimize/rewriter.hpp"
+
+namespace pando {
+namespace {
+
+bool fusible(const Rewriter& rw, const Node& node) {
+  if (node.op != &map_op || rw.dtype(node.outputs[0]) != DType::f32) return false;
+  for (ValueId v : node.inputs)
+    if (rw.dtype(v) != DType::f32) return false;
+  return is_float_program(node.as<MapAttrs>().program);
+}
+
+// Takes the producer of one operand into the node.
+bool fuse_one(Rewriter& rw, Node& node) {
+  for (ValueId v : node.inputs) {
+    const Node* before = rw.producer(v, map_op);
+    uint32_t slots = static_cast<uint32_t>(std::count(node.inputs.begin(), node.inputs.end(), v));
+    if (!before || rw.uses(v) != slots || rw.shape(v) != rw.shape(node.outputs[0]) || !fusible(rw, *before)) continue;
+    auto merged =
+        merge({before->as<MapAttrs>().program, before->inputs}, {node.as<MapAttrs>().program, node.inputs}, v);
+    if (!merged) continue;
+    rw.exchange_inputs(node, merged->operands);
+    node.as<MapAttrs>().program = std::move(merged->program);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Graph fuse_maps(Graph graph) {
+  Rewriter rw(std::move(graph));
+  for (Node& node : rw.take()) {
+    rw.next(node);
+    if (fusible(rw, node))
+      while (fuse_one(rw, node)) {
+      }
+    rw.emit(std::move(node));
+  }
+  return rw.finish();
+}
+
+}  // namespace pando

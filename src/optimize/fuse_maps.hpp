@@ -1,0 +1,9 @@
+#pragma once
+#include "graph/graph.hpp"
+
+namespace pando {
+
+// Maps that feed one map only, of the same shape, become part of it: a chain costs one pass over memory.
+Graph fuse_maps(Graph graph);
+
+}  // namespace pando

@@ -1,0 +1,9 @@
+#pragma once
+#include "graph/graph.hpp"
+
+namespace pando {
+
+// Moves transposes through operators until they cancel. Never more bytes of transposes than before.
+Graph move_transposes(Graph graph);
+
+}  // namespace pando

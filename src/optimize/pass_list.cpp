@@ -1,0 +1,71 @@
+#include "optimize/pass_list.hpp"
+
+#include "optimize/absorb_transposes.hpp"
+#include "optimize/fold_constants.hpp"
+#include "optimize/fold_scales.hpp"
+#include "optimize/fuse_epilogues.hpp"
+#include "optimize/fuse_maps.hpp"
+#include "optimize/merge_equal.hpp"
+#include "optimize/move_reshapes.hpp"
+#include "optimize/move_transposes.hpp"
+#include "optimize/recognize_activations.hpp"
+#include "optimize/recognize_attention.hpp"
+#include "optimize/recognize_norm.hpp"
+#include "optimize/simplify_maps.hpp"
+#include "optimize/simplify_movement.hpp"
+
+namespace pando {
+namespace {
+
+Graph fold_small_constants(Graph graph) { return fold_constants(std::move(graph), false); }
+Graph fold_all_constants(Graph graph) { return fold_constants(std::move(graph), true); }
+
+constexpr auto fuse = &OptimizeOptions::fuse, layout = &OptimizeOptions::layout;
+
+constexpr Pass passes[] = {
+    // What does nothing goes first, so that patterns are met in their plain form.
+    {"fold_small_constants", nullptr, fold_small_constants},
+    {"simplify_movement", nullptr, simplify_movement},
+    {"merge_equal", nullptr, merge_equal},
+    {"simplify_maps", fuse, simplify_maps},
+    // Patterns of exporters, while every map is still one instruction.
+    {"recognize_norm", fuse, recognize_norm},
+    {"recognize_activations", fuse, recognize_activations},
+    {"recognize_attention", fuse, recognize_attention},
+    // Channels-last: per-channel constants come to lie along the last dimension.
+    {"move_transposes", layout, move_transposes},
+    {"absorb_transposes", layout, absorb_transposes},
+    {"fold_all_constants", nullptr, fold_all_constants},
+    {"simplify_movement", nullptr, simplify_movement},
+    {"merge_equal", nullptr, merge_equal},
+    // Fewer passes over memory.
+    {"fold_scales", fuse, fold_scales},
+    {"move_reshapes", fuse, move_reshapes},
+    {"simplify_movement", fuse, simplify_movement},
+    {"fold_scales", fuse, fold_scales},  // behind reshapes
+    {"fuse_maps", fuse, fuse_maps},
+    {"fuse_epilogues", fuse, fuse_epilogues},
+    {"simplify_movement", nullptr, simplify_movement},
+    {"fold_all_constants", nullptr, fold_all_constants},
+};
+
+}  // namespace
+
+std::span<const Pass> pass_list() { return passes; }
+
+Graph optimize(Graph graph, const OptimizeOptions& options) {
+  for (const Pass& pass : passes) {
+    if (pass.when && !(options.*pass.when)) continue;
+    graph = pass.run(std::move(graph));
+#ifndef NDEBUG
+    try {
+      verify(graph);
+    } catch (const Error& e) {
+      fail(ErrorCode::internal, "after pass {}: {}", pass.name, e.what());
+    }
+#endif
+  }
+  return graph;
+}
+
+}  // namespace pando
