@@ -14,15 +14,15 @@ namespace pando {
 struct ImportLimits {
   size_t nodes = 1'000'000;
   size_t name_bytes = 4096;
-  int depth = 16;                           // nested messages
+  int depth = 16;  // nested messages
   int64_t tensor_elements = int64_t{1} << 40;
   int64_t folded_bytes = int64_t{1} << 30;  // constants made by evaluating nodes while shapes are inferred, in all
 };
 
 struct ImportOptions {
-  std::map<std::string, Shape> input_shapes;       // for inputs with unknown dimensions (or to override them)
-  std::map<std::string, TensorPtr> input_values;   // inputs whose values are fixed: become constants
-  std::string folder;                              // where external data may lie: nothing outside it is read
+  std::map<std::string, Shape> input_shapes;      // for inputs with unknown dimensions (or to override them)
+  std::map<std::string, TensorPtr> input_values;  // inputs whose values are fixed: become constants
+  std::string folder;                             // where external data may lie: nothing outside it is read
   ImportLimits limits;
 };
 
@@ -52,7 +52,8 @@ ModelPorts read_ports(std::span<const std::byte> bytes, const ImportLimits& limi
 // `owner` keeps `bytes` alive: constants point into them, no weight is copied. Unknown dimensions must be given, except
 // that an unknown first dimension is 1. Throws invalid_model, not_supported (with the words "not supported" and the
 // operator's name), invalid_argument, NeedsInputValue.
-Graph import_onnx(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, const ImportOptions& options = {});
+Graph import_onnx(std::span<const std::byte> bytes, std::shared_ptr<const void> owner,
+                  const ImportOptions& options = {});
 
 // Names of the ONNX operators that the importer accepts, sorted; for docs/operators.md and messages.
 std::vector<std::string> supported_onnx_ops();

@@ -1,0 +1,86 @@
+// Appends core operators to a graph while its shapes are inferred, and evaluates at once what depends on constants
+// only: so the chains of Shape, Gather, Concat and Reshape that exporters write vanish.
+#pragma once
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "graph/ops/ops.hpp"
+#include "import/import.hpp"
+
+namespace pando::onnx {
+
+using Values = std::vector<ValueId>;
+
+class Builder {
+ public:
+  Builder(Graph& graph, const ImportLimits& limits) : graph_(graph), limits_(limits) {}
+
+  // The name that nodes get from now on.
+  void set_node(std::string name) { node_ = std::move(name); }
+  const std::string& node() const { return node_; }
+  const TensorPtr& constant_of(ValueId v) const { return graph_.values[v].constant; }  // null: not a constant
+
+  const Shape& shape(ValueId v) const { return graph_.values[v].shape; }
+  DType dtype(ValueId v) const { return graph_.values[v].dtype; }
+  int rank(ValueId v) const { return static_cast<int>(shape(v).size()); }
+  int64_t count(ValueId v) const { return element_count(shape(v)); }
+  bool is_constant(ValueId v) const { return graph_.is_constant(v); }
+
+  Values add_all(const OpDef& op, Values inputs, std::any attrs);
+  ValueId add(const OpDef& op, Values inputs, std::any attrs = {}) {
+    return add_all(op, std::move(inputs), std::move(attrs))[0];
+  }
+
+  // One instruction of a map program. The result has the type of the first operand (of the second for `where`);
+  // boolean for comparisons.
+  ValueId map(MapOp op, Values inputs, float p0 = 0, float p1 = 0);
+  ValueId cast(ValueId v, DType to);
+  ValueId reshape(ValueId v, Shape shape);
+  ValueId transpose(ValueId v, std::vector<int64_t> perm);
+  ValueId reduce(ReduceKind kind, ValueId v, std::vector<int64_t> axes, bool keep = true);
+  ValueId slice(ValueId v, std::vector<int64_t> starts, std::vector<int64_t> steps, std::vector<int64_t> sizes);
+  ValueId slice_axis(ValueId v, int axis, int64_t start, int64_t size, int64_t step = 1);
+  ValueId concat(const Values& values, int64_t axis);
+  ValueId expand(ValueId v, Shape shape);
+  ValueId gather(ValueId data, ValueId indices, int64_t axis);
+  ValueId pad(ValueId v, std::vector<int64_t> begin, std::vector<int64_t> end);  // with zeros; negative: crops
+  ValueId matmul(ValueId a, ValueId b) { return add(matmul_op, {a, b, none}, MatMulAttrs{}); }
+  // NC... to N...C and back.
+  ValueId channels_last(ValueId v);
+  ValueId channels_first(ValueId v);
+
+  ValueId constant(TensorPtr tensor) { return graph_.add_constant("", std::move(tensor)); }
+  ValueId scalar(DType dtype, double value);  // rank 0
+  ValueId ints(const std::vector<int64_t>& values, Shape shape);
+  ValueId ints(const std::vector<int64_t>& values) { return ints(values, {static_cast<int64_t>(values.size())}); }
+  ValueId floats(const std::vector<float>& values, Shape shape);
+  // 0, 1, .. n-1 along dimension `axis` of a tensor of `rank` dimensions whose others are 1.
+  ValueId iota(int64_t n, int rank, int axis);
+  // Memory for a constant that the file does not hold; counts against ImportLimits::folded_bytes.
+  std::shared_ptr<Tensor> new_tensor(DType dtype, Shape shape);
+
+  // Throws NeedsInputValue or not_supported: the value that `what` describes is not known before the run.
+  [[noreturn]] void need_value(ValueId v, const std::string& what) const;
+
+ private:
+  bool foldable(const Node& node) const;
+  double cost(const Node& node) const;  // of the reference code
+  void fold(const Node& node);
+  void check(std::span<const int64_t> shape) const;
+
+  Graph& graph_;
+  const ImportLimits& limits_;
+  std::string node_;
+  int64_t folded_bytes_ = 0;
+  double folded_operations_ = 0;
+  std::vector<NodeId> producer_;  // by value; may be shorter than the list of values
+};
+
+// The elements of a constant, converted.
+template <class T>
+std::vector<T> elements(const Tensor& tensor);
+
+Shape broadcast_shape(std::span<const int64_t> a, std::span<const int64_t> b);  // throws invalid_model
+
+}  // namespace pando::onnx

@@ -1,0 +1,64 @@
+// Losses of classifiers: the (weighted) negative log-probability of the target class.
+#include <numeric>
+
+#include "import/converters.hpp"
+
+namespace pando::onnx {
+namespace {
+
+// `log_probabilities` [N, C, ...], `target` [N, ...] of class indices; weights [C] or none.
+ValueId negative_log_likelihood(const OnnxNode& n, Builder& b, ValueId log_probabilities, ValueId target,
+                                ValueId weights) {
+  const Shape shape = b.shape(log_probabilities);
+  Shape target_shape = b.shape(target);
+  if (shape.size() < 2 || shape.size() != target_shape.size() + 1)
+    n.invalid("scores {} and labels {}", to_string(shape), to_string(target_shape));
+  DType type = b.dtype(log_probabilities);
+  Shape column = target_shape;
+  column.insert(column.begin() + 1, 1);
+  target = b.cast(target, DType::i64);
+  ValueId ignored = none;  // where the label says that the element does not count
+  if (n.has_attr("ignore_index")) {
+    ignored = b.map(MapOp::equal, {target, b.ints({n.i("ignore_index", 0)}, {})});
+    target = b.map(MapOp::where, {ignored, b.ints({0}, {}), target});
+  }
+  ValueId picked = b.add(gather_elements_op, {log_probabilities, b.reshape(target, column)}, GatherAttrs{1});
+  ValueId loss = b.map(MapOp::neg, {b.reshape(picked, target_shape)});
+  ValueId weight = none;
+  if (weights != none) weight = b.gather(weights, target, 0);
+  if (ignored != none) {
+    if (weight == none) weight = b.expand(b.scalar(type, 1), target_shape);
+    weight = b.map(MapOp::where, {ignored, b.scalar(type, 0), weight});
+  }
+  if (weight != none) loss = b.map(MapOp::mul, {loss, weight});
+  std::string_view reduction = n.s("reduction", "mean");
+  if (reduction == "none") return loss;
+  if (reduction != "mean" && reduction != "sum") n.invalid("reduction '{}'", reduction);
+  std::vector<int64_t> axes(target_shape.size());
+  std::iota(axes.begin(), axes.end(), 0);
+  if (reduction == "mean" && weight == none) return b.reduce(ReduceKind::mean, loss, axes, false);
+  ValueId sum = b.reduce(ReduceKind::sum, loss, axes, false);
+  if (reduction == "sum") return sum;
+  return b.map(MapOp::div, {sum, b.reduce(ReduceKind::sum, weight, axes, false)});
+}
+
+Values nll_loss(const OnnxNode& n, Builder& b) {
+  return {negative_log_likelihood(n, b, n.in(0), n.in(1), n.optional(2))};
+}
+
+Values softmax_cross_entropy(const OnnxNode& n, Builder& b) {
+  if (b.rank(n.in(0)) < 2) n.invalid("scores {}", to_string(b.shape(n.in(0))));
+  ValueId log_probabilities = b.add(softmax_op, {n.in(0)}, SoftmaxAttrs{1, true});
+  return {negative_log_likelihood(n, b, log_probabilities, n.in(1), n.optional(2)), log_probabilities};
+}
+
+constexpr Converter converters[] = {
+    {"NegativeLogLikelihoodLoss", nll_loss},
+    {"SoftmaxCrossEntropyLoss", softmax_cross_entropy},
+};
+
+}  // namespace
+
+std::span<const Converter> loss_converters() { return converters; }
+
+}  // namespace pando::onnx

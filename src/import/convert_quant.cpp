@@ -1,0 +1,160 @@
+// Quantized operators. Sums of 8-bit products are computed in 32-bit integers, as the definition has them.
+#include <algorithm>
+#include <limits>
+
+#include "import/converters.hpp"
+#include "import/windows.hpp"
+
+namespace pando::onnx {
+namespace {
+
+struct Range {
+  float lo, hi;
+};
+Range range_of(const OnnxNode& n, DType type) {
+  switch (type) {
+    case DType::u8: return {0, 255};
+    case DType::i8: return {-128, 127};
+    case DType::u16: return {0, 65535};
+    case DType::i16: return {-32768, 32767};
+    default: n.unsupported("quantization to {} is", name_of(type));
+  }
+}
+
+// A scale or zero point shaped to broadcast to a tensor of `rank` dimensions along `axis`.
+ValueId along(const OnnxNode& n, Builder& b, ValueId v, int rank, int64_t axis) {
+  if (b.count(v) == 1) return b.reshape(v, {});
+  if (b.rank(v) != 1) n.unsupported("quantization by blocks ({}) is", to_string(b.shape(v)));
+  Shape shape(rank, 1);
+  shape[n.axis(axis, rank)] = b.count(v);
+  return b.reshape(v, shape);
+}
+
+bool is_zero(Builder& b, ValueId v) {
+  if (v == none) return true;
+  if (!b.is_constant(v)) return false;
+  std::vector<float> all = elements<float>(*b.constant_of(v));
+  return std::all_of(all.begin(), all.end(), [](float x) { return x == 0; });
+}
+
+// round(x / scale) + zero, saturated. `zero` may be none.
+ValueId quantize(const OnnxNode& n, Builder& b, ValueId x, ValueId scale, ValueId zero, DType type) {
+  Range r = range_of(n, type);
+  ValueId q = b.map(MapOp::round, {b.map(MapOp::div, {b.cast(x, DType::f32), b.cast(scale, DType::f32)})});
+  if (!is_zero(b, zero)) q = b.map(MapOp::add, {q, b.cast(zero, DType::f32)});
+  return b.cast(b.map(MapOp::clip, {q}, r.lo, r.hi), type);
+}
+
+ValueId dequantize(Builder& b, ValueId x, ValueId scale, ValueId zero) {
+  ValueId v = b.cast(x, DType::f32);
+  if (!is_zero(b, zero)) v = b.map(MapOp::sub, {v, b.cast(zero, DType::f32)});
+  return b.cast(b.map(MapOp::mul, {v, b.cast(scale, DType::f32)}), b.dtype(scale));
+}
+
+Values quantize_linear(const OnnxNode& n, Builder& b) {
+  ValueId x = n.in(0);
+  int rank = b.rank(x);
+  int64_t axis = n.i("axis", 1);
+  if (n.i("block_size", 0) != 0) n.unsupported("quantization by blocks is");
+  DType type = DType::u8;
+  if (n.has(2)) type = b.dtype(n.in(2));
+  else if (n.i("output_dtype", 0) != 0) type = to_dtype(static_cast<int32_t>(n.i("output_dtype", 0)), b.node());
+  ValueId zero = n.has(2) ? along(n, b, n.in(2), rank, axis) : none;
+  return {quantize(n, b, x, along(n, b, n.in(1), rank, axis), zero, type)};
+}
+
+Values dequantize_linear(const OnnxNode& n, Builder& b) {
+  ValueId x = n.in(0);
+  int rank = b.rank(x);
+  int64_t axis = n.i("axis", 1);
+  if (n.i("block_size", 0) != 0) n.unsupported("quantization by blocks is");
+  ValueId zero = n.has(2) ? along(n, b, n.in(2), rank, axis) : none;
+  return {dequantize(b, x, along(n, b, n.in(1), rank, axis), zero)};
+}
+
+// scale = (max(x, 0) - min(x, 0)) / 255, zero = round(-min / scale).
+Values dynamic_quantize_linear(const OnnxNode& n, Builder& b) {
+  ValueId x = n.in(0);
+  std::vector<int64_t> all;
+  for (int i = 0; i < b.rank(x); i++) all.push_back(i);
+  ValueId nought = b.floats({0}, {});
+  ValueId lo = b.map(MapOp::min, {b.reduce(ReduceKind::min, x, all, false), nought});
+  ValueId hi = b.map(MapOp::max, {b.reduce(ReduceKind::max, x, all, false), nought});
+  ValueId scale = b.map(MapOp::div, {b.map(MapOp::sub, {hi, lo}), b.floats({255}, {})});
+  ValueId zero = b.map(MapOp::round, {b.map(MapOp::div, {b.map(MapOp::neg, {lo}), scale})});
+  zero = b.cast(b.map(MapOp::clip, {zero}, 0, 255), DType::u8);
+  return {quantize(n, b, x, scale, zero, DType::u8), scale, zero};
+}
+
+// x - zero in 32-bit integers. A list of zero points is one per row of a matrix (`axis` -2) or column (-1).
+ValueId centred(const OnnxNode& n, Builder& b, ValueId x, ValueId zero, int64_t axis) {
+  ValueId v = b.cast(x, DType::i32);
+  if (is_zero(b, zero)) return v;
+  ValueId z = b.cast(zero, DType::i32);
+  if (b.count(z) == 1) z = b.reshape(z, {});
+  else if (b.rank(z) == 1) z = along(n, b, z, b.rank(x), axis);
+  return b.map(MapOp::sub, {v, z});
+}
+
+ValueId integer_conv(const OnnxNode& n, Builder& b, ValueId x, ValueId w, ValueId bias) {
+  if (b.rank(x) < 3 || b.rank(w) != b.rank(x))
+    n.invalid("input {} and weights {}", to_string(b.shape(x)), to_string(b.shape(w)));
+  std::vector<int64_t> spatial(b.shape(x).begin() + 2, b.shape(x).end());
+  std::vector<int64_t> kernel(b.shape(w).begin() + 2, b.shape(w).end());
+  for (int64_t k : kernel)
+    if (k < 1) n.invalid("weights {} have an empty kernel", to_string(b.shape(w)));
+  Windows windows = resolve_windows(n, spatial, kernel);
+  int64_t group = n.i("group", 1);
+  if (group < 1 || group > INT32_MAX) n.invalid("group is {}", group);
+  ConvAttrs a{windows.strides, windows.dilations, windows.pads_begin, windows.pads_end, group, {}};
+  return b.channels_first(b.add(conv_op, {b.channels_last(x), w, bias, none}, a));
+}
+
+Values matmul_integer(const OnnxNode& n, Builder& b) {
+  return {b.matmul(centred(n, b, n.in(0), n.optional(2), -2), centred(n, b, n.in(1), n.optional(3), -1))};
+}
+
+Values conv_integer(const OnnxNode& n, Builder& b) {
+  return {integer_conv(n, b, centred(n, b, n.in(0), n.optional(2), 1), centred(n, b, n.in(1), n.optional(3), 0), none)};
+}
+
+// The factor of the integer sums: a_scale * b_scale, shaped like `b_scale`.
+ValueId requantize(const OnnxNode& n, Builder& b, ValueId sum, ValueId a_scale, ValueId b_scale, ValueId y_scale,
+                   ValueId y_zero) {
+  ValueId factor = b.map(MapOp::mul, {a_scale, b_scale});
+  ValueId real = b.map(MapOp::mul, {b.cast(sum, DType::f32), factor});
+  return quantize(n, b, real, y_scale, y_zero, b.dtype(y_zero));
+}
+
+// a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero
+Values qlinear_matmul(const OnnxNode& n, Builder& b) {
+  ValueId sum = b.matmul(centred(n, b, n.in(0), n.in(2), -2), centred(n, b, n.in(3), n.in(5), -1));
+  int rank = b.rank(sum);
+  auto scale = [&](int i, int64_t axis) { return b.cast(along(n, b, n.in(i), rank, axis), DType::f32); };
+  return {requantize(n, b, sum, scale(1, -2), scale(4, -1), scale(6, -2), along(n, b, n.in(7), rank, -2))};
+}
+
+// The same, and a bias in 32-bit integers.
+Values qlinear_conv(const OnnxNode& n, Builder& b) {
+  ValueId x = centred(n, b, n.in(0), n.in(2), 1), w = centred(n, b, n.in(3), n.in(5), 0);
+  ValueId sum = integer_conv(n, b, x, w, n.optional(8));
+  int rank = b.rank(sum);
+  auto scale = [&](int i) { return along(n, b, n.in(i), rank, 1); };
+  return {requantize(n, b, sum, scale(1), scale(4), scale(6), along(n, b, n.in(7), rank, 1))};
+}
+
+constexpr Converter converters[] = {
+    {"ConvInteger", conv_integer},
+    {"DequantizeLinear", dequantize_linear},
+    {"DynamicQuantizeLinear", dynamic_quantize_linear},
+    {"MatMulInteger", matmul_integer},
+    {"QLinearConv", qlinear_conv},
+    {"QLinearMatMul", qlinear_matmul},
+    {"QuantizeLinear", quantize_linear},
+};
+
+}  // namespace
+
+std::span<const Converter> quant_converters() { return converters; }
+
+}  // namespace pando::onnx

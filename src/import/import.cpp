@@ -1,0 +1,315 @@
+#include "import/import.hpp"
+
+#include <queue>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "import/converters.hpp"
+#include "import/tensor_data.hpp"
+
+namespace pando {
+namespace onnx {
+namespace {
+
+constexpr int64_t oldest_opset = 6, newest_opset = 25;
+
+// Which node makes a value: by name, as ONNX does.
+using Producers = std::unordered_map<std::string_view, uint32_t>;
+
+std::string display_name(const NodeProto& node) {
+  if (!node.name.empty()) return std::string(node.name);
+  for (std::string_view output : node.outputs)
+    if (!output.empty()) return std::string(output);
+  return std::string(node.op_type);
+}
+
+Producers find_producers(const GraphProto& graph) {
+  Producers producers;
+  for (uint32_t i = 0; i < graph.nodes.size(); i++)
+    for (std::string_view name : graph.nodes[i].outputs)
+      if (!name.empty() && !producers.emplace(name, i).second)
+        fail(ErrorCode::invalid_model, "node '{}' ({}): its output '{}' is made twice", display_name(graph.nodes[i]),
+             graph.nodes[i].op_type, name);
+  return producers;
+}
+
+// Node indices, producers first, otherwise in file order.
+std::vector<uint32_t> sorted_nodes(const GraphProto& graph, const Producers& producers) {
+  size_t n = graph.nodes.size();
+  std::vector<std::vector<uint32_t>> consumers(n);
+  std::vector<uint32_t> waits(n, 0);
+  for (uint32_t i = 0; i < n; i++)
+    for (std::string_view name : graph.nodes[i].inputs)
+      if (auto p = producers.find(name); !name.empty() && p != producers.end()) {
+        consumers[p->second].push_back(i);
+        waits[i]++;
+      }
+  std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> ready;
+  for (uint32_t i = 0; i < n; i++)
+    if (waits[i] == 0) ready.push(i);
+  std::vector<uint32_t> order;
+  while (!ready.empty()) {
+    uint32_t i = ready.top();
+    ready.pop();
+    order.push_back(i);
+    for (uint32_t c : consumers[i])
+      if (--waits[c] == 0) ready.push(c);
+  }
+  for (uint32_t i = 0; i < n && order.size() < n; i++)
+    if (waits[i] > 0)
+      fail(ErrorCode::invalid_model, "the graph has a cycle through or before node '{}' ({})",
+           display_name(graph.nodes[i]), graph.nodes[i].op_type);
+  return order;
+}
+
+// Nodes that some graph output depends on: others are not looked at further.
+std::vector<bool> live_nodes(const GraphProto& graph, const Producers& producers) {
+  std::vector<bool> live(graph.nodes.size(), false);
+  std::vector<uint32_t> stack;
+  auto visit = [&](std::string_view name) {
+    auto p = producers.find(name);
+    if (p == producers.end() || live[p->second]) return;
+    live[p->second] = true;
+    stack.push_back(p->second);
+  };
+  for (const ValueInfo& output : graph.outputs) visit(output.name);
+  while (!stack.empty()) {
+    uint32_t i = stack.back();
+    stack.pop_back();
+    for (std::string_view name : graph.nodes[i].inputs) visit(name);
+  }
+  return live;
+}
+
+class Importer {
+ public:
+  Importer(const ModelProto& model, std::shared_ptr<const void> owner, const ImportOptions& options)
+      : model_(model),
+        owner_(std::move(owner)),
+        options_(options),
+        files_(options.folder),
+        builder_(graph_, options.limits) {}
+
+  Graph run() {
+    graph_.name = std::string(model_.graph.name);
+    check_version();
+    add_initializers();
+    check_option_names();
+    add_inputs();
+    Producers producers = find_producers(model_.graph);
+    std::vector<bool> live = live_nodes(model_.graph, producers);
+    for (uint32_t i : sorted_nodes(model_.graph, producers))
+      if (live[i]) convert(model_.graph.nodes[i]);
+    add_outputs();
+    remove_dead(graph_);
+    return std::move(graph_);
+  }
+
+ private:
+  void check_version() const {
+    if (model_.opset < oldest_opset || model_.opset > newest_opset)
+      fail(ErrorCode::not_supported, "opset {} is not supported: expected {} to {}", model_.opset, oldest_opset,
+           newest_opset);
+    if (model_.graph.sparse_initializers) fail(ErrorCode::not_supported, "sparse initializers are not supported");
+  }
+
+  void add_initializers() {
+    // Only what a node or an output names is decoded: an unused one may well be of a type that is not supported.
+    for (const TensorProto& t : model_.graph.initializers)
+      if (!initializers_.emplace(t.name, &t).second)
+        fail(ErrorCode::invalid_model, "initializer '{}' is given twice", t.name);
+  }
+
+  void check_option_names() const {
+    auto check = [&](const auto& given) {
+      for (const auto& [name, value] : given) {
+        bool found = false;
+        for (const ValueInfo& v : model_.graph.inputs) found = found || v.name == name;
+        if (!found) fail(ErrorCode::invalid_argument, "the model has no input '{}'", name);
+      }
+    };
+    check(options_.input_shapes);
+    check(options_.input_values);
+  }
+
+  // Unknown dimensions that carry the same symbol are the same: those of the given shapes settle the others.
+  Shape resolve_shape(const ValueInfo& info) {
+    Shape shape = info.shape;
+    auto given = options_.input_shapes.find(std::string(info.name));
+    if (given != options_.input_shapes.end()) {
+      if (info.has_shape && given->second.size() != shape.size())
+        fail(ErrorCode::invalid_argument, "input '{}' has {} dimensions, the given shape {} has {}", info.name,
+             shape.size(), to_string(given->second), given->second.size());
+      shape = given->second;
+    } else if (!info.has_shape) {
+      fail(ErrorCode::invalid_argument, "the file says nothing of the shape of input '{}': give it with --shape {}:...",
+           info.name, info.name);
+    }
+    for (size_t i = 0; i < shape.size(); i++) {
+      if (shape[i] != -1 || given != options_.input_shapes.end()) continue;
+      auto symbol = symbols_.find(info.symbols[i]);
+      if (symbol != symbols_.end()) shape[i] = symbol->second;
+      else if (i == 0) shape[i] = 1;
+      else
+        fail(ErrorCode::invalid_argument, "dimension {} of input '{}' {} is unknown: give it with --shape {}:...", i,
+             info.name, to_string(shape), info.name);
+    }
+    for (int64_t d : shape)
+      if (d < 0) fail(ErrorCode::invalid_argument, "input '{}': bad shape {}", info.name, to_string(shape));
+    return shape;
+  }
+
+  void read_symbols() {
+    for (const ValueInfo& info : model_.graph.inputs) {
+      auto given = options_.input_shapes.find(std::string(info.name));
+      auto value = options_.input_values.find(std::string(info.name));
+      const Shape* shape = given != options_.input_shapes.end()   ? &given->second
+                           : value != options_.input_values.end() ? &value->second->shape
+                                                                  : nullptr;
+      if (!shape || shape->size() != info.symbols.size()) continue;
+      for (size_t i = 0; i < shape->size(); i++)
+        if (!info.symbols[i].empty()) symbols_.emplace(info.symbols[i], (*shape)[i]);
+    }
+  }
+
+  void add_inputs() {
+    read_symbols();
+    for (const ValueInfo& info : model_.graph.inputs) {
+      std::string name(info.name);
+      auto fixed = options_.input_values.find(name);
+      if (fixed == options_.input_values.end() && initializers_.count(info.name)) continue;  // only a default value
+      DType dtype = to_dtype(info.element_type, name);
+      ValueId v;
+      if (fixed != options_.input_values.end()) {
+        if (fixed->second->dtype != dtype)
+          fail(ErrorCode::invalid_argument, "the value of input '{}' has type {}, expected {}", name,
+               name_of(fixed->second->dtype), name_of(dtype));
+        v = graph_.add_constant(name, fixed->second);
+      } else {
+        Shape shape = resolve_shape(info);
+        if (shape.size() > static_cast<size_t>(max_rank))
+          fail(ErrorCode::not_supported, "input '{}' has {} dimensions: not supported", name, shape.size());
+        checked_count(shape, options_.limits.tensor_elements, fmt::format("input '{}'", name));
+        v = graph_.add_value(name, dtype, std::move(shape));
+        graph_.inputs.push_back(v);
+      }
+      if (!values_.emplace(info.name, v).second) fail(ErrorCode::invalid_model, "input '{}' is given twice", name);
+    }
+  }
+
+  ValueId value(std::string_view name) {
+    if (auto v = values_.find(name); v != values_.end()) return v->second;
+    auto t = initializers_.find(name);
+    if (t == initializers_.end()) return none;
+    ValueId v = graph_.add_constant(std::string(name), decode_tensor(*t->second, owner_, files_, options_.limits));
+    values_.emplace(name, v);
+    return v;
+  }
+
+  static TensorPtr decode_attribute(void* self, std::string_view message) {
+    auto* importer = static_cast<Importer*>(self);
+    return decode_tensor(read_tensor(message), importer->owner_, importer->files_, importer->options_.limits);
+  }
+
+  void convert(const NodeProto& proto) {
+    std::string name = display_name(proto);
+    bool own_domain = proto.domain.empty() || proto.domain == "ai.onnx";
+    Convert converter = own_domain ? find_converter(proto.op_type) : nullptr;
+    if (!converter)
+      fail(ErrorCode::not_supported, "operator {}{}{} is not supported (node '{}')", proto.domain,
+           proto.domain.empty() ? "" : ".", proto.op_type, name);
+    Values inputs;
+    for (std::string_view input : proto.inputs) {
+      inputs.push_back(input.empty() ? none : value(input));
+      if (!input.empty() && inputs.back() == none)
+        fail(ErrorCode::invalid_model, "node '{}' ({}) reads '{}', which nothing makes", name, proto.op_type, input);
+    }
+    builder_.set_node(name);
+    OnnxNode node(proto, std::move(inputs), model_.opset, builder_, decode_attribute, this);
+    Values outputs;
+    try {
+      outputs = converter(node, builder_);
+    } catch (const NeedsInputValue&) {
+      throw;
+    } catch (const Error& e) {
+      std::string message = e.what();
+      if (message.find(name) != std::string::npos) throw;
+      fail(e.code(), "node '{}' ({}): {}", name, proto.op_type, message);
+    }
+    for (size_t i = 0; i < proto.outputs.size(); i++) {
+      if (proto.outputs[i].empty()) continue;
+      if (i >= outputs.size() || outputs[i] == none)
+        fail(ErrorCode::not_supported, "node '{}' ({}): output {} ('{}') is not supported", name, proto.op_type, i,
+             proto.outputs[i]);
+      bind(proto.outputs[i], outputs[i]);
+    }
+  }
+
+  void bind(std::string_view name, ValueId v) {
+    if (!values_.emplace(name, v).second || initializers_.count(name))
+      fail(ErrorCode::invalid_model, "'{}' is the name of two values", name);
+    if (graph_.values[v].name.empty()) graph_.values[v].name = std::string(name);
+  }
+
+  // Every output is a value of its own that has the output's name: an input or another output that passes through is
+  // copied.
+  void add_outputs() {
+    std::unordered_set<ValueId> taken(graph_.inputs.begin(), graph_.inputs.end());
+    std::unordered_set<std::string_view> names;
+    for (const ValueInfo& info : model_.graph.outputs) {
+      std::string name(info.name);
+      ValueId v = value(info.name);
+      if (v == none) fail(ErrorCode::invalid_model, "nothing makes the graph output '{}'", name);
+      if (!names.insert(info.name).second) fail(ErrorCode::invalid_model, "graph output '{}' is given twice", name);
+      if (graph_.is_constant(v)) {
+        v = graph_.add_constant(name, graph_.values[v].constant);
+      } else if (!taken.insert(v).second) {
+        MapAttrs copy;
+        copy.program.code.push_back({MapOp::copy});
+        copy.out = graph_.values[v].dtype;
+        v = graph_.add(map_op, name, {v}, copy);
+        taken.insert(v);
+      }
+      graph_.values[v].name = name;
+      graph_.outputs.push_back(v);
+    }
+    if (graph_.outputs.empty()) fail(ErrorCode::invalid_model, "the graph has no outputs");
+  }
+
+  const ModelProto& model_;
+  std::shared_ptr<const void> owner_;
+  const ImportOptions& options_;
+  ExternalFiles files_;
+  Graph graph_;
+  Builder builder_;
+  std::unordered_map<std::string_view, ValueId> values_;
+  std::unordered_map<std::string_view, const TensorProto*> initializers_;
+  std::unordered_map<std::string_view, int64_t> symbols_;
+};
+
+ModelPort to_port(const ValueInfo& info) {
+  return {std::string(info.name), to_dtype(info.element_type, info.name), info.shape};
+}
+
+}  // namespace
+}  // namespace onnx
+
+ModelPorts read_ports(std::span<const std::byte> bytes, const ImportLimits& limits) {
+  onnx::ModelProto model = onnx::read_model(bytes, limits, true);
+  std::unordered_set<std::string_view> initializers;
+  for (const onnx::TensorProto& t : model.graph.initializers) initializers.insert(t.name);
+  ModelPorts ports;
+  for (const onnx::ValueInfo& info : model.graph.inputs)
+    if (!initializers.count(info.name)) ports.inputs.push_back(onnx::to_port(info));
+  for (const onnx::ValueInfo& info : model.graph.outputs) ports.outputs.push_back(onnx::to_port(info));
+  ports.name = std::string(model.graph.name);
+  ports.producer = std::string(model.producer);
+  ports.opset = model.opset;
+  return ports;
+}
+
+Graph import_onnx(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, const ImportOptions& options) {
+  return onnx::Importer(onnx::read_model(bytes, options.limits), std::move(owner), options).run();
+}
+
+}  // namespace pando

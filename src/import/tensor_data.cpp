@@ -1,0 +1,184 @@
+#include "import/tensor_data.hpp"
+
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+
+namespace pando::onnx {
+namespace {
+
+bool is_four_bit(int32_t type) {
+  return type == static_cast<int32_t>(ElementType::u4) || type == static_cast<int32_t>(ElementType::i4);
+}
+
+// Two elements per byte, the first in the low half.
+TensorPtr widen_four_bit(const TensorProto& proto, DType dtype, std::string_view packed, int64_t count) {
+  if (packed.size() != static_cast<size_t>((count + 1) / 2))
+    fail(ErrorCode::invalid_model, "tensor '{}' has {} bytes, expected {}", proto.name, packed.size(), (count + 1) / 2);
+  auto t = make_tensor(dtype, proto.dims);
+  std::byte* out = writable(*t);
+  bool is_signed = proto.type == static_cast<int32_t>(ElementType::i4);
+  for (int64_t i = 0; i < count; i++) {
+    int v = static_cast<uint8_t>(packed[i / 2]) >> (i % 2 * 4) & 15;
+    out[i] = static_cast<std::byte>(is_signed && v > 7 ? v - 16 : v);
+  }
+  return t;
+}
+
+// Varint lists hold 32- and 64-bit integers, and smaller types one element per number: keep the low bytes.
+void narrow(std::span<const uint64_t> numbers, size_t size, std::byte* out) {
+  for (uint64_t n : numbers) {
+    std::memcpy(out, &n, size);
+    out += size;
+  }
+}
+
+TensorPtr in_place(DType dtype, const Shape& shape, const char* data, std::shared_ptr<const void> owner) {
+  auto t = std::make_shared<Tensor>();
+  t->dtype = dtype;
+  t->shape = shape;
+  t->data = reinterpret_cast<const std::byte*>(data);
+  t->owner = std::move(owner);
+  return t;
+}
+
+// Bytes that hold the elements as they are used. Small ones are copied when the file has them unaligned, so that
+// whoever computes with them while shapes are inferred may use them as they are; large ones stay where they are.
+TensorPtr from_raw(const TensorProto& proto, DType dtype, int64_t count, std::string_view raw,
+                   std::shared_ptr<const void> owner) {
+  constexpr size_t small = 4096;
+  if (is_four_bit(proto.type)) return widen_four_bit(proto, dtype, raw, count);
+  size_t bytes = static_cast<size_t>(count) * size_of(dtype);
+  if (raw.size() != bytes)
+    fail(ErrorCode::invalid_model, "tensor '{}' {} {} has {} bytes, expected {}", proto.name, name_of(dtype),
+         to_string(proto.dims), raw.size(), bytes);
+  bool aligned = reinterpret_cast<uintptr_t>(raw.data()) % size_of(dtype) == 0;
+  if ((aligned || bytes > small) && dtype != DType::boolean && bytes > 0)
+    return in_place(dtype, proto.dims, raw.data(), std::move(owner));
+  auto t = make_tensor(dtype, proto.dims);
+  if (bytes) std::memcpy(writable(*t), raw.data(), bytes);
+  if (dtype == DType::boolean)  // a file may hold any byte; ours are 0 or 1
+    for (size_t i = 0; i < bytes; i++) writable(*t)[i] = writable(*t)[i] != std::byte{0} ? std::byte{1} : std::byte{0};
+  return t;
+}
+
+TensorPtr from_numbers(const TensorProto& proto, DType dtype, int64_t count, const std::shared_ptr<const void>& owner) {
+  bool fixed = dtype == DType::f32 || dtype == DType::f64;
+  const NumberField& field = dtype == DType::f32                          ? proto.floats
+                             : dtype == DType::f64                        ? proto.doubles
+                             : dtype == DType::i64                        ? proto.int64s
+                             : dtype == DType::u64 || dtype == DType::u32 ? proto.uint64s
+                                                                          : proto.int32s;
+  // One packed chunk of floats is the same bytes as raw data.
+  if (fixed && !field.packed.empty()) return from_raw(proto, dtype, count, field.packed, owner);
+  size_t stored = is_four_bit(proto.type) ? static_cast<size_t>((count + 1) / 2) : static_cast<size_t>(count);
+  auto check = [&](size_t n) {
+    if (n != stored)
+      fail(ErrorCode::invalid_model, "tensor '{}' {} {} has {} elements, expected {}", proto.name, name_of(dtype),
+           to_string(proto.dims), n, stored);
+  };
+  if (fixed) {
+    auto copy = [&](const auto& numbers) {
+      check(numbers.size());
+      auto t = make_tensor(dtype, proto.dims);
+      if (count) std::memcpy(writable(*t), numbers.data(), t->bytes());
+      return t;
+    };
+    return dtype == DType::f32 ? copy(read_fixed<float>(field, stored)) : copy(read_fixed<double>(field, stored));
+  }
+  std::vector<uint64_t> numbers = read_varints(field, stored);
+  check(numbers.size());
+  if (is_four_bit(proto.type)) return widen_four_bit(proto, dtype, std::string(numbers.begin(), numbers.end()), count);
+  if (dtype == DType::boolean)
+    for (uint64_t& n : numbers) n = n != 0;
+  auto t = make_tensor(dtype, proto.dims);
+  narrow(numbers, size_of(dtype), writable(*t));
+  return t;
+}
+
+uint64_t parse_number(const TensorProto& proto, std::string_view key, std::string_view text) {
+  uint64_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size())
+    fail(ErrorCode::invalid_model, "tensor '{}': {} of its external data is not a number", proto.name, key);
+  return value;
+}
+
+TensorPtr from_file(const TensorProto& proto, DType dtype, int64_t count, ExternalFiles& files) {
+  std::string location;
+  uint64_t offset = 0, length = 0;
+  bool has_length = false;
+  for (auto [key, value] : proto.external_data) {
+    if (key == "location") location = std::string(value);
+    if (key == "offset") offset = parse_number(proto, key, value);
+    if (key == "length") {
+      length = parse_number(proto, key, value);
+      has_length = true;
+    }
+  }
+  if (location.empty()) fail(ErrorCode::invalid_model, "tensor '{}' has external data without a location", proto.name);
+  std::shared_ptr<const MappedFile> file = files.open(location);
+  std::span<const std::byte> bytes = file->bytes();
+  if (offset > bytes.size() || (has_length && length > bytes.size() - offset))
+    fail(ErrorCode::invalid_model, "tensor '{}': bytes {} + {} are outside of '{}' ({} bytes)", proto.name, offset,
+         length, location, bytes.size());
+  if (!has_length) {
+    size_t expected = static_cast<size_t>(is_four_bit(proto.type) ? (count + 1) / 2 : count) * size_of(dtype);
+    length = std::min<uint64_t>(expected, bytes.size() - offset);
+  }
+  std::string_view raw(reinterpret_cast<const char*>(bytes.data()) + offset, length);
+  return from_raw(proto, dtype, count, raw, file);
+}
+
+}  // namespace
+
+int64_t checked_count(std::span<const int64_t> shape, int64_t limit, std::string_view what) {
+  int64_t n = 1;
+  bool empty = false;
+  for (int64_t d : shape) {
+    if (d < 0) fail(ErrorCode::invalid_model, "{} has a negative dimension: {}", what, to_string(shape));
+    if (d == 0) empty = true;
+    else if (n > limit / d) fail(ErrorCode::invalid_model, "{} is too large: {}", what, to_string(shape));
+    else n *= d;
+  }
+  return empty ? 0 : n;
+}
+
+std::shared_ptr<const MappedFile> ExternalFiles::open(const std::string& location) {
+  namespace fs = std::filesystem;
+  std::shared_ptr<const MappedFile>& file = files_[location];
+  if (file) return file;
+  if (folder_.empty())
+    fail(ErrorCode::invalid_model, "the model wants external data '{}', but has no folder", location);
+  fs::path relative(location);
+  bool inside = !relative.is_absolute() && location.find('\0') == std::string::npos;
+  for (const fs::path& part : relative) inside = inside && part != "..";
+  if (!inside) fail(ErrorCode::invalid_model, "external data '{}' is outside of the model's folder", location);
+  // Symbolic links count as what they lead to.
+  std::error_code error;
+  fs::path root = fs::canonical(folder_, error);
+  if (error) fail(ErrorCode::io, "cannot open folder '{}': {}", folder_, error.message());
+  fs::path path = fs::canonical(root / relative, error);
+  if (error) fail(ErrorCode::io, "cannot open external data '{}': {}", location, error.message());
+  auto [root_end, path_end] = std::mismatch(root.begin(), root.end(), path.begin(), path.end());
+  if (root_end != root.end())
+    fail(ErrorCode::invalid_model, "external data '{}' is outside of the model's folder", location);
+  if (!fs::is_regular_file(path)) fail(ErrorCode::io, "external data '{}' is not a file", location);
+  file = std::make_shared<const MappedFile>(path.string());
+  return file;
+}
+
+TensorPtr decode_tensor(const TensorProto& proto, const std::shared_ptr<const void>& owner, ExternalFiles& files,
+                        const ImportLimits& limits) {
+  DType dtype = to_dtype(proto.type, proto.name);
+  std::string what = fmt::format("tensor '{}'", proto.name);
+  int64_t count = checked_count(proto.dims, limits.tensor_elements, what);
+  if (proto.dims.size() > static_cast<size_t>(max_rank))
+    fail(ErrorCode::not_supported, "{} has {} dimensions: more than {} are not supported", what, proto.dims.size(),
+         max_rank);
+  if (proto.external) return from_file(proto, dtype, count, files);
+  if (proto.raw) return from_raw(proto, dtype, count, *proto.raw, owner);
+  return from_numbers(proto, dtype, count, owner);
+}
+
+}  // namespace pando::onnx

@@ -1,0 +1,31 @@
+// Elements of a TensorProto: in place where the file holds them as they are used, decoded to the heap otherwise.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/memory.hpp"
+#include "import/onnx_reader.hpp"
+
+namespace pando::onnx {
+
+// The product of the extents. Throws invalid_model when one is negative or the product is over `limit`.
+int64_t checked_count(std::span<const int64_t> shape, int64_t limit, std::string_view what);
+
+// External data: files inside one folder, mapped once each.
+class ExternalFiles {
+ public:
+  explicit ExternalFiles(std::string folder) : folder_(std::move(folder)) {}
+  // Throws invalid_model when `location` leads out of the folder, io when the file cannot be read.
+  std::shared_ptr<const MappedFile> open(const std::string& location);
+
+ private:
+  std::string folder_;
+  std::map<std::string, std::shared_ptr<const MappedFile>> files_;
+};
+
+// `owner` keeps the bytes that `proto` points to alive.
+TensorPtr decode_tensor(const TensorProto& proto, const std::shared_ptr<const void>& owner, ExternalFiles& files,
+                        const ImportLimits& limits);
+
+}  // namespace pando::onnx
