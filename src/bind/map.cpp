@@ -1,0 +1,72 @@
+// map: float32 programs run by kernels/elementwise, everything else by the reference.
+#include "bind/bind_ops.hpp"
+#include "bind/strided.hpp"
+#include "kernels/elementwise/map_rows.hpp"
+
+namespace pando {
+namespace {
+
+using kernels::MapOperand;
+constexpr int max_operands = max_map_inputs + 1;  // the output comes last
+
+struct OpArgs {
+  kernels::MapCode code;
+  Ref ref[max_operands];
+  int64_t stride[max_operands][max_rank];
+};
+struct TileArgs {
+  Box box;
+};
+
+// The inner two dimensions, once merged, are a block of rows; the ones outside are looped over.
+void run(const void* op_args, const void* tile_args, const TileContext& context) {
+  const auto& op = *static_cast<const OpArgs*>(op_args);
+  const Box& box = static_cast<const TileArgs*>(tile_args)->box;
+  const int inputs = op.code.inputs;
+  float* base[max_operands];
+  kernels::Walk<max_operands> walk;
+  walk.operands = inputs + 1;
+  for (int i = 0; i <= inputs; i++) base[i] = context.at<float>(op.ref[i]);
+  for (int d = 0; d < box.rank; d++) {
+    int64_t strides[max_operands];
+    for (int i = 0; i <= inputs; i++) {
+      strides[i] = op.stride[i][d];
+      base[i] += box[d].lo * strides[i];
+    }
+    walk.add(box[d].size(), strides);
+  }
+  walk.collapse();
+  const int64_t zeros[max_operands] = {};
+  // map_rows wants contiguous output columns and two dimensions.
+  if (walk.rank == 0 || (walk.stride[inputs][walk.rank - 1] != 1 && walk.rank < max_rank)) walk.add(1, zeros);
+  const int col = walk.rank - 1, row = col - 1;
+  walk.for_each(std::max(row, 0), [&](const auto& at) {
+    MapOperand operands[max_map_inputs];
+    for (int i = 0; i < inputs; i++)
+      operands[i] = {base[i] + at[i], row < 0 ? 0 : walk.stride[i][row], walk.stride[i][col]};
+    kernels::map_rows(op.code, operands, base[inputs] + at[inputs], row < 0 ? 0 : walk.stride[inputs][row],
+                      row < 0 ? 1 : walk.extent[row], walk.extent[col]);
+  });
+}
+
+}  // namespace
+
+void bind_map(Binder& b) {
+  const MapProgram& program = b.node.as<MapAttrs>().program;
+  const int rank = static_cast<int>(b.view().out_shape().size());
+  const bool contiguous = rank < max_rank || b.output_strides()[rank - 1] == 1;
+  if (!all_f32(b.view()) || !kernels::covers(program) || !contiguous) return bind_reference(b);
+  OpArgs args{};
+  args.code = kernels::to_map_code(program);
+  for (int i = 0; i <= program.inputs; i++) {
+    const bool out = i == program.inputs;
+    const Extents strides = out ? b.output_strides() : broadcast_strides(b, i, rank);
+    args.ref[i] = out ? b.output() : b.input(i);
+    std::copy_n(strides.v.begin(), max_rank, args.stride[i]);
+  }
+  b.kernel(run);
+  b.op_args(args);
+  for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, TileArgs{b.box(t)});
+}
+
+}  // namespace pando

@@ -1,0 +1,55 @@
+// norm: float32 rows of contiguous elements; anything else by the reference.
+#include "kernels/norm/norm.hpp"
+
+#include "bind/bind_ops.hpp"
+#include "bind/strided.hpp"
+
+namespace pando {
+namespace {
+
+struct OpArgs {
+  kernels::NormRow norm;
+  Ref scale, bias;
+};
+
+void run(const void* op_args, const void* tile_args, const TileContext& context) {
+  const auto& op = *static_cast<const OpArgs*>(op_args);
+  const auto& tile = *static_cast<const InOut*>(tile_args);
+  const float *in = context.at<const float>(tile.in), *scale = context.at<const float>(op.scale),
+              *bias = context.at<const float>(op.bias);
+  float* out = context.at<float>(tile.out);
+  tile.walk.for_each(tile.walk.rank,
+                     [&](const auto& at) { kernels::norm_row(op.norm, in + at[0], scale, bias, out + at[1]); });
+}
+
+// Whether dimensions first.. of an operand lie one element after the other.
+bool contiguous(std::span<const int64_t> shape, const Extents& strides, int first) {
+  int64_t expected = 1;
+  for (int d = static_cast<int>(shape.size()) - 1; d >= first; d--) {
+    if (shape[static_cast<size_t>(d)] != 1 && strides[d] != expected) return false;
+    expected *= shape[static_cast<size_t>(d)];
+  }
+  return true;
+}
+
+}  // namespace
+
+void bind_norm(Binder& b) {
+  const auto& attrs = b.node.as<NormAttrs>();
+  const NodeView view = b.view();
+  const int axis = static_cast<int>(attrs.axis);
+  bool fits = all_f32(view) && contiguous(view.in_shape(0), b.input_strides(0), axis) &&
+              contiguous(view.out_shape(), b.output_strides(), axis);
+  for (int i = 1; i < view.inputs(); i++)
+    fits = fits && (!view.has(i) || contiguous(view.in_shape(i), b.input_strides(i), 0));
+  if (!fits) return bind_reference(b);
+  const std::span<const int64_t> shape = view.out_shape();
+  OpArgs args{{element_count(shape.subspan(static_cast<size_t>(axis))), attrs.epsilon, attrs.rms}, {}, {}};
+  if (view.has(1)) args.scale = b.input(1);
+  if (view.has(2)) args.bias = b.input(2);
+  b.kernel(run);
+  b.op_args(args);
+  for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, in_out(b, b.box(t), [&](int d) { return d >= axis; }));
+}
+
+}  // namespace pando

@@ -1,0 +1,130 @@
+// Sixteen partial results, whatever the width of a vector: AVX2 and AVX-512 then combine the same elements in the same
+// order. Element i goes to partial i mod 16; partials are combined as a tree of halves (i with i + 8, i + 4, ...).
+// Included once per target.
+#if defined(PANDO_LANES16_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef PANDO_LANES16_INL
+#undef PANDO_LANES16_INL
+#else
+#define PANDO_LANES16_INL
+#endif
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+HWY_BEFORE_NAMESPACE();
+namespace pando::kernels {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D16 = hn::ScalableTag<float>;
+using V16 = hn::Vec<D16>;
+constexpr int vectors16 = static_cast<int>(16 / hn::MaxLanes(D16()));
+
+struct Lanes16 {
+  V16 v[vectors16];
+  static HWY_INLINE Lanes16 all(float value) {
+    Lanes16 r;
+    for (int i = 0; i < vectors16; i++) r.v[i] = hn::Set(D16(), value);
+    return r;
+  }
+  static HWY_INLINE Lanes16 load(const float* p) {
+    Lanes16 r;
+    for (int i = 0; i < vectors16; i++) r.v[i] = hn::LoadU(D16(), p + i * hn::Lanes(D16()));
+    return r;
+  }
+  // The first n < 16 from memory, the others `pad`.
+  static HWY_INLINE Lanes16 load_some(const float* p, int64_t n, float pad) {
+    HWY_ALIGN float buffer[16];
+    std::fill(std::copy_n(p, n, buffer), buffer + 16, pad);
+    return load(buffer);
+  }
+  HWY_INLINE void store(float* p) const {
+    for (int i = 0; i < vectors16; i++) hn::StoreU(v[i], D16(), p + i * hn::Lanes(D16()));
+  }
+  HWY_INLINE void store_some(float* p, int64_t n) const {
+    HWY_ALIGN float buffer[16];
+    store(buffer);
+    std::copy_n(buffer, n, p);
+  }
+};
+
+template <class F>
+HWY_INLINE Lanes16 map16(const Lanes16& a, F f) {
+  Lanes16 r;
+  for (int i = 0; i < vectors16; i++) r.v[i] = f(a.v[i]);
+  return r;
+}
+template <class F>
+HWY_INLINE Lanes16 map16(const Lanes16& a, const Lanes16& b, F f) {
+  Lanes16 r;
+  for (int i = 0; i < vectors16; i++) r.v[i] = f(a.v[i], b.v[i]);
+  return r;
+}
+
+template <class D, class V, class F>
+HWY_INLINE float fold_vector(D d, V v, F f) {
+#if HWY_TARGET != HWY_SCALAR  // which has no halves
+  if constexpr (hn::MaxLanes(D()) > 1) {
+    const hn::Half<D> half;
+    return fold_vector(half, f(hn::LowerHalf(half, v), hn::UpperHalf(half, v)), f);
+  }
+#endif
+  (void)d, (void)f;
+  return hn::GetLane(v);
+}
+// One value of sixteen; f works on vectors of any width.
+template <class F>
+HWY_INLINE float fold16(Lanes16 a, F f) {
+  for (int width = vectors16 / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; i++) a.v[i] = f(a.v[i], a.v[i + width]);
+  return fold_vector(D16(), a.v[0], f);
+}
+struct AddOp {
+  template <class V>
+  HWY_INLINE V operator()(V a, V b) const {
+    return hn::Add(a, b);
+  }
+};
+struct MulOp {
+  template <class V>
+  HWY_INLINE V operator()(V a, V b) const {
+    return hn::Mul(a, b);
+  }
+};
+// NaN in either operand gives NaN.
+struct MaxOp {
+  template <class V>
+  HWY_INLINE V operator()(V a, V b) const {
+    return hn::IfThenElse(hn::IsNaN(a), a, hn::Max(a, b));
+  }
+};
+struct MinOp {
+  template <class V>
+  HWY_INLINE V operator()(V a, V b) const {
+    return hn::IfThenElse(hn::IsNaN(a), a, hn::Min(a, b));
+  }
+};
+
+// Calls f(block of 16, its offset) over n elements, the last block padded; `pad` should not change the result.
+template <class F>
+HWY_INLINE void for_blocks16(const float* x, int64_t n, float pad, F f) {
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) f(Lanes16::load(x + i), i);
+  if (i < n) f(Lanes16::load_some(x + i, n - i, pad), i);
+}
+// The same, storing what f returns to y.
+template <class F>
+HWY_INLINE void transform16(const float* x, float* y, int64_t n, float pad, F f) {
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) f(Lanes16::load(x + i), i).store(y + i);
+  if (i < n) f(Lanes16::load_some(x + i, n - i, pad), i).store_some(y + i, n - i);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace pando::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif  // PANDO_LANES16_INL
