@@ -1,0 +1,90 @@
+// conv by batch-reduce GEMM over taps and blocks of input channels.
+#include "bind/bind_ops.hpp"
+#include "bind/direct.hpp"
+#include "kernels/gemm/pack.hpp"
+
+namespace pando {
+namespace {
+
+enum { input_x, input_w, input_bias, input_scale };
+
+void run(const void* op_args, const void* tile_args, const TileContext& context) {
+  const auto& op = *static_cast<const DirectOp*>(op_args);
+  kernels::conv_direct(op.plan, resolve(op, context), *static_cast<const kernels::ConvBox*>(tile_args),
+                       context.scratch);
+}
+
+// Images have one or two spatial dimensions; of one, it is x.
+kernels::ConvShape conv_shape(const Binder& b) {
+  const auto& attrs = b.node.as<ConvAttrs>();
+  const Shape &x = b.view().in_shape(input_x), &w = b.view().in_shape(input_w);
+  const Extents &xs = b.input_strides(input_x), &ys = b.output_strides();
+  const int c = static_cast<int>(x.size()) - 1, ix = c - 1, sx = c - 2;  // sx: the attributes' index of x
+  auto narrow = [](int64_t v) { return static_cast<int>(v); };
+  kernels::ConvShape s;
+  s.in_w = x[ix];
+  s.x_n = xs[0];
+  s.x_x = xs[ix];
+  s.x_c = xs[c];
+  s.y_n = ys[0];
+  s.y_x = ys[ix];
+  s.kw = narrow(w[2 + sx]);
+  s.sx = narrow(attrs.strides[sx]);
+  s.dx = narrow(attrs.dilations[sx]);
+  s.pad_x = narrow(attrs.pads_begin[sx]);
+  s.groups = narrow(attrs.group);
+  s.ci = narrow(w[1]);
+  s.co = narrow(w[0] / attrs.group);
+  if (c == 3) {
+    s.in_h = x[1];
+    s.x_y = xs[1];
+    s.y_y = ys[1];
+    s.kh = narrow(w[2]);
+    s.sy = narrow(attrs.strides[0]);
+    s.dy = narrow(attrs.dilations[0]);
+    s.pad_y = narrow(attrs.pads_begin[0]);
+  }
+  return s;
+}
+
+// Dense float32 images of one or two dimensions with constant weights: what the tiling promises of this algorithm.
+bool supported(const Binder& b) {
+  const NodeView node = b.view();
+  const size_t rank = node.out_shape().size();
+  bool ok = (rank == 3 || rank == 4) && node.out().dtype == DType::f32 && node.in(input_w).constant &&
+            (!b.has(input_scale) || node.in(input_scale).constant) &&
+            b.output_strides()[static_cast<int>(rank) - 1] == 1;
+  for (int64_t extent : node.in_shape(input_w)) ok &= extent > 0;
+  return ok;
+}
+
+}  // namespace
+
+void bind_conv_gemm(Binder& b) {
+  if (!supported(b)) return bind_reference(b);
+  const auto& attrs = b.node.as<ConvAttrs>();
+  const kernels::ConvShape s = conv_shape(b);
+  const ImageDims dims = b.view().out_shape().size() == 4 ? ImageDims{0, 1, 2} : ImageDims{0, -1, 1};
+  DirectOp op = make_direct(b, s, dims, attrs.epilogue, input_bias, conv_fixed_inputs);
+  op.x = b.input(input_x);
+  const int64_t taps = static_cast<int64_t>(s.kh) * s.kw;
+  op.group_stride = kernels::packed_floats(s.co, s.ci * taps);
+  const TensorPtr w = b.view().in(input_w).constant,
+                  scale = b.has(input_scale) ? b.view().in(input_scale).constant : nullptr;
+  const int64_t group_stride = op.group_stride;
+  op.weights = b.pack(static_cast<size_t>(group_stride * s.groups) * sizeof(float), [=](std::byte* to) {
+    for (int64_t g = 0; g < s.groups; g++)
+      kernels::pack_conv_weights(w->data + g * s.co * s.ci * taps * 4, scale ? scale->data + g * s.co * 4 : nullptr,
+                                 s.co, s.ci, taps, reinterpret_cast<float*>(to) + g * group_stride);
+  });
+  b.kernel(run);
+  b.op_args(op);
+  b.scratch(op.plan.scratch_bytes());
+  for (uint32_t i = 0; i < b.tile_count(); i++) {
+    const kernels::ConvBox box = direct_box(b.box(i), dims);
+    prepare_direct(op, box);
+    b.tile_args(i, box);
+  }
+}
+
+}  // namespace pando

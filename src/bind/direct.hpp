@@ -1,0 +1,35 @@
+// What convolution by GEMM and the matrix product share: both run kernels::conv_direct.
+#pragma once
+#include <functional>
+
+#include "bind/binder.hpp"
+#include "bind/epilogue.hpp"
+#include "kernels/conv/direct.hpp"
+
+namespace pando {
+
+// Which dimension of the output is the kernel's n, y and x; -1: none, its extent is 1. The last one is the channels.
+struct ImageDims {
+  int n = -1, y = -1, x = -1;
+};
+
+struct DirectOp {
+  kernels::DirectPlan plan;
+  Ref x, y, weights, offsets;  // weights absent: given with the run
+  uint32_t gemm = 0;           // function
+  int64_t group_stride = 0;
+  EpilogueRefs epilogue;  // operand strides {n, y, x, channel}
+};
+static_assert(std::is_trivially_copyable_v<DirectOp>);
+
+// Plans for the boxes of b.op and packs the offsets. The caller adds x, weights and, for each tile, its box.
+DirectOp make_direct(Binder& b, const kernels::ConvShape& shape, ImageDims dims, const Epilogue& epilogue,
+                     int bias_input, int first_operand);
+// The tile's box in the kernel's terms.
+kernels::ConvBox direct_box(const Box& box, ImageDims dims);
+// Makes the JIT kernels for a box.
+void prepare_direct(const DirectOp& op, const kernels::ConvBox& box);
+// Addresses of a run. op.weights may be absent: then the caller sets pass.weights.
+kernels::DirectArgs resolve(const DirectOp& op, const TileContext& context);
+
+}  // namespace pando

@@ -1,0 +1,208 @@
+// matmul: as a 1x1 convolution whose pixels are the rows of a, as GEMV, or product by product for operands that change.
+#include "bind/bind_ops.hpp"
+#include "bind/direct.hpp"
+#include "kernels/gemm/gemv.hpp"
+#include "kernels/gemm/pack.hpp"
+
+namespace pando {
+namespace {
+
+enum { input_a, input_b, input_bias };
+
+// A matrix operand [batch..., rows, columns] with transposition resolved into strides.
+struct Matrix {
+  int64_t rows, columns, row_stride, column_stride;
+};
+Matrix matrix(const Binder& b, int input, bool transposed) {
+  const Shape& shape = b.view().in_shape(input);
+  const Extents& strides = b.input_strides(input);
+  const int r = static_cast<int>(shape.size()) - 2;
+  if (transposed) return {shape[r + 1], shape[r], strides[r + 1], strides[r]};
+  return {shape[r], shape[r + 1], strides[r], strides[r + 1]};
+}
+
+kernels::ConvShape product_shape(const Binder& b, const Matrix& a, int64_t n) {
+  const Extents& ys = b.output_strides();
+  kernels::ConvShape s;
+  s.in_w = a.rows;
+  s.x_x = a.row_stride;
+  s.x_c = a.column_stride;
+  s.y_x = ys[ys.size() - 2];
+  s.ci = static_cast<int>(a.columns);
+  s.co = static_cast<int>(n);
+  return s;
+}
+
+// Packs a constant b for all tiles.
+Ref pack_constant(Binder& b, const MatMulAttrs& attrs) {
+  const TensorPtr w = b.view().in(input_b).constant;
+  const size_t r = w->shape.size() - 2;
+  const int64_t row_stride = w->shape[r + 1];
+  const int64_t k = w->shape[attrs.trans_b ? r + 1 : r], n = w->shape[attrs.trans_b ? r : r + 1];
+  const bool transposed = attrs.trans_b;
+  const float alpha = attrs.alpha;
+  return b.pack(static_cast<size_t>(kernels::packed_floats(n, k)) * sizeof(float), [=](std::byte* to) {
+    kernels::pack_matrix(w->data, transposed, k, n, row_stride, alpha, reinterpret_cast<float*>(to));
+  });
+}
+
+// ---- a constant b of two dimensions ----
+
+void run_image(const void* op_args, const void* tile_args, const TileContext& context) {
+  const auto& op = *static_cast<const DirectOp*>(op_args);
+  kernels::conv_direct(op.plan, resolve(op, context), *static_cast<const kernels::ConvBox*>(tile_args),
+                       context.scratch);
+}
+
+void run_gemv(const void* op_args, const void* tile_args, const TileContext& context) {
+  const auto& op = *static_cast<const DirectOp*>(op_args);
+  const auto& box = *static_cast<const kernels::ConvBox*>(tile_args);
+  const kernels::DirectArgs args = resolve(op, context);
+  const kernels::ConvShape& s = op.plan.shape;
+  const kernels::EpilogueOperand* residual = args.epilogue.residual();
+  kernels::gemv({args.x, s.in_w, s.x_x, s.x_c, s.ci, args.pass.weights, args.pass.bias, args.y, s.y_x,
+                 residual ? residual->data : nullptr, residual ? residual->stride[2] : 0},
+                box.c0, box.c1, args.epilogue);
+  const int64_t at[4] = {0, 0, 0, box.c0};
+  if (args.epilogue.code)
+    kernels::run_epilogue_code(args.epilogue, 4, 2, at, s.in_w, box.c1 - box.c0, args.y + box.c0, s.y_x);
+}
+
+void bind_constant(Binder& b, const Matrix& a, int64_t n) {
+  const auto& attrs = b.node.as<MatMulAttrs>();
+  const int rank = static_cast<int>(b.view().out_shape().size());
+  // The dimensions before m are y and n of the image.
+  const ImageDims dims{rank - 4, rank - 3, rank - 2};
+  kernels::ConvShape s = product_shape(b, a, n);
+  const Shape& shape = b.view().in_shape(input_a);
+  auto batch_stride = [&](int dim) {  // of a along an output dimension
+    const int d = dim - rank + static_cast<int>(shape.size());
+    return dim < 0 || d < 0 || shape[static_cast<size_t>(d)] == 1 ? 0 : b.input_strides(input_a)[d];
+  };
+  s.x_n = batch_stride(dims.n);
+  s.x_y = batch_stride(dims.y);
+  s.y_n = dims.n < 0 ? 0 : b.output_strides()[dims.n];
+  s.y_y = dims.y < 0 ? 0 : b.output_strides()[dims.y];
+  s.in_h = dims.y < 0 ? 1 : b.view().out_shape()[static_cast<size_t>(dims.y)];
+  DirectOp op = make_direct(b, s, {std::max(dims.n, -1), std::max(dims.y, -1), dims.x}, attrs.epilogue, input_bias,
+                            matmul_fixed_inputs);
+  op.x = b.input(input_a);
+  op.weights = pack_constant(b, attrs);
+  const bool few = b.op.algorithm == Algorithm::gemv && rank == 2 && a.rows <= kernels::gemv_max_rows;
+  b.kernel(few ? run_gemv : run_image);
+  b.op_args(op);
+  if (!few) b.scratch(op.plan.scratch_bytes());
+  for (uint32_t i = 0; i < b.tile_count(); i++) {
+    const kernels::ConvBox box = direct_box(b.box(i), dims);
+    if (!few) prepare_direct(op, box);
+    b.tile_args(i, box);
+  }
+}
+
+// ---- any other b: packed into scratch, one product after the other ----
+
+struct ProductsOp {
+  DirectOp direct;  // of one product
+  Ref b;
+  int64_t b_row, b_column;  // strides of k and n
+  float alpha;
+  int batch;
+  // Strides along the batch dimensions.
+  int64_t a_stride[max_rank], b_stride[max_rank], y_stride[max_rank];
+  int64_t operand_stride[max_map_inputs][max_rank];
+  int64_t weights_bytes;  // of scratch, before the direct method's
+};
+
+struct ProductsTile {
+  Box box;
+  kernels::ConvBox image;
+};
+
+void run_products(const void* op_args, const void* tile_args, const TileContext& context) {
+  const auto& op = *static_cast<const ProductsOp*>(op_args);
+  const auto& tile = *static_cast<const ProductsTile*>(tile_args);
+  const kernels::ConvShape& s = op.direct.plan.shape;
+  const auto* b = context.at<const float>(op.b);
+  auto* packed = reinterpret_cast<float*>(context.scratch);
+  const kernels::DirectArgs first = resolve(op.direct, context);
+  const float* packed_from = nullptr;
+  Box at = tile.box;  // lo counts
+  if (at.empty()) return;
+  while (true) {
+    kernels::DirectArgs args = first;
+    const float* from = b;
+    for (int d = 0; d < op.batch; d++) {
+      args.x += at[d].lo * op.a_stride[d];
+      args.y += at[d].lo * op.y_stride[d];
+      from += at[d].lo * op.b_stride[d];
+      for (int i = 0; i < args.epilogue.operands; i++)
+        args.epilogue.operand[i].data += at[d].lo * op.operand_stride[i][d];
+    }
+    if (from != packed_from) {
+      const bool transposed = op.b_row == 1 && op.b_column != 1;
+      const int64_t n = tile.image.c1 - tile.image.c0, row_stride = transposed ? op.b_column : op.b_row;
+      const float* corner = from + tile.image.c0 * op.b_column;
+      kernels::pack_matrix(reinterpret_cast<const std::byte*>(corner), transposed, s.ci, n, row_stride, op.alpha,
+                           packed);
+      packed_from = from;
+    }
+    args.pass.weights = packed - tile.image.c0 * s.ci;  // block c0 / 32 is the first one packed
+    kernels::conv_direct(op.direct.plan, args, tile.image, context.scratch + op.weights_bytes);
+    int d = op.batch - 1;
+    for (; d >= 0 && ++at[d].lo == at[d].hi; d--) at[d].lo = tile.box[d].lo;
+    if (d < 0) return;
+  }
+}
+
+void bind_products(Binder& b, const Matrix& a, const Matrix& w) {
+  const auto& attrs = b.node.as<MatMulAttrs>();
+  const NodeView node = b.view();
+  const int rank = static_cast<int>(node.out_shape().size());
+  const ImageDims dims{-1, -1, rank - 2};
+  ProductsOp op{};
+  op.batch = rank - 2;
+  auto strides = [&](int input, int64_t* to) {
+    const Shape& shape = node.in_shape(input);
+    const int missing = rank - static_cast<int>(shape.size());
+    for (int d = missing; d < op.batch; d++)
+      if (shape[static_cast<size_t>(d - missing)] != 1) to[d] = b.input_strides(input)[d - missing];
+  };
+  strides(input_a, op.a_stride);
+  strides(input_b, op.b_stride);
+  for (int i = matmul_fixed_inputs; i < node.inputs(); i++) strides(i, op.operand_stride[i - matmul_fixed_inputs]);
+  for (int d = 0; d < op.batch; d++) op.y_stride[d] = b.output_strides()[d];
+  op.direct = make_direct(b, product_shape(b, a, w.columns), dims, attrs.epilogue, input_bias, matmul_fixed_inputs);
+  op.direct.x = b.input(input_a);
+  op.b = b.input(input_b);
+  op.b_row = w.row_stride;
+  op.b_column = w.column_stride;
+  op.alpha = attrs.alpha;
+  const int64_t widest = b.op.block[rank - 1];
+  op.weights_bytes = (kernels::packed_floats(widest, a.columns) * 4 + 63) / 64 * 64;
+  b.kernel(run_products);
+  b.op_args(op);
+  b.scratch(static_cast<size_t>(op.weights_bytes) + op.direct.plan.scratch_bytes());
+  for (uint32_t i = 0; i < b.tile_count(); i++) {
+    const Box box = b.box(i);
+    const kernels::ConvBox image = direct_box(box, dims);
+    prepare_direct(op.direct, image);
+    b.tile_args(i, ProductsTile{box, image});
+  }
+}
+
+}  // namespace
+
+void bind_matmul(Binder& b) {
+  const NodeView node = b.view();
+  const auto& attrs = b.node.as<MatMulAttrs>();
+  const Matrix a = matrix(b, input_a, attrs.trans_a), w = matrix(b, input_b, attrs.trans_b);
+  const int rank = static_cast<int>(node.out_shape().size());
+  const bool usable = node.out().dtype == DType::f32 && a.columns > 0 && w.columns > 0 &&
+                      b.output_strides()[rank - 1] == 1 && (w.row_stride == 1 || w.column_stride == 1);
+  if (!usable) return bind_reference(b);
+  const bool flat_constant = node.in(input_b).constant && node.in_shape(input_b).size() == 2 && rank <= 4;
+  if (flat_constant) return bind_constant(b, a, w.columns);
+  bind_products(b, a, w);
+}
+
+}  // namespace pando

@@ -1,0 +1,84 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/gemm/gemv.cpp"
+#include "kernels/simd.hpp"
+// foreach_target.h must come before highway.h
+#include <hwy/cache_control.h>
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+
+#include "kernels/gemm/gemv.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace pando::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// sums[block][row][32] for B blocks that lie `block_stride` floats apart.
+template <int Rows, int B>
+void dot(const Gemv& g, const float* weights, int64_t block_stride, float* sums) {
+  const hn::ScalableTag<float> d;
+  constexpr int lanes = static_cast<int>(hn::MaxLanes(d));
+  // As many channels at a time as leave their sums in registers.
+  constexpr int vectors = HWY_MIN(gemm_block / lanes, HWY_MAX(8 / (Rows * B), 2));
+  // Far enough to cover the latency of memory; past the end nothing is read in earnest.
+  constexpr int64_t ahead = 2048 / sizeof(float);
+  for (int c = 0; c < gemm_block; c += vectors * lanes) {
+    hn::Vec<decltype(d)> sum[B][Rows][vectors];
+    for (auto& block : sum)
+      for (auto& row : block)
+        for (auto& v : row) v = hn::Zero(d);
+    const float* w = weights + c;
+    for (int64_t p = 0; p < g.k; p++, w += gemm_block) {
+      hn::Vec<decltype(d)> x[Rows];
+      for (int r = 0; r < Rows; r++) x[r] = hn::Set(d, g.a[r * g.row_stride + p * g.k_stride]);
+      for (int b = 0; b < B; b++) {
+        const float* row = w + b * block_stride;
+        hwy::Prefetch(row + ahead);
+        if (vectors * lanes > 16) hwy::Prefetch(row + ahead + 16);
+        for (int v = 0; v < vectors; v++) {
+          const auto weight = hn::LoadU(d, row + v * lanes);
+          for (int r = 0; r < Rows; r++) sum[b][r][v] = hn::MulAdd(weight, x[r], sum[b][r][v]);
+        }
+      }
+    }
+    for (int b = 0; b < B; b++)
+      for (int r = 0; r < Rows; r++)
+        for (int v = 0; v < vectors; v++)
+          hn::StoreU(sum[b][r][v], d, sums + (b * Rows + r) * gemm_block + c + v * lanes);
+  }
+}
+
+// Two blocks at a time where one row alone would wait for the latency of its few chains.
+void Dot(const Gemv& g, const float* weights, int64_t block_stride, int blocks, float* sums) {
+  switch (g.rows) {
+    case 1: return blocks == 2 ? dot<1, 2>(g, weights, block_stride, sums) : dot<1, 1>(g, weights, block_stride, sums);
+    case 2: return dot<2, 1>(g, weights, block_stride, sums);
+    case 3: return dot<3, 1>(g, weights, block_stride, sums);
+    default: return dot<4, 1>(g, weights, block_stride, sums);
+  }
+}
+
+}  // namespace pando::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace pando::kernels {
+
+HWY_EXPORT(Dot);
+
+void gemv(const Gemv& g, int64_t lo, int64_t hi, const EpilogueArgs& epilogue) {
+  alignas(64) float sums[gemv_max_rows * gemm_block];
+  const int64_t block_stride = g.k * gemm_block;
+  for (int64_t block = lo; block < hi;) {
+    const int blocks = g.rows == 1 && hi - block >= 2 * gemm_block ? 2 : 1;
+    HWY_DYNAMIC_DISPATCH(Dot)(g, g.weights + block / gemm_block * block_stride, block_stride, blocks, sums);
+    for (int b = 0; b < blocks; b++, block += gemm_block)
+      finish_block(epilogue, {sums + b * g.rows * gemm_block, gemm_block, g.y + block, g.y_stride,
+                              g.residual ? g.residual + block : nullptr, g.residual_stride,
+                              g.bias ? g.bias + block : nullptr, g.rows, std::min<int64_t>(gemm_block, hi - block)});
+  }
+}
+
+}  // namespace pando::kernels
+#endif

@@ -1,0 +1,24 @@
+// A few rows against a large packed matrix: bound by reading the weights, which are streamed once.
+#pragma once
+#include "kernels/gemm/pass.hpp"
+
+namespace pando::kernels {
+
+inline constexpr int gemv_max_rows = 4;
+
+struct Gemv {
+  const float* a;  // element (r, p) at a[r * row_stride + p * k_stride]
+  int64_t rows, row_stride, k_stride, k;
+  const float* weights;  // packed blocks [k][32], of channel 0
+  const float* bias;     // of channel 0, or null
+  float* y;              // of channel 0
+  int64_t y_stride;
+  const float* residual;  // of channel 0, or null
+  int64_t residual_stride;
+};
+
+// Channels [lo, hi) of all rows, lo a multiple of 32: the same fma chain, and so the same bits, as matrix_pass. A
+// program (epilogue.code) is left to the caller.
+void gemv(const Gemv& g, int64_t lo, int64_t hi, const EpilogueArgs& epilogue);
+
+}  // namespace pando::kernels
