@@ -16,6 +16,7 @@ struct EngineOptions {
   int workers = 0;                // 0: one per CPU that this process may use (affinity mask, cgroup quota)
   bool pin = true;                // one worker per CPU, when workers <= allowed CPUs
   double spin_us = 50;            // an idle worker searches this long before it parks: it burns CPU for lower latency
+  uint32_t deque_capacity = 4096; // ready tiles that a worker holds before they go the slower way through a shared list
 };
 
 // One tile in a trace; times in nanoseconds of a monotonic clock.

@@ -1,0 +1,49 @@
+// Where work waits that lies in no worker's deque: new runs with first tiles left to start, and tiles that found their
+// worker's deque full.
+#pragma once
+#include <mutex>
+
+#include "runtime/context_state.hpp"
+
+namespace pando::runtime {
+
+// A lock and two intrusive lists, so that nothing allocates. Not on the fast path: a run passes here once per chunk of
+// its first tiles.
+class Injection {
+ public:
+  // First tiles [begin, begin + count) of a run's list; a run without tiles comes as one empty chunk.
+  struct Chunk {
+    RunContext::State* run = nullptr;
+    uint32_t begin = 0, count = 0;
+  };
+
+  // `shares`: how many workers may come for chunks.
+  explicit Injection(uint32_t shares) : shares_(shares) {}
+
+  // Enters a run; with `first`, the caller leaves with the first chunk of it.
+  void add(RunContext::State& run, Chunk* first);
+  // Takes a chunk of the oldest run: half of an even share, so that workers get bands of neighbouring tiles and nobody
+  // sits on tiles that others could start. False: none, or another worker holds the lock.
+  bool try_take(Chunk& chunk);
+  void push_overflow(RunContext::State& run, std::span<const uint32_t> tiles);
+  // `table`: the engine's contexts by number. False: none, or another worker holds the lock.
+  bool try_pop_overflow(Item& item, RunContext::State* const* table);
+
+  // seq_cst: the last look of a worker that goes to sleep, see crew.hpp.
+  bool has_runs() const { return runs_.load(std::memory_order_seq_cst) != 0; }
+  bool has_overflow() const { return overflows_.load(std::memory_order_seq_cst) != 0; }
+  // Held while runs are entered: guards what must not change while a run starts.
+  std::mutex& mutex() { return mutex_; }
+
+ private:
+  Chunk take_from(RunContext::State& run);
+
+  const uint32_t shares_;
+  alignas(64) std::atomic<uint32_t> runs_{0};
+  std::atomic<uint32_t> overflows_{0};
+  alignas(64) std::mutex mutex_;
+  RunContext::State *oldest_ = nullptr, *newest_ = nullptr;
+  Item overflow_;  // the newest; overflows_ tiles long
+};
+
+}  // namespace pando::runtime

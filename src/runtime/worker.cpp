@@ -1,0 +1,214 @@
+#include "runtime/worker.hpp"
+
+#include <climits>
+
+#include "runtime/engine_impl.hpp"
+#include "runtime/thread.hpp"
+
+namespace pando::runtime {
+namespace {
+
+constexpr uint32_t tiles_per_turn = 64;  // of one run, before other runs in flight get a look
+constexpr uint32_t most_pauses = 16;     // between two looks of a searcher: the looks slow the owners of deques down
+
+void pause_for(uint32_t round) {
+  uint32_t pauses = round < 4 ? 1u << round : most_pauses;
+  for (uint32_t i = 0; i < pauses; i++) pause_cpu();
+}
+
+}  // namespace
+
+void Worker::background() {
+  ScopedFloatMode mode;
+  while (engine_.crew.wait_until_woken(*this)) {
+    Found found;
+    while (search_in_background(found)) {
+      work(found, nullptr);
+      if (!engine_.crew.begin_search(*this)) break;
+    }
+  }
+}
+
+// From state `searching` and counted as such; true: in state `active` with something to do; false: see
+// wait_until_woken.
+bool Worker::search_in_background(Found& found) {
+  uint64_t deadline = now_ns() + engine_.spin_ns;
+  for (uint32_t round = 0;; round++) {
+    if (engine_.crew.has_work()) {
+      if (!engine_.crew.claim(*this)) return false;
+      if (find(found)) {
+        engine_.crew.end_search();
+        return true;
+      }
+      if (!engine_.crew.unclaim(*this)) return false;
+    } else if (!engine_.crew.still_searching(*this)) {
+      return false;
+    }
+    if (now_ns() >= deadline) {
+      if (!engine_.crew.park(*this)) return false;
+      deadline = now_ns() + engine_.spin_ns;
+    }
+    pause_for(round);
+    if (engine_.oversubscribed && round >= 4) sched_yield();  // the thread that has the work may wait for this CPU
+  }
+}
+
+void Worker::serve(const RunContext::State& run, const Injection::Chunk& chunk) {
+  Found found;
+  bool something = take_chunk(chunk, found) || find(found);
+  for (;;) {
+    if (something) work(found, &run);
+    if (run.has_ended()) return;
+    something = false;
+    engine_.crew.begin_search();
+    uint64_t deadline = now_ns() + engine_.spin_ns;
+    for (uint32_t round = 0; !something && !run.has_ended() && now_ns() < deadline; round++) {
+      something = engine_.crew.has_work() && find(found);
+      if (!something) pause_for(round);
+    }
+    engine_.crew.end_search();
+    if (!something) return;
+  }
+}
+
+// Runs `found` and all that comes after it or can be found at once; a caller stops when its own run has ended.
+void Worker::work(Found found, const RunContext::State* own_run) {
+  for (;;) {
+    RunContext::State& run = engine_.context(found.item);
+    if (own_run && own_run->has_ended()) {
+      push(run, {&found.item.tile, 1});
+      return;
+    }
+    takes_oldest_ = takes_oldest(run.policy);
+    uint32_t next =
+        run.plain ? step<true>(run, found.item.tile, found.stolen) : step<false>(run, found.item.tile, found.stolen);
+    // Without a next tile in hand the run may have ended and its context be gone.
+    Found other;
+    if (++turns_ % tiles_per_turn == 0 && engine_.has_several_runs() && find_in_turn(other)) {
+      if (next != no_tile) push(run, {&next, 1});
+      found = other;
+    } else if (next != no_tile) {
+      found = {{found.item.context, next}, false};
+    } else if (!find(found)) {
+      return;
+    }
+  }
+}
+
+// Runs a tile, counts down what waits for it, and returns the tile to continue with, or no_tile.
+template <bool plain>
+uint32_t Worker::step(RunContext::State& run, uint32_t tile, bool stolen) {
+  if constexpr (plain) execute(run, tile);
+  else execute_specially(run, tile, stolen);
+
+  // Readied tiles grow from the buffer's front, events to expand from its back. A node is readied once per run, so room
+  // for all nodes is enough for both.
+  uint32_t* const ready = ready_.load(std::memory_order_acquire);
+  uint32_t* const no_events = ready + run.nodes;
+  uint32_t* events = no_events;
+  size_t readied = 0;
+  for (uint32_t node = tile;;) {
+    uint32_t edge = run.successor_begin[node], end = run.successor_begin[node + 1];
+    if (edge == end && run.count_down(run.final_event())) {
+      complete(run);
+      return no_tile;
+    }
+    for (; edge < end; edge++) {
+      uint32_t successor = run.successors[edge];
+      if (!run.count_down(successor)) continue;
+      if (successor < run.tiles) ready[readied++] = successor;
+      else *--events = successor;
+    }
+    if (events == no_events) break;
+    node = *events++;
+  }
+  if constexpr (!plain)
+    if (run.slices)
+      for (size_t i = 0; i < readied; i++) run.slices[ready[i]].readied_by = tile;
+  return release(run, {ready, readied});
+}
+
+// Makes readied tiles available but for the one to continue with, which it returns. They may all have run, and the
+// context be gone, when it returns no_tile.
+uint32_t Worker::release(RunContext::State& run, std::span<uint32_t> ready) {
+  if (ready.empty()) return no_tile;
+  bool continues = order_ready(run.policy, ready, run.priority);
+  if (std::span<uint32_t> rest = ready.subspan(continues); !rest.empty()) push(run, rest);
+  return continues ? ready[0] : no_tile;
+}
+
+void Worker::push(RunContext::State& run, std::span<const uint32_t> tiles) {
+  size_t fitted = deque.push(run.number, tiles);
+  if (fitted < tiles.size()) engine_.injection.push_overflow(run, tiles.subspan(fitted));
+  engine_.crew.notify(static_cast<uint32_t>(tiles.size()));
+}
+
+bool Worker::find(Found& found) {
+  found.stolen = false;
+  if (take_own(found) || engine_.injection.try_pop_overflow(found.item, engine_.contexts) || take_injected(found))
+    return true;
+  auto workers = static_cast<uint32_t>(engine_.workers.size());
+  for (uint32_t attempt = 0; attempt + 1 < workers; attempt++) {
+    if (!engine_.workers[next_victim(number_, workers, attempt, random_)]->deque.steal(found.item)) continue;
+    found.stolen = true;
+    count_steal(engine_.context(found.item));
+    return true;
+  }
+  return false;
+}
+
+bool Worker::take_own(Found& found) {
+  if (!takes_oldest_) return deque.pop(found.item);
+  while (!deque.empty())  // a thief may be quicker; then the next one may be ours
+    if (deque.steal(found.item)) return true;
+  return false;
+}
+
+// With several runs in flight, in turn: a run that has not begun, and the oldest tile in hand. So that neither a new
+// run waits for the end of a long one, nor an old one below in the deque for the end of a stream of new ones.
+bool Worker::find_in_turn(Found& found) {
+  return turns_ / tiles_per_turn % 2 ? take_injected(found) : deque.steal(found.item);
+}
+
+bool Worker::take_injected(Found& found) {
+  Injection::Chunk chunk;
+  return engine_.injection.try_take(chunk) && (take_chunk(chunk, found) || take_own(found));
+}
+
+// As if one completion had readied the chunk's tiles.
+bool Worker::take_chunk(const Injection::Chunk& chunk, Found& found) {
+  RunContext::State& run = *chunk.run;
+  if (chunk.count == 0) {  // a program without tiles
+    complete(run);
+    return false;
+  }
+  takes_oldest_ = takes_oldest(run.policy);
+  uint32_t* ready = ready_.load(std::memory_order_acquire);
+  std::copy_n(run.roots.begin() + chunk.begin, chunk.count, ready);
+  uint32_t context = run.number;
+  uint32_t tile = release(run, {ready, chunk.count});
+  found = {{context, tile}, false};
+  return tile != no_tile;
+}
+
+void Worker::count_steal(RunContext::State& run) {
+  // One writer at a time: no locked instruction.
+  for (std::atomic<uint64_t>* count : {&steals_, &run.steals[number_].value})
+    count->store(count->load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+// The final event: nothing of the run is ready or running anywhere.
+void Worker::complete(RunContext::State& run) {
+  std::function<void(bool)> done = std::move(run.done);
+  bool cancelled = run.cancelled.load(std::memory_order_relaxed);  // set before a decrement that we acquired
+  // From here on the context is its owner's again. Release: what we acquired from all tiles is shown to him.
+  if (run.phase.exchange(RunContext::State::ended, std::memory_order_acq_rel) == RunContext::State::awaited)
+    futex_wake(run.phase, INT_MAX);
+  if (done) {
+    done(cancelled);
+    done = nullptr;  // what it holds must not outlive the engine
+  }
+  engine_.end_run();
+}
+
+}  // namespace pando::runtime

@@ -1,0 +1,124 @@
+// Many runs, contexts, threads and cancellations at once. Meant for a thread sanitizer as much as for themselves.
+#include <gtest/gtest.h>
+
+#include <future>
+#include <thread>
+
+#include "runtime/checked_program.hpp"
+
+namespace pando::runtime {
+namespace {
+
+constexpr Policy policies[] = {Policy::depth_first, Policy::breadth_first, Policy::barrier};
+
+class Stress : public testing::TestWithParam<int> {};
+
+TEST_P(Stress, RandomGraphsPoliciesDelaysAndTinyDeques) {
+  std::mt19937 random(static_cast<uint32_t>(GetParam()));
+  for (uint32_t capacity : {2u, 8u, 4096u}) {
+    Engine engine({.workers = GetParam(), .spin_us = capacity == 8 ? 0.0 : 20.0, .deque_capacity = capacity});
+    for (int round = 0; round < 4; round++) {
+      GraphShape shape{.tiles = static_cast<uint32_t>(1 + random() % 1500), .events = round % 2 ? 0.3 : 0.05};
+      shape.window = 1 + random() % 200;
+      shape.max_edges = 1 + random() % 6;
+      shape.roots = round == 3 ? 0.9 : 0.02;
+      shape.scratch_bytes = random() % 3000;
+      CheckedProgram program(random(), shape);
+      for (Policy policy : policies) {
+        RunContext::Options options{.policy = policy};
+        options.random_delay_us = random() % 3 == 0 ? 3 : 0;
+        options.trace = random() % 4 == 0;
+        CheckedRun run(engine, program, options);
+        for (int i = 0; i < 3; i++) EXPECT_TRUE(run.run());
+      }
+    }
+  }
+  EXPECT_EQ(CheckedProgram::errors, 0);
+}
+
+TEST_P(Stress, ManyContextsFromManyThreads) {
+  Engine engine({.workers = GetParam(), .deque_capacity = GetParam() % 2 ? 4096u : 16u});
+  std::vector<std::unique_ptr<CheckedProgram>> programs;
+  for (uint32_t s = 0; s < 4; s++)
+    programs.push_back(std::make_unique<CheckedProgram>(
+        s, GraphShape{.tiles = 100 + 150 * s, .events = 0.15, .scratch_bytes = size_t{512} << s}));
+  auto user = [&](uint32_t seed) {
+    std::mt19937 random(seed);
+    for (int contexts = 0; contexts < 5; contexts++) {  // new ones while others run: memory grows under way
+      RunContext::Options options{.policy = policies[random() % 3]};
+      if (random() % 3 == 0) options.random_delay_us = 2;
+      CheckedRun a(engine, *programs[random() % 4], options), b(engine, *programs[random() % 4], options);
+      for (int i = 0; i < 6; i++) {
+        CancelToken token;
+        std::promise<bool> ended;
+        b.submit([&](bool cancelled) { ended.set_value(cancelled); }, random() % 2 ? &token : nullptr);
+        bool cancel_a = random() % 4 == 0, cancel_b = random() % 3 == 0;
+        if (cancel_b) token.cancel();
+        CancelToken token_a;
+        std::thread canceller;
+        if (cancel_a) canceller = std::thread([&] { token_a.cancel(); });
+        EXPECT_TRUE(a.run(cancel_a ? &token_a : nullptr) || cancel_a);
+        if (cancel_a) canceller.join();
+        if (!ended.get_future().get()) b.check();
+      }
+    }
+  };
+  std::vector<std::thread> users;
+  for (uint32_t u = 0; u < 4; u++) users.emplace_back(user, u);
+  for (std::thread& u : users) u.join();
+  EXPECT_EQ(CheckedProgram::errors, 0);
+}
+
+// Workers park and are woken all the time: a lost wake-up would hang.
+TEST_P(Stress, WakeUpsAreNotLost) {
+  CheckedProgram program(11, {.tiles = 30, .window = 8});
+  Engine engine({.workers = GetParam(), .spin_us = 0});
+  CheckedRun run(engine, program), submitted(engine, program);
+  for (int i = 0; i < (sanitized ? 300 : 2000); i++) {
+    if (i % 3 == 0) {
+      std::promise<void> ended;
+      submitted.submit([&](bool) { ended.set_value(); });
+      if (i % 2) run.run();
+      ended.get_future().get();
+      submitted.check();
+    } else {
+      EXPECT_TRUE(run.run());
+    }
+  }
+  EXPECT_EQ(CheckedProgram::errors, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Workers, Stress, testing::Values(1, 2, 3, 5, 16));
+
+// A short run that comes while a long one has the only worker ends first; and the long one ends under a stream of
+// others.
+TEST(Fairness, NeitherNewNorOldRunsStarve) {
+  CheckedProgram large(1, {.tiles = 3000}), small(2, {.tiles = 40});
+  Engine engine({.workers = 1});
+  CheckedRun old_run(engine, large, {.random_delay_us = 40});
+  std::atomic<bool> old_ended{false}, stop{false};
+  std::promise<void> ended;
+  old_run.submit([&](bool) {
+    old_ended = true;
+    ended.set_value();
+  });
+  {
+    CheckedRun new_run(engine, small);
+    std::promise<void> new_ended;
+    new_run.submit([&](bool) { new_ended.set_value(); });
+    new_ended.get_future().get();
+    EXPECT_FALSE(old_ended);
+  }
+  std::vector<std::thread> stream;
+  for (int t = 0; t < 3; t++)
+    stream.emplace_back([&] {
+      CheckedRun run(engine, small, {.random_delay_us = 20});
+      while (!stop) run.run();
+    });
+  EXPECT_EQ(ended.get_future().wait_for(std::chrono::seconds(60)), std::future_status::ready);
+  stop = true;
+  for (std::thread& t : stream) t.join();
+}
+
+}  // namespace
+}  // namespace pando::runtime
