@@ -1,0 +1,99 @@
+// attention: float32 heads with contiguous rows, one head and range of queries after the other; else the reference.
+#include "kernels/attention/attention.hpp"
+
+#include "bind/bind_ops.hpp"
+#include "bind/strided.hpp"
+
+namespace pando {
+namespace {
+
+enum { input_q, input_k, input_v, input_mask };
+enum { dim_b, dim_s, dim_h };  // of the domain
+
+struct Operand {
+  Ref ref;
+  int64_t b, s, h;  // strides
+};
+
+struct OpArgs {
+  Operand q, k, v, y;
+  Ref mask;
+  int64_t mask_b, mask_h;
+  kernels::AttentionHead head;  // without addresses
+  uint32_t scores, values;      // Program::functions
+};
+struct TileArgs {
+  Interval b, s, h;
+};
+
+void run(const void* op_args, const void* tile_args, const TileContext& context) {
+  const auto& op = *static_cast<const OpArgs*>(op_args);
+  const auto& tile = *static_cast<const TileArgs*>(tile_args);
+  const kernels::AttentionKernels gemm{static_cast<const kernels::GemmFamily*>(context.functions[op.scores]),
+                                       static_cast<const kernels::GemmFamily*>(context.functions[op.values])};
+  kernels::AttentionHead head = op.head;
+  head.begin = tile.s.lo;
+  head.end = tile.s.hi;
+  const float* mask = context.at<const float>(op.mask);
+  for (int64_t b = tile.b.lo; b < tile.b.hi; b++)
+    for (int64_t h = tile.h.lo; h < tile.h.hi; h++) {
+      const auto at = [&](const Operand& o) { return context.at<float>(o.ref) + b * o.b + h * o.h; };
+      head.q = at(op.q);
+      head.k = at(op.k);
+      head.v = at(op.v);
+      head.y = at(op.y);
+      head.mask = mask == nullptr ? nullptr : mask + b * op.mask_b + h * op.mask_h;
+      kernels::attention_head(head, gemm, context.scratch);
+    }
+}
+
+}  // namespace
+
+void bind_attention(Binder& b) {
+  const NodeView view = b.view();
+  const auto& attrs = b.node.as<AttentionAttrs>();
+  const Shape &q = view.in_shape(input_q), &v = view.in_shape(input_v);
+  const int64_t keys = v[1], d = q[3], dv = v[3];
+  const auto dense = [](const Shape& shape, const Extents& strides) { return shape[3] == 1 || strides[3] == 1; };
+  bool fits =
+      all_f32(view) && d > 0 && dv > 0 && d <= 4096 && dv <= 4096 && dense(view.out_shape(), b.output_strides());
+  for (int i = input_q; i <= input_v; i++) fits = fits && dense(view.in_shape(i), b.input_strides(i));
+  if (!fits) return bind_reference(b);
+  const auto operand = [](Ref ref, const Extents& s) { return Operand{ref, s[0], s[1], s[2]}; };
+  OpArgs args{};
+  args.q = operand(b.input(input_q), b.input_strides(input_q));
+  args.k = operand(b.input(input_k), b.input_strides(input_k));
+  args.v = operand(b.input(input_v), b.input_strides(input_v));
+  args.y = operand(b.output(), b.output_strides());
+  if (view.has(input_mask)) {
+    const Extents strides = broadcast_strides(b, input_mask, 4);  // [B, H, S, T]
+    args.mask = b.input(input_mask);
+    args.mask_b = strides[0];
+    args.mask_h = strides[1];
+    args.head.mask_query = strides[2];
+    args.head.mask_key = strides[3];
+  }
+  args.head.q_stride = args.q.s;
+  args.head.k_stride = args.k.s;
+  args.head.v_stride = args.v.s;
+  args.head.y_stride = args.y.s;
+  args.head.d = d;
+  args.head.dv = dv;
+  args.head.queries = q[1];
+  args.head.keys = keys;
+  args.head.scale = attrs.scale;
+  args.head.causal = attrs.causal;
+  const kernels::AttentionKernels gemm = kernels::attention_kernels(d, dv);
+  args.scores = b.function(gemm.scores);
+  args.values = b.function(gemm.values);
+  b.kernel(run);
+  b.scratch(kernels::attention_scratch_bytes(d, dv, keys));
+  b.op_args(args);
+  for (uint32_t t = 0; t < b.tile_count(); t++) {
+    const Box box = b.box(t);
+    kernels::prepare(gemm, dv, box[dim_s].size());
+    b.tile_args(t, TileArgs{box[dim_b], box[dim_s], box[dim_h]});
+  }
+}
+
+}  // namespace pando

@@ -1,0 +1,40 @@
+// Attention of one head with a running maximum (Milakov and Gimelshein 2018; Dao et al. 2022, "FlashAttention"): scores
+// of 48 queries against 128 keys at a time, never more. The blocks of keys lie on a grid that starts at key 0, and sums
+// over keys are combined in its order, so that how queries are cut into tiles does not change a bit.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/gemm/gemm.hpp"
+
+namespace pando::kernels {
+
+inline constexpr int attention_queries = 48;        // per block: a multiple of the 3 columns of AVX2's register block
+inline constexpr int attention_keys = 128;          // per block
+inline constexpr int attention_slice = gemm_block;  // keys per packed slice
+
+// The two products: scores (keys x queries) and values (dv x queries).
+struct AttentionKernels {
+  const GemmFamily *scores, *values;
+};
+AttentionKernels attention_kernels(int64_t d, int64_t dv);
+// Makes the JIT kernels for a range of n queries.
+void prepare(const AttentionKernels& kernels, int64_t dv, int64_t n);
+
+// Queries [begin, end) of one head. Rows of q, k, v, y are contiguous; the strides go from row to row. `mask` is added
+// to the scores, element (query, key) at query * mask_query + key * mask_key; may be null.
+struct AttentionHead {
+  const float *q, *k, *v, *mask;
+  float* y;  // q, mask and y: of query 0
+  int64_t q_stride, k_stride, v_stride, y_stride, mask_query, mask_key;
+  int64_t d, dv;
+  int64_t queries, keys;  // of the whole operator: with `causal` query i sees keys 0 .. i + keys - queries
+  int64_t begin, end;
+  float scale;
+  bool causal;
+};
+size_t attention_scratch_bytes(int64_t d, int64_t dv, int64_t keys);
+// A query that sees no key gives 0; one whose keys are all masked by -infinity gives NaN.
+void attention_head(const AttentionHead& head, const AttentionKernels& kernels, std::byte* scratch);
+
+}  // namespace pando::kernels
