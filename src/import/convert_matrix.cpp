@@ -71,7 +71,9 @@ Transposed resolve_transposed(const OnnxNode& n, const Shape& x, const std::vect
     if (n.has_attr("output_shape") || same) {
       int64_t out = n.has_attr("output_shape") ? wanted[i] : x[i + 2] * s;
       int64_t total = full - out;
-      pads[i] = automatic == "SAME_UPPER" ? total / 2 : total - total / 2;
+      pads[i] = total <= 0                  ? 0
+                : automatic == "SAME_UPPER" ? total / 2
+                                            : total - total / 2;  // a longer output grows at its end
       pads[d + i] = total - pads[i];
     }
     int64_t out = full - pads[i] - pads[d + i];

@@ -11,7 +11,20 @@ namespace pando {
 namespace onnx {
 namespace {
 
-constexpr int64_t oldest_opset = 6, newest_opset = 25;
+constexpr int64_t newest_opset = 25;
+
+// Operators whose meaning before this opset differs from what the converters know; all others are read as of opset 6.
+struct Changed {
+  std::string_view op;
+  int64_t opset;
+};
+constexpr Changed changed[] = {{"Cast", 6},    {"Concat", 4}, {"GlobalLpPool", 2}, {"LpPool", 2},  {"Pad", 2},
+                               {"Reshape", 5}, {"Split", 2},  {"Tile", 6},         {"Upsample", 7}};
+
+bool too_old(std::string_view op, int64_t opset) {
+  return std::any_of(std::begin(changed), std::end(changed),
+                     [&](const Changed& c) { return c.op == op && opset < c.opset; });
+}
 
 // Which node makes a value: by name, as ONNX does.
 using Producers = std::unordered_map<std::string_view, uint32_t>;
@@ -107,9 +120,8 @@ class Importer {
 
  private:
   void check_version() const {
-    if (model_.opset < oldest_opset || model_.opset > newest_opset)
-      fail(ErrorCode::not_supported, "opset {} is not supported: expected {} to {}", model_.opset, oldest_opset,
-           newest_opset);
+    if (model_.opset < 1 || model_.opset > newest_opset)
+      fail(ErrorCode::not_supported, "opset {} is not supported: expected 1 to {}", model_.opset, newest_opset);
     if (model_.graph.sparse_initializers) fail(ErrorCode::not_supported, "sparse initializers are not supported");
   }
 
@@ -218,6 +230,9 @@ class Importer {
     if (!converter)
       fail(ErrorCode::not_supported, "operator {}{}{} is not supported (node '{}')", proto.domain,
            proto.domain.empty() ? "" : ".", proto.op_type, name);
+    if (too_old(proto.op_type, model_.opset))
+      fail(ErrorCode::not_supported, "operator {} of opset {} is not supported (node '{}')", proto.op_type,
+           model_.opset, name);
     Values inputs;
     for (std::string_view input : proto.inputs) {
       inputs.push_back(input.empty() ? none : value(input));
@@ -262,6 +277,7 @@ class Importer {
       if (v == none) fail(ErrorCode::invalid_model, "nothing makes the graph output '{}'", name);
       if (!names.insert(info.name).second) fail(ErrorCode::invalid_model, "graph output '{}' is given twice", name);
       if (graph_.is_constant(v)) {
+        graph_.values[v].name.clear();
         v = graph_.add_constant(name, graph_.values[v].constant);
       } else if (!taken.insert(v).second) {
         MapAttrs copy;

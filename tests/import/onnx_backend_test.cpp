@@ -1,0 +1,162 @@
+// The ONNX standard's own test models: each is imported, its graph is evaluated node by node with the operators'
+// references, and the outputs are compared with the expected ones. Models with operators outside of
+// supported_onnx_ops() are skipped.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <set>
+
+#include "base/memory.hpp"
+#include "import/onnx_reader.hpp"
+#include "import/tensor_data.hpp"
+
+namespace pando {
+namespace {
+
+namespace fs = std::filesystem;
+const char* const data_folder = "/usr/share/libonnx-testdata/data";
+
+std::vector<std::string> all_cases() {
+  std::vector<std::string> cases;
+  for (const char* suite : {"node", "pytorch-converted", "pytorch-operator"}) {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(fs::path(data_folder) / suite, error))
+      if (fs::exists(entry.path() / "model.onnx"))
+        cases.push_back(std::string(suite) + "/" + entry.path().filename().string());
+  }
+  std::sort(cases.begin(), cases.end());
+  return cases;
+}
+
+struct NamedTensor {
+  std::string name;
+  TensorPtr tensor;  // null: of a kind that is not supported
+};
+
+// `info` is what the model says of the tensor: NumPy has no bfloat16, so the files hold its bits as uint16.
+TensorPtr read_tensor_file(const fs::path& path, const onnx::ValueInfo& info) {
+  auto file = std::make_shared<const MappedFile>(path.string());
+  std::string_view bytes(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
+  onnx::ExternalFiles none_allowed("");
+  onnx::TensorProto proto = onnx::read_tensor(bytes);
+  if (proto.type == static_cast<int32_t>(onnx::ElementType::u16)) proto.type = info.element_type;
+  return onnx::decode_tensor(proto, file, none_allowed, {});
+}
+
+// Values by graph value, computed as far as the graph needs them.
+std::vector<TensorPtr> evaluate(const Graph& graph, const std::map<std::string, TensorPtr>& inputs) {
+  std::vector<TensorPtr> known(graph.values.size());
+  for (size_t v = 0; v < known.size(); v++) known[v] = graph.values[v].constant;
+  for (ValueId v : graph.inputs) known[v] = inputs.at(graph.values[v].name);
+  for (const Node& node : graph.nodes) {
+    std::vector<View> in, out;
+    for (ValueId v : node.inputs) in.push_back(v == none ? View() : known[v]->view());
+    for (ValueId v : node.outputs) {
+      auto t = make_tensor(graph.values[v].dtype, graph.values[v].shape);
+      out.push_back(t->view());
+      known[v] = t;
+    }
+    node.op->evaluate(node.attrs, in, out);
+  }
+  return known;
+}
+
+Graph import_with(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, ImportOptions& options,
+                  const std::map<std::string, TensorPtr>& inputs) {
+  while (true) {
+    try {
+      return import_onnx(bytes, owner, options);
+    } catch (const NeedsInputValue& needs) {
+      if (options.input_values.count(needs.input)) throw;
+      options.input_values[needs.input] = inputs.at(needs.input);
+    }
+  }
+}
+
+std::vector<double> to_doubles(const Tensor& t) {
+  std::vector<double> out(static_cast<size_t>(element_count(t.shape)));
+  dispatch(t.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for (size_t i = 0; i < out.size(); i++) {
+      T x;
+      std::memcpy(&x, t.data + i * sizeof(T), sizeof x);
+      if constexpr (std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>) out[i] = to_float(x);
+      else out[i] = static_cast<double>(x);
+    }
+  });
+  return out;
+}
+
+void compare(const std::string& name, const Tensor& actual, const Tensor& expected) {
+  ASSERT_EQ(actual.dtype, expected.dtype) << name;
+  ASSERT_EQ(actual.shape, expected.shape) << name;
+  std::vector<double> a = to_doubles(actual), e = to_doubles(expected);
+  for (size_t i = 0; i < a.size(); i++) {
+    if (std::isnan(e[i]) || std::isinf(e[i])) {
+      ASSERT_TRUE(std::isnan(e[i]) ? std::isnan(a[i]) : a[i] == e[i]) << name << "[" << i << "]";
+      continue;
+    }
+    // The expected bfloat16 values were truncated, ours are rounded: one unit in the last place.
+    double relative = expected.dtype == DType::bf16 ? 1.0 / 128 : 1e-3;
+    double allowed = is_float(expected.dtype) ? 1e-5 + relative * std::abs(e[i]) : 0;
+    ASSERT_NEAR(a[i], e[i], allowed) << name << "[" << i << "]";
+  }
+}
+
+class OnnxBackend : public testing::TestWithParam<std::string> {};
+
+TEST_P(OnnxBackend, AgreesWithExpectedOutputs) {
+  fs::path folder = fs::path(data_folder) / GetParam();
+  auto file = std::make_shared<const MappedFile>((folder / "model.onnx").string());
+  onnx::ModelProto model = onnx::read_model(file->bytes(), {});
+  std::vector<std::string> supported = supported_onnx_ops();
+  for (const onnx::NodeProto& node : model.graph.nodes)
+    if (!node.domain.empty() || !std::binary_search(supported.begin(), supported.end(), node.op_type))
+      GTEST_SKIP() << "operator " << node.domain << " " << node.op_type;
+  std::set<std::string_view> initializers;
+  for (const onnx::TensorProto& t : model.graph.initializers) initializers.insert(t.name);
+  for (int set = 0; fs::exists(folder / fmt::format("test_data_set_{}", set)); set++) {
+    fs::path data = folder / fmt::format("test_data_set_{}", set);
+    ImportOptions options;
+    std::map<std::string, TensorPtr> inputs;
+    Graph graph;
+    try {
+      int i = 0;
+      for (const onnx::ValueInfo& info : model.graph.inputs) {
+        fs::path path = data / fmt::format("input_{}.pb", i);
+        if (!fs::exists(path)) continue;
+        i++;
+        onnx::to_dtype(info.element_type, info.name);  // throws where the file holds no tensor
+        TensorPtr tensor = inputs[std::string(info.name)] = read_tensor_file(path, info);
+        bool open = !info.has_shape || std::count(info.shape.begin(), info.shape.end(), -1) > 0;
+        if (open) options.input_shapes[std::string(info.name)] = tensor->shape;
+      }
+      graph = import_with(file->bytes(), file, options, inputs);
+    } catch (const Error& e) {
+      if (e.code() != ErrorCode::not_supported) throw;
+      EXPECT_NE(std::string(e.what()).find("not supported"), std::string::npos) << e.what();
+      GTEST_SKIP() << e.what();
+    }
+    verify(graph);
+    std::vector<TensorPtr> values = evaluate(graph, inputs);
+    ASSERT_EQ(graph.outputs.size(), model.graph.outputs.size());
+    for (size_t i = 0; i < graph.outputs.size(); i++) {
+      EXPECT_EQ(graph.values[graph.outputs[i]].name, model.graph.outputs[i].name);
+      compare(graph.values[graph.outputs[i]].name, *values[graph.outputs[i]],
+              *read_tensor_file(data / fmt::format("output_{}.pb", i), model.graph.outputs[i]));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Folders, OnnxBackend, testing::ValuesIn(all_cases()), [](const auto& test) {
+  std::string name = test.param;
+  for (char& c : name)
+    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+  return name;
+});
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(OnnxBackend);
+
+}  // namespace
+}  // namespace pando
