@@ -1,0 +1,22 @@
+#include <cstdlib>
+#include <cstring>
+
+#include "base/error.hpp"
+#include "base/shape.hpp"
+#include "pando/pando.hpp"
+
+namespace pando {
+
+Array::Array(DType dtype, std::vector<int64_t> shape) : dtype_(dtype), shape_(std::move(shape)) {
+  for (int64_t d : shape_)
+    if (d < 0) fail(ErrorCode::invalid_argument, "an array cannot have shape {}", to_string(shape_));
+  size_t padded = (bytes() + 63) / 64 * 64 + 64;  // never empty: a pointer to nothing is still a pointer
+  void* p = std::aligned_alloc(64, padded);
+  if (!p) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes", padded);
+  std::memset(p, 0, padded);
+  data_ = {p, std::free};
+}
+
+size_t Array::count() const { return static_cast<size_t>(element_count(shape_)); }
+
+}  // namespace pando

@@ -1,0 +1,133 @@
+// Runs of a compiled model: contexts in turn, inputs checked by name, type and shape.
+#include <algorithm>
+
+#include "api/impl.hpp"
+#include "base/error.hpp"
+
+namespace pando {
+
+Engine::Engine(const EngineOptions& options) {
+  if (options.threads < 0) fail(ErrorCode::invalid_argument, "threads must be at least 1, not {}", options.threads);
+  runtime::EngineOptions o;
+  o.workers = options.threads;
+  o.pin = options.pin;
+  o.spin_us = options.spin_us;
+  impl_ = std::make_shared<Impl>(o);
+}
+Engine::~Engine() = default;
+Engine::Engine(Engine&&) noexcept = default;
+Engine& Engine::operator=(Engine&&) noexcept = default;
+int Engine::threads() const { return impl_->engine.workers(); }
+
+runtime::RunContext& Compiled::Impl::take() {
+  std::unique_lock lock(mutex);
+  freed.wait(lock, [&] { return !free.empty(); });
+  runtime::RunContext* context = free.back();
+  free.pop_back();
+  return *context;
+}
+
+void Compiled::Impl::give_back(runtime::RunContext& context) {
+  {
+    std::lock_guard lock(mutex);
+    free.push_back(&context);  // capacity is there: no allocation
+    last = &context;
+  }
+  freed.notify_one();
+}
+
+const std::vector<Port>& Compiled::inputs() const { return impl_->inputs; }
+const std::vector<Port>& Compiled::outputs() const { return impl_->outputs; }
+const CompileStats& Compiled::stats() const { return impl_->stats; }
+
+namespace {
+
+void check_bound(std::span<const void* const> inputs, std::span<void* const> outputs, const Compiled& model) {
+  if (inputs.size() != model.inputs().size() || outputs.size() != model.outputs().size())
+    fail(ErrorCode::invalid_argument, "the model has {} inputs and {} outputs, given were {} and {}",
+         model.inputs().size(), model.outputs().size(), inputs.size(), outputs.size());
+  auto check = [](const void* p, const Port& port) {
+    if (p == nullptr || reinterpret_cast<uintptr_t>(p) % size_of(port.dtype) != 0)
+      fail(ErrorCode::invalid_argument, "the memory bound to '{}' is null or not aligned to its {} elements", port.name,
+           name_of(port.dtype));
+  };
+  for (size_t i = 0; i < inputs.size(); i++) check(inputs[i], model.inputs()[i]);
+  for (size_t i = 0; i < outputs.size(); i++) check(outputs[i], model.outputs()[i]);
+}
+
+const Array& find(const std::map<std::string, Array>& arrays, const Port& port) {
+  auto at = arrays.find(port.name);
+  if (at == arrays.end())
+    fail(ErrorCode::invalid_argument, "input '{}' ({} {}) is not given", port.name, name_of(port.dtype),
+         to_string(port.shape));
+  const Array& a = at->second;
+  if (a.dtype() != port.dtype || a.shape() != port.shape)
+    fail(ErrorCode::invalid_argument, "input '{}' must be {} {}, not {} {}", port.name, name_of(port.dtype),
+         to_string(port.shape), name_of(a.dtype()), to_string(a.shape()));
+  return a;
+}
+
+runtime::RunRequest request(std::span<const void* const> inputs, std::span<void* const> outputs,
+                            const CancelToken* cancel) {
+  return {{reinterpret_cast<const std::byte* const*>(inputs.data()), inputs.size()},
+          {reinterpret_cast<std::byte* const*>(outputs.data()), outputs.size()},
+          cancel,
+          nullptr};
+}
+
+}  // namespace
+
+void Compiled::run(std::span<const void* const> inputs, std::span<void* const> outputs, const RunOptions& options) {
+  check_bound(inputs, outputs, *this);
+  runtime::RunContext& context = impl_->take();
+  runtime::RunRequest r = request(inputs, outputs, options.cancel);
+  bool completed;
+  try {
+    completed = impl_->engine->engine.run(context, r);
+  } catch (...) {
+    impl_->give_back(context);
+    throw;
+  }
+  impl_->give_back(context);
+  if (!completed) fail(ErrorCode::cancelled, "the run was cancelled");
+}
+
+std::vector<Array> Compiled::run(const std::map<std::string, Array>& inputs, const RunOptions& options) {
+  for (const auto& [name, array] : inputs)
+    if (std::none_of(impl_->inputs.begin(), impl_->inputs.end(), [&](const Port& p) { return p.name == name; }))
+      fail(ErrorCode::invalid_argument, "the model has no input '{}'", name);
+  std::vector<const void*> in;
+  for (const Port& port : impl_->inputs) in.push_back(find(inputs, port).data());
+  std::vector<Array> arrays;
+  std::vector<void*> out;
+  for (const Port& port : impl_->outputs) {
+    arrays.emplace_back(port.dtype, port.shape);
+    out.push_back(arrays.back().data());
+  }
+  run(std::span<const void* const>(in), std::span<void* const>(out), options);
+  return arrays;
+}
+
+void Compiled::submit(std::span<const void* const> inputs, std::span<void* const> outputs,
+                      std::function<void(const Error*)> done, const CancelToken* cancel) {
+  check_bound(inputs, outputs, *this);
+  runtime::RunContext& context = impl_->take();
+  // The model stays alive until the run has ended, even if the caller drops it.
+  auto finish = [impl = impl_, &context, done = std::move(done)](bool cancelled) {
+    impl->give_back(context);
+    if (!cancelled) return done(nullptr);
+    Error error(ErrorCode::cancelled, "the run was cancelled");
+    done(&error);
+  };
+  try {
+    impl_->engine->engine.submit(context, request(inputs, outputs, cancel), std::move(finish));
+  } catch (...) {
+    impl_->give_back(context);
+    throw;
+  }
+}
+
+uint64_t Compiled::steals() const { return impl_->last ? impl_->last->stats().steals : 0; }
+std::string Compiled::inspect_json(bool tiles) const { return tiles ? impl_->inspect_tiles : impl_->inspect; }
+
+}  // namespace pando

@@ -1,0 +1,90 @@
+// What `pando inspect` prints, as JSON: the model, its operators, its tile graph and its memory.
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "api/impl.hpp"
+
+namespace pando {
+namespace {
+
+using nlohmann::json;
+
+json port(const ProgramPort& p) {
+  return {{"name", p.name}, {"type", name_of(p.dtype)}, {"shape", p.shape}, {"bytes", p.bytes()}};
+}
+
+json operator_row(const TileGraph& g, const OpTiles& op) {
+  const Node& node = g.graph->nodes[op.node];
+  NodeView view{*g.graph, node};
+  json row = {{"name", node.name},
+              {"operator", node.op->name},
+              {"algorithm", name_of(op.algorithm)},
+              {"output_shape", view.out_shape()},
+              {"operations", node.op->operations(view, whole(op.domain))},
+              {"matrix", node.op->matrix},
+              {"bytes", bytes_moved(view, whole(op.domain))},
+              {"tiles", op.tile_count},
+              {"tile_us", op.tile_us}};
+  json inputs = json::array(), block = json::array();
+  for (int i = 0; i < view.inputs(); i++)
+    if (view.has(i)) inputs.push_back(view.in_shape(i));
+  for (int i = 0; i < op.domain.rank; i++)
+    block.push_back({{"dimension", op.domain[i].name}, {"extent", op.domain[i].extent}, {"block", op.block[i]}});
+  row["input_shapes"] = inputs;
+  row["blocks"] = block;
+  return row;
+}
+
+json tile_rows(const TileGraph& g) {
+  json rows = json::array();
+  for (uint32_t t = 0; t < g.tiles; t++) {
+    json after = json::array();
+    for (uint32_t i = g.successor_begin[t]; i < g.successor_begin[t + 1]; i++) after.push_back(g.successors[i]);
+    rows.push_back({{"tile", t},
+                    {"operator", g.graph->nodes[g.ops[g.tile_op[t]].node].name},
+                    {"box", to_string(g.box(t))},
+                    {"waits_for", g.need[t]},
+                    {"then", after},
+                    {"to_end_us", g.to_end_us[t]}});
+  }
+  return rows;
+}
+
+}  // namespace
+
+std::string describe(const TileGraph& g, const Program& program, const CompileStats& stats, bool with_tiles) {
+  json out;
+  out["model"] = g.graph->name;
+  out["inputs"] = out["outputs"] = out["operators"] = json::array();
+  for (const ProgramPort& p : program.inputs) out["inputs"].push_back(port(p));
+  for (const ProgramPort& p : program.outputs) out["outputs"].push_back(port(p));
+  double work_us = 0, path_us = 0;
+  std::map<std::string, int> kinds;
+  for (const OpTiles& op : g.ops) {
+    out["operators"].push_back(operator_row(g, op));
+    work_us += op.tile_us * op.tile_count;
+    kinds[g.graph->nodes[op.node].op->name]++;
+  }
+  for (uint32_t t = 0; t < g.tiles; t++) path_us = std::max(path_us, static_cast<double>(g.to_end_us[t]));
+  double unshared = 0;
+  for (const Buffer& b : g.buffers)
+    if (b.kind == BufferKind::arena) unshared += static_cast<double>(b.bytes);
+  out["operator_counts"] = kinds;
+  out["graph"] = {{"tiles", g.tiles},
+                  {"events", g.events},
+                  {"edges", g.successors.size()},
+                  {"reuse_edges", g.reuse_edges},
+                  {"total_work_us", work_us},
+                  {"critical_path_us", path_us},
+                  {"parallelism", path_us > 0 ? work_us / path_us : 1.0},
+                  {"matrix_flops", stats.matrix_flops}};
+  out["memory"] = {{"arena_bytes", stats.arena_bytes},
+                   {"activation_bytes_without_reuse", unshared},
+                   {"packed_weight_bytes", stats.weight_bytes},
+                   {"scratch_bytes_per_worker", stats.scratch_bytes}};
+  if (with_tiles) out["tiles"] = tile_rows(g);
+  return out.dump(1);
+}
+
+}  // namespace pando

@@ -1,0 +1,147 @@
+// Load and compile: bytes -> Graph -> optimized Graph -> TileGraph -> Program -> contexts.
+#include <cstring>
+#include <filesystem>
+
+#include "api/impl.hpp"
+#include "bind/binder.hpp"
+#include "optimize/optimize.hpp"
+
+namespace pando {
+namespace {
+
+class Stopwatch {
+ public:
+  double ms() {
+    auto now = std::chrono::steady_clock::now();
+    double passed = std::chrono::duration<double, std::milli>(now - last_).count();
+    last_ = now;
+    return passed;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+std::vector<Port> ports(const std::vector<ModelPort>& list) {
+  std::vector<Port> out;
+  for (const ModelPort& p : list) out.push_back({p.name, p.dtype, p.shape});
+  return out;
+}
+
+std::vector<Port> ports(const std::vector<ProgramPort>& list) {
+  std::vector<Port> out;
+  for (const ProgramPort& p : list) out.push_back({p.name, p.dtype, p.shape});
+  return out;
+}
+
+TensorPtr as_constant(const Array& array) {
+  auto t = make_tensor(array.dtype(), array.shape());
+  std::memcpy(writable(*t), array.data(), array.bytes());
+  return t;
+}
+
+void report(const CompileOptions& options, const char* stage, double fraction) {
+  if (options.cancel && options.cancel->cancelled()) fail(ErrorCode::cancelled, "loading was cancelled");
+  if (options.progress) options.progress(stage, fraction);
+}
+
+}  // namespace
+
+Model Model::load(const std::string& path) {
+  auto file = std::make_shared<MappedFile>(path);
+  Model model;
+  model.impl_ = std::make_shared<Impl>();
+  model.impl_->bytes = file->bytes();
+  model.impl_->owner = file;
+  model.impl_->folder = std::filesystem::path(path).parent_path().string();
+  if (model.impl_->folder.empty()) model.impl_->folder = ".";
+  ModelPorts found = read_ports(model.impl_->bytes);
+  model.impl_->inputs = ports(found.inputs);
+  model.impl_->outputs = ports(found.outputs);
+  return model;
+}
+
+Model Model::from_memory(std::span<const std::byte> bytes, const std::string& folder) {
+  auto copy = std::make_shared<std::vector<std::byte>>(bytes.begin(), bytes.end());
+  Model model;
+  model.impl_ = std::make_shared<Impl>();
+  model.impl_->bytes = *copy;
+  model.impl_->owner = copy;
+  model.impl_->folder = folder;
+  ModelPorts found = read_ports(model.impl_->bytes);
+  model.impl_->inputs = ports(found.inputs);
+  model.impl_->outputs = ports(found.outputs);
+  return model;
+}
+
+const std::vector<Port>& Model::inputs() const { return impl_->inputs; }
+const std::vector<Port>& Model::outputs() const { return impl_->outputs; }
+
+Compiled Model::compile(const Engine& engine, const CompileOptions& options) const {
+  if (options.contexts < 1) fail(ErrorCode::invalid_argument, "contexts must be at least 1, not {}", options.contexts);
+  Compiled out;
+  out.impl_ = std::make_shared<Compiled::Impl>();
+  Compiled::Impl& impl = *out.impl_;
+  impl.engine = engine.impl_;
+  impl.options = options;
+  CompileStats& stats = impl.stats;
+  Stopwatch watch;
+
+  report(options, "import", 0);
+  ImportOptions import_options;
+  import_options.folder = impl_->folder;
+  for (const auto& [name, shape] : options.shapes) import_options.input_shapes[name] = shape;
+  for (const auto& [name, array] : options.values) import_options.input_values[name] = as_constant(array);
+  Graph graph = import_onnx(impl_->bytes, impl_->owner, import_options);
+  stats.import_ms = watch.ms();
+
+  report(options, "optimize", 0);
+  if (options.optimize) graph = optimize(std::move(graph));
+  stats.optimize_ms = watch.ms();
+
+  report(options, "tile", 0);
+  TileOptions tile_options;
+  tile_options.tile_us = options.tile_us;
+  tile_options.barrier = options.policy == Policy::barrier;
+  tile_options.winograd = options.winograd;
+  TileGraph tiles = tile(std::move(graph), Machine::host(), tile_options);
+  stats.tile_ms = watch.ms();
+
+  BindOptions bind_options;
+  bind_options.tile_boxes = options.trace;
+  bind_options.progress = [&](double done) {
+    if (options.progress) options.progress("bind", done);
+    return !(options.cancel && options.cancel->cancelled());
+  };
+  impl.program = bind(tiles, bind_options);
+  runtime::RunContext::Options context_options;
+  context_options.policy = options.policy;
+  context_options.trace = options.trace;
+  context_options.empty_kernels = options.empty_kernels;
+  context_options.spin_kernels_us = options.spin_kernels_us;
+  for (int i = 0; i < options.contexts; i++) {
+    impl.contexts.push_back(
+        std::make_unique<runtime::RunContext>(impl.engine->engine, impl.program, context_options));
+    impl.free.push_back(impl.contexts.back().get());
+  }
+  stats.bind_ms = watch.ms();
+
+  const Program& program = *impl.program;
+  impl.inputs = ports(program.inputs);
+  impl.outputs = ports(program.outputs);
+  stats.tiles = program.tiles;
+  stats.events = program.events;
+  stats.edges = program.successors.size();
+  stats.reuse_edges = tiles.reuse_edges;
+  stats.operators = tiles.ops.size();
+  for (uint32_t t = 0; t < program.tiles; t++) stats.matrix_flops += program.labels[program.tile_label[t]].flops_per_tile;
+  stats.arena_bytes = static_cast<double>(program.arena_bytes);
+  stats.weight_bytes = static_cast<double>(program.weights.size());
+  stats.scratch_bytes = static_cast<double>(program.scratch_bytes);
+  impl.inspect = describe(tiles, program, stats, false);
+  if (options.trace) impl.inspect_tiles = describe(tiles, program, stats, true);
+  report(options, "bind", 1);
+  return out;
+}
+
+}  // namespace pando
