@@ -122,6 +122,8 @@ uint32_t Worker::step(RunContext::State& run, uint32_t tile, bool stolen) {
     if (events == no_events) break;
     node = *events++;
   }
+  // Nothing readied: another worker may have ended the run since our last count, and the context be gone.
+  if (readied == 0) return no_tile;
   if constexpr (!plain)
     if (run.slices)
       for (size_t i = 0; i < readied; i++) run.slices[ready[i]].readied_by = tile;
@@ -131,7 +133,6 @@ uint32_t Worker::step(RunContext::State& run, uint32_t tile, bool stolen) {
 // Makes readied tiles available but for the one to continue with, which it returns. They may all have run, and the
 // context be gone, when it returns no_tile.
 uint32_t Worker::release(RunContext::State& run, std::span<uint32_t> ready) {
-  if (ready.empty()) return no_tile;
   bool continues = order_ready(run.policy, ready, run.priority);
   if (std::span<uint32_t> rest = ready.subspan(continues); !rest.empty()) push(run, rest);
   return continues ? ready[0] : no_tile;
