@@ -256,7 +256,8 @@ TEST(Attention, MatchesTheDefinition) {
     int64_t b = random(1, 2), s = random(1, 6), t = random(1, 6), h = random(1, 3), d = random(1, 5),
             e = random(1, 200);
     AttentionAttrs attrs{0.5f, random(0, 1) == 1};
-    Shape mask = random(0, 1) ? Shape{b, 1, s, t} : Shape{h, 1, t};
+    bool per_head = random(0, 1) == 1;
+    Shape mask = per_head ? Shape{h, s, t} : Shape{b, 1, s, t};
     Graph g =
         single(attention_op,
                {{DType::f32, {b, s, h, d}}, {DType::f32, {b, t, h, d}}, {DType::f32, {b, t, h, e}}, {DType::f32, mask}},
@@ -274,7 +275,7 @@ TEST(Attention, MatchesTheDefinition) {
         for (int64_t c = 0; c < d; c++)
           score +=
               double{q[((batch * s + query) * h + head) * d + c]} * double{k[((batch * t + key) * h + head) * d + c]};
-        score = score * 0.5 + double{mask.size() == 4 ? m[(batch * s + query) * t + key] : m[head * t + key]};
+        score = score * 0.5 + double{m[((per_head ? head : batch) * s + query) * t + key]};
         total += std::exp(score);
         sum += std::exp(score) * double{v[((batch * t + key) * h + head) * e + col]};
       }

@@ -98,7 +98,7 @@ double operations(const NodeView& node, const Box& box) {
   return 2 * taps * static_cast<double>(box.count());
 }
 
-// The reference. A strip of output columns shares each weight, so that a whole small net can be computed.
+// The reference, blocked so that whole nets can be checked in seconds.
 template <class T>
 class Reference {
  public:
@@ -117,62 +117,93 @@ class Reference {
   }
 
   void run() {
-    Extents strips = out_.shape;  // one index per strip of columns, of one output channel
-    strips[last_] = (strips[last_] + strip - 1) / strip;
-    for_each_index(strips, [&](const Extents& index) {
+    // One index per tile of outputs: a strip of columns by a few channels of one group.
+    Extents tiles = out_.shape;
+    int64_t channels = out_.shape[last_ + 1] / attrs_.group, per_group = (channels + width - 1) / width;
+    tiles[last_] = (tiles[last_] + strip - 1) / strip;
+    tiles[last_ + 1] = attrs_.group * per_group;
+    for_each_index(tiles, [&](const Extents& index) {
       Extents at = index;
+      int64_t group = at[last_ + 1] / per_group, channel = at[last_ + 1] % per_group * width;
       at[last_] *= strip;
-      compute(at, std::min(strip, out_.shape[last_] - at[last_]));
+      at[last_ + 1] = group * channels + channel;
+      compute(at, group, std::min(width, channels - channel), std::min(strip, out_.shape[last_] - at[last_]));
     });
   }
 
  private:
   // Integers wrap around, floats are summed in double: this is an oracle.
   using Sum = std::conditional_t<std::is_integral_v<T>, uint64_t, double>;
-  static constexpr int64_t strip = 16;
+  static constexpr int64_t strip = 16, width = 4;  // of a tile: columns, channels
+  using Tile = Sum[width][strip];
 
   static const View* absent_or(std::span<const View> inputs, size_t i) {
     return i < inputs.size() && inputs[i].data ? &inputs[i] : nullptr;
   }
   static Sum value(const View& v, int64_t at) { return static_cast<Sum>(widen(load<T>(v.data, at))); }
 
-  // Outputs at .. at + count - 1 along the last spatial dimension.
-  void compute(const Extents& at, int64_t count) {
-    Sum sum[strip] = {};
-    int64_t channel = at[last_ + 1], group = channel / (out_.shape[last_ + 1] / attrs_.group);
-    int64_t weights = channel * w_.strides[0];
+  // The tile whose first output is `at`.
+  void compute(const Extents& at, int64_t group, int64_t channels, int64_t columns) {
+    Tile sum = {};
     int64_t image = at[0] * x_.strides[0] + group * w_.shape[1] * x_.strides[last_ + 1];
     for_each_index(kernel_, [&](const Extents& tap) {
-      int64_t xo = image, wo = weights;
+      int64_t xo = image, wo = at[last_ + 1] * w_.strides[0];
       for (int i = 0; i < kernel_.rank; i++) {
         int64_t row = at[i + 1] * attrs_.strides[i] - attrs_.pads_begin[i] + tap[i] * attrs_.dilations[i];
         if (row < 0 || row >= x_.shape[i + 1]) return;
         xo += row * x_.strides[i + 1];
         wo += tap[i] * w_.strides[i + 2];
       }
-      add_row(at[last_], count, xo, wo, sum);
+      add_row(at[last_], channels, columns, xo, wo, sum);
     });
-    for (int64_t p = 0; p < count; p++) finish(at, p, sum[p]);
+    for (int64_t c = 0; c < channels; c++)
+      for (int64_t p = 0; p < columns; p++) finish(at, c, p, sum[c][p]);
   }
 
   // Adds what one row of the kernel gives: `xo` is the image row's offset, `wo` the kernel row's.
-  void add_row(int64_t column, int64_t count, int64_t xo, int64_t wo, Sum* sum) {
-    int64_t dx = x_.strides[last_], step = attrs_.strides[last_ - 1] * dx;
-    for (int64_t t = 0; t < columns_.kernel; t++) {
-      int64_t first = 0, last = count;  // the outputs of the strip whose tap t is not padding
+  void add_row(int64_t column, int64_t channels, int64_t columns, int64_t xo, int64_t wo, Tile& sum) {
+    for (int64_t t = 0; t < columns_.kernel; t++, wo += w_.strides[last_ + 1]) {
+      int64_t first = 0, last = columns;  // the outputs of the strip whose tap t is not padding
       auto at = [&](int64_t p) { return (column + p) * columns_.stride - columns_.before + t * columns_.dilation; };
       while (first < last && at(first) < 0) first++;
       while (last > first && at(last - 1) >= x_.shape[last_]) last--;
-      for (int64_t c = 0; c < w_.shape[1]; c++) {
-        Sum weight = value(w_, wo + t * w_.strides[last_ + 1] + c * w_.strides[1]);
-        int64_t from = xo + at(0) * dx + c * x_.strides[last_ + 1];
-        for (int64_t p = first; p < last; p++) sum[p] += weight * value(x_, from + p * step);
-      }
+      int64_t p = first;
+      for (; p + 4 <= last; p += 4) add_columns<4>(channels, p, xo + at(p) * x_.strides[last_], wo, sum);
+      for (; p < last; p++) add_columns<1>(channels, p, xo + at(p) * x_.strides[last_], wo, sum);
     }
   }
 
-  void finish(Extents at, int64_t p, Sum sum) {
-    int64_t channel = at[last_ + 1];
+  template <int columns>
+  void add_columns(int64_t channels, int64_t p, int64_t xo, int64_t wo, Tile& sum) {
+    if (channels == width) return add_block<width, columns>(0, p, xo, wo, sum);
+    for (int64_t c = 0; c < channels; c++) add_block<1, columns>(c, p, xo, wo + c * w_.strides[0], sum);
+  }
+
+  // One tap, all input channels, for a block of outputs that stays in registers once the loops are unrolled.
+  template <int channels, int columns>
+  void add_block(int64_t channel, int64_t p, int64_t xo, int64_t wo, Tile& sum) {
+    const int64_t depth = w_.shape[1], dx = x_.strides[last_ + 1], dw = w_.strides[1], dc = w_.strides[0];
+    const int64_t step = columns_.stride * x_.strides[last_];
+    Sum block[channels][columns] = {};
+    for (int64_t k = 0; k < depth; k++) {
+      Sum x[columns];
+#pragma GCC unroll 4
+      for (int j = 0; j < columns; j++) x[j] = value(x_, xo + k * dx + j * step);
+#pragma GCC unroll 4
+      for (int i = 0; i < channels; i++) {
+        Sum weight = value(w_, wo + k * dw + i * dc);
+#pragma GCC unroll 4
+        for (int j = 0; j < columns; j++) block[i][j] += weight * x[j];
+      }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < channels; i++)
+#pragma GCC unroll 4
+      for (int j = 0; j < columns; j++) sum[channel + i][p + j] += block[i][j];
+  }
+
+  void finish(Extents at, int64_t c, int64_t p, Sum sum) {
+    int64_t channel = at[last_ + 1] += c;
     at[last_] += p;
     if (scale_) sum *= value(*scale_, channel * scale_->strides[0]);
     if (bias_) sum += value(*bias_, channel * bias_->strides[0]);

@@ -86,11 +86,31 @@ Extents batch_strides(const View& v, int batch) {
   return broadcast_strides(leading, batch);
 }
 
+template <class T>
+using Sum = std::conditional_t<std::is_integral_v<T>, uint64_t, double>;
+
+template <class T>
+Sum<T> value(const View& v, int64_t at) {
+  return static_cast<Sum<T>>(widen(load<T>(v.data, at)));
+}
+
+// sum[j] += over k of a at ao + k da, times b at bo + k dk + j dn. Unrolled, so that the sums stay in registers.
+template <class T, int strip>
+void add_strip(const View& a, int64_t ao, int64_t da, const View& b, int64_t bo, int64_t dk, int64_t dn, int64_t depth,
+               Sum<T>* sum) {
+  Sum<T> part[strip] = {};
+  for (int64_t k = 0; k < depth; k++) {
+    Sum<T> left = value<T>(a, ao + k * da);
+#pragma GCC unroll 8
+    for (int j = 0; j < strip; j++) part[j] += left * value<T>(b, bo + k * dk + j * dn);
+  }
+  for (int j = 0; j < strip; j++) sum[j] += part[j];
+}
+
 // A strip of output columns shares each element of a. Floats are summed in double, integers wrap around.
 template <class T>
 void evaluate_as(const MatMulAttrs& attrs, std::span<const View> inputs, const View& out) {
-  using Sum = std::conditional_t<std::is_integral_v<T>, uint64_t, double>;
-  constexpr int64_t strip = 16;
+  constexpr int64_t strip = 8;
   const View &a = inputs[input_a], &b = inputs[input_b];
   const View* bias = inputs.size() > input_bias && inputs[input_bias].data ? &inputs[input_bias] : nullptr;
   BoundEpilogue epilogue(attrs.epilogue, inputs, matmul_fixed_inputs, out.rank());
@@ -98,7 +118,6 @@ void evaluate_as(const MatMulAttrs& attrs, std::span<const View> inputs, const V
   int batch = out.rank() - 2, m = batch, n = batch + 1;
   Extents batch_a = batch_strides(a, batch), batch_b = batch_strides(b, batch);
   int64_t depth = a.shape[sa.column], dk = b.strides[sb.row], dn = b.strides[sb.column];
-  auto value = [](const View& v, int64_t at) { return static_cast<Sum>(widen(load<T>(v.data, at))); };
 
   Extents strips = out.shape;
   strips[n] = (strips[n] + strip - 1) / strip;
@@ -107,14 +126,14 @@ void evaluate_as(const MatMulAttrs& attrs, std::span<const View> inputs, const V
     at[n] *= strip;
     int64_t count = std::min(strip, out.shape[n] - at[n]);
     int64_t ao = offset(batch_a, at) + at[m] * a.strides[sa.row], bo = offset(batch_b, at) + at[n] * dn;
-    Sum sum[strip] = {};
-    for (int64_t k = 0; k < depth; k++) {
-      Sum left = value(a, ao + k * a.strides[sa.column]);
-      for (int64_t j = 0; j < count; j++) sum[j] += left * value(b, bo + k * dk + j * dn);
-    }
+    Sum<T> sum[strip] = {};
+    if (count == strip) add_strip<T, strip>(a, ao, a.strides[sa.column], b, bo, dk, dn, depth, sum);
+    else
+      for (int64_t j = 0; j < count; j++)
+        add_strip<T, 1>(a, ao, a.strides[sa.column], b, bo + j * dn, dk, dn, depth, sum + j);
     for (int64_t j = 0; j < count; j++, at[n]++) {
       if constexpr (!std::is_integral_v<T>) sum[j] *= static_cast<double>(attrs.alpha);
-      if (bias) sum[j] += value(*bias, at[n] * bias->strides[0]);
+      if (bias) sum[j] += value<T>(*bias, at[n] * bias->strides[0]);
       T element = convert<T>(sum[j]);
       if constexpr (std::is_same_v<T, float>)
         if (!epilogue.empty()) element = epilogue(element, at);
