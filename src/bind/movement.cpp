@@ -1,0 +1,190 @@
+// Copies: transpose, expand and constant pad; reshape, slice and concat where storage cannot make them addresses. Each
+// output element has one source, found by strides from the output's own index: a tile copies its box of every piece.
+#include "bind/bind_ops.hpp"
+#include "graph/ops/common.hpp"
+#include "kernels/move/copy.hpp"
+
+namespace pando {
+namespace {
+
+constexpr int max_pieces = 16;
+
+// The part of the output that one operand fills.
+struct Piece {
+  Ref from;  // where index 0 of the output would be read
+  int64_t stride[max_rank];
+  Box fills;
+};
+struct OpArgs {
+  Ref to;
+  int64_t stride[max_rank];
+  uint32_t element;
+  int pieces;
+  bool fill;  // with `value` first
+  std::byte value[8];
+  Piece piece[max_pieces];
+};
+struct TileArgs {
+  Box box;
+};
+
+void run(const void* op_args, const void* tile_args, const TileContext& context) {
+  const auto& op = *static_cast<const OpArgs*>(op_args);
+  const Box& box = static_cast<const TileArgs*>(tile_args)->box;
+  const int64_t element = op.element;
+  std::byte* to = context.at<std::byte>(op.to);
+  if (op.fill && intersect(box, op.piece[0].fills) != box) {
+    kernels::Walk<1> walk;
+    walk.operands = 1;
+    int64_t at = 0;
+    for (int d = 0; d < box.rank; d++) {
+      at += box[d].lo * op.stride[d];
+      walk.add(box[d].size(), &op.stride[d]);
+    }
+    kernels::fill_nd(to + at * element, walk, op.value, op.element);
+  }
+  for (int i = 0; i < op.pieces; i++) {
+    const Piece& piece = op.piece[i];
+    Box part = intersect(box, piece.fills);
+    if (part.empty()) continue;
+    kernels::Walk<2> walk;
+    walk.operands = 2;
+    int64_t in = 0, out = 0;
+    for (int d = 0; d < part.rank; d++) {
+      const int64_t strides[] = {piece.stride[d], op.stride[d]};
+      in += part[d].lo * strides[0];
+      out += part[d].lo * strides[1];
+      walk.add(part[d].size(), strides);
+    }
+    kernels::copy_nd(context.at<std::byte>(piece.from) + in * element, to + out * element, walk, op.element);
+  }
+}
+
+// Operand i read with `stride`, `first` elements on from its begin for index 0 of the output.
+void add_piece(const Binder& b, OpArgs& args, int i, const Extents& stride, int64_t first, const Box& fills) {
+  Piece& piece = args.piece[args.pieces++];
+  piece.from = b.input(i);
+  piece.from.offset += first * static_cast<int64_t>(args.element);
+  std::copy_n(stride.v.begin(), max_rank, piece.stride);
+  piece.fills = fills;
+}
+
+void add_transpose(const Binder& b, OpArgs& args, const Box& all) {
+  Extents stride = b.input_strides(0);
+  const auto& perm = b.node.as<TransposeAttrs>().perm;
+  for (int i = 0; i < all.rank; i++) stride[i] = b.input_strides(0)[static_cast<int>(perm[i])];
+  add_piece(b, args, 0, stride, 0, all);
+}
+
+void add_slice(const Binder& b, OpArgs& args, const Box& all) {
+  const auto& a = b.node.as<SliceAttrs>();
+  Extents stride = b.input_strides(0);
+  int64_t first = 0;
+  for (int i = 0; i < all.rank; i++) {
+    first += a.starts[i] * stride[i];
+    stride[i] = a.sizes[i] > 1 ? stride[i] * a.steps[i] : 0;
+  }
+  add_piece(b, args, 0, stride, first, all);
+}
+
+void add_expand(const Binder& b, OpArgs& args, const Box& all) {
+  View in{nullptr, DType::u8, Extents(b.view().in_shape(0)), b.input_strides(0)};
+  add_piece(b, args, 0, broadcast_strides(in, all.rank), 0, all);
+}
+
+void add_concat(const Binder& b, OpArgs& args, const Box& all) {
+  int axis = static_cast<int>(b.node.as<ConcatAttrs>().axis);
+  Box fills = all;
+  fills[axis].hi = 0;
+  for (int i = 0; i < b.view().inputs(); i++) {
+    fills[axis] = {fills[axis].hi, fills[axis].hi + b.view().in_shape(i)[axis]};
+    add_piece(b, args, i, b.input_strides(i), -fills[axis].lo * b.input_strides(i)[axis], fills);
+  }
+}
+
+void add_pad(const Binder& b, OpArgs& args, const Box& all) {
+  const auto& a = b.node.as<PadAttrs>();
+  const Extents& stride = b.input_strides(0);
+  Box fills = all;
+  int64_t first = 0;
+  for (int i = 0; i < all.rank; i++) {
+    first -= a.begin[i] * stride[i];
+    fills[i] = {std::max<int64_t>(a.begin[i], 0), std::min(all[i].hi, a.begin[i] + b.view().in_shape(0)[i])};
+  }
+  add_piece(b, args, 0, stride, first, fills);
+  args.fill = true;
+  View value{args.value, b.view().out().dtype, {}, {}};
+  store_as(value, 0, a.value);
+}
+
+// ---- reshape: row-major order on both sides ----
+
+struct ReshapeArgs {
+  Ref from, to;
+  uint32_t element;
+  int rank;
+  int64_t stride[2][max_rank];  // of the output: in row-major order, in memory
+  kernels::Walk<1> source;
+};
+
+void run_reshape(const void* op_args, const void* tile_args, const TileContext& context) {
+  const auto& op = *static_cast<const ReshapeArgs*>(op_args);
+  const Box& box = static_cast<const TileArgs*>(tile_args)->box;
+  kernels::Walk<2> target;
+  target.operands = 2;
+  int64_t linear = 0, out = 0;
+  for (int d = 0; d < op.rank; d++) {
+    const int64_t strides[] = {op.stride[0][d], op.stride[1][d]};
+    linear += box[d].lo * strides[0];
+    out += box[d].lo * strides[1];
+    target.add(box[d].size(), strides);
+  }
+  kernels::copy_reshaped(context.at<std::byte>(op.from), op.source, linear,
+                         context.at<std::byte>(op.to) + out * static_cast<int64_t>(op.element), target, op.element);
+}
+
+void bind_reshape(Binder& b) {
+  ReshapeArgs args{};
+  const Shape &in = b.view().in_shape(0), &out = b.view().out_shape();
+  args.from = b.input(0);
+  args.to = b.output();
+  args.element = static_cast<uint32_t>(size_of(b.view().out().dtype));
+  args.rank = static_cast<int>(out.size());
+  Extents order = dense_strides(out);
+  for (int d = 0; d < args.rank; d++) {
+    args.stride[0][d] = order[d];
+    args.stride[1][d] = b.output_strides()[d];
+  }
+  args.source.operands = 1;
+  for (size_t d = 0; d < in.size(); d++) args.source.add(in[d], &b.input_strides(0).v[d]);
+  b.kernel(run_reshape);
+  b.op_args(args);
+}
+
+}  // namespace
+
+void bind_copy(Binder& b) {
+  const OpDef* def = b.node.op;
+  bool fits = b.view().inputs() <= max_pieces;
+  if (def == &pad_op) fits = b.node.as<PadAttrs>().mode == PadMode::constant;
+  if (!fits) return bind_reference(b);
+  if (def == &reshape_op) {
+    bind_reshape(b);
+  } else {
+    OpArgs args{};
+    args.to = b.output();
+    args.element = static_cast<uint32_t>(size_of(b.view().out().dtype));
+    std::copy_n(b.output_strides().v.begin(), max_rank, args.stride);
+    Box all = whole(b.view().out_shape());
+    if (def == &transpose_op) add_transpose(b, args, all);
+    else if (def == &slice_op) add_slice(b, args, all);
+    else if (def == &expand_op) add_expand(b, args, all);
+    else if (def == &concat_op) add_concat(b, args, all);
+    else add_pad(b, args, all);
+    b.kernel(run);
+    b.op_args(args);
+  }
+  for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, TileArgs{b.box(t)});
+}
+
+}  // namespace pando
