@@ -1,0 +1,249 @@
+// Row-wise operators bound to vector kernels, cut into tiles, against their references.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "bind/run_program.hpp"
+#include "graph/ops/ops.hpp"
+
+namespace pando::test {
+namespace {
+
+struct Model {
+  Graph graph;
+  uint32_t seed = 1;
+  ValueId input(Shape shape, DType type = DType::f32) {
+    ValueId v = graph.add_value("input" + std::to_string(graph.inputs.size()), type, std::move(shape));
+    graph.inputs.push_back(v);
+    return v;
+  }
+  ValueId constant(Shape shape) {
+    return graph.add_constant("", random_tensor(DType::f32, std::move(shape), 100 + seed++));
+  }
+  void finish(ValueId v) { graph.outputs = {v}; }
+};
+
+// Tiles of several sizes agree with the reference, and with each other to the bit.
+void check(const Model& model, const std::vector<TensorPtr>& inputs, const char* what = "") {
+  SCOPED_TRACE(what);
+  verify(model.graph);
+  const auto expected = evaluate(model.graph, inputs);
+  TensorPtr first;
+  for (double tile_us : {0.0, 0.6, 2.0, 1e6}) {
+    TileGraph tiles = tile(model.graph, Machine::host(), {.tile_us = tile_us});
+    for (OpTiles& op : tiles.ops)  // whatever the table says: gather has a kernel of its own, too
+      if (op.algorithm == Algorithm::reference) op.algorithm = Algorithm::vector;
+    const auto actual = run_serially(*bind(tiles), inputs);
+    expect_close(*actual[0], *expected[0]);
+    if (!first) first = actual[0];
+    ASSERT_EQ(std::memcmp(first->data, actual[0]->data, first->bytes()), 0) << "tile_us " << tile_us;
+  }
+}
+void check(const Model& model, const char* what = "") { check(model, random_inputs(model.graph), what); }
+
+// The part of an input that leaves a border: rows are then apart from one another.
+ValueId inner(Model& m, ValueId v) {
+  SliceAttrs a;
+  for (int64_t e : m.graph.shape(v)) {
+    a.starts.push_back(e > 4 ? 2 : 0);
+    a.steps.push_back(1);
+    a.sizes.push_back(e > 4 ? e - 4 : e);
+  }
+  return m.graph.add(slice_op, "slice", {v}, a);
+}
+
+TEST(BindMap, BroadcastsInEveryDimension) {
+  const MapAttrs program{{{{MapOp::add, 0, 1}, {MapOp::gelu_erf, 3}, {MapOp::mul, 4, 2}}, 3}, DType::f32};
+  const struct {
+    Shape a, b, c;
+  } cases[] = {{{2, 7, 9, 40}, {40}, {2, 1, 1, 40}}, {{4, 5}, {4, 5}, {}},        {{3, 1, 6}, {1, 5, 6}, {3, 5, 1}},
+               {{2, 3, 4, 5, 6}, {3, 1, 5, 1}, {6}}, {{1, 1000}, {1000}, {1, 1}}, {{}, {}, {}},
+               {{6, 5, 4}, {6, 1, 4}, {5, 1}}};
+  for (const auto& c : cases) {
+    Model m;
+    ValueId a = m.input(c.a), b = m.input(c.b), x = m.constant(c.c);
+    m.finish(m.graph.add(map_op, "map", {a, b, x}, program));
+    check(m, to_string(c.a).c_str());
+  }
+  Model m;  // strided operands
+  m.finish(m.graph.add(map_op, "map", {inner(m, m.input({9, 8, 40})), inner(m, m.input({9, 1, 40})), m.input({36})},
+                       program));
+  check(m, "slices");
+}
+
+TEST(BindMap, OtherTypesRunTheReference) {
+  Model m;
+  ValueId x = m.input({3, 50}, DType::i64);
+  m.finish(m.graph.add(map_op, "cast", {x}, MapAttrs{{{{MapOp::cast, 0}}, 1}, DType::f32}));
+  check(m);
+}
+
+TEST(BindReduce, AnyAxes) {
+  const std::vector<std::vector<int64_t>> axes = {{3}, {0}, {1, 2}, {2, 3}, {0, 3}, {0, 1, 2, 3}, {1, 3}, {}};
+  for (ReduceKind kind : {ReduceKind::sum, ReduceKind::mean, ReduceKind::max, ReduceKind::min, ReduceKind::prod})
+    for (const auto& a : axes)
+      for (const Shape& shape : {Shape{3, 7, 9, 37}, Shape{2, 14, 14, 64}, Shape{5, 1, 300, 1}}) {
+        if (kind == ReduceKind::prod && a.size() > 1) continue;
+        Model m;
+        m.finish(m.graph.add(reduce_op, "reduce", {m.input(shape)}, ReduceAttrs{kind, a}));
+        check(m, (to_string(shape) + to_string(a)).c_str());
+      }
+  Model m;
+  m.finish(m.graph.add(reduce_op, "reduce", {inner(m, m.input({5, 20, 70}))}, ReduceAttrs{ReduceKind::mean, {1, 2}}));
+  check(m, "slice");
+}
+
+TEST(BindSoftmax, AnyAxis) {
+  for (bool log : {false, true})
+    for (int64_t axis : {0, 1, 2, 3})
+      for (const Shape& shape : {Shape{2, 5, 9, 70}, Shape{3, 12, 16, 128}, Shape{2, 3, 1, 1}}) {
+        Model m;
+        m.finish(m.graph.add(softmax_op, "softmax", {m.input(shape)}, SoftmaxAttrs{axis, log}));
+        check(m, to_string(shape).c_str());
+      }
+  Model m;
+  m.finish(m.graph.add(softmax_op, "softmax", {inner(m, m.input({8, 30, 50}))}, SoftmaxAttrs{2, false}));
+  check(m, "slice");
+}
+
+TEST(BindNorm, LayerAndRootMeanSquare) {
+  for (bool rms : {false, true})
+    for (int operands : {1, 2, 3})
+      for (const Shape& shape : {Shape{2, 16, 768}, Shape{3, 5, 37}, Shape{4, 3}}) {
+        const int64_t axis = operands == 2 ? 1 : static_cast<int64_t>(shape.size()) - 1;
+        Model m;
+        std::vector<ValueId> in{m.input(shape)};
+        for (int i = 1; i < operands; i++) in.push_back(m.constant(Shape(shape.begin() + axis, shape.end())));
+        m.finish(m.graph.add(norm_op, "norm", in, NormAttrs{axis, 1e-5f, rms}));
+        check(m, to_string(shape).c_str());
+      }
+}
+
+TEST(BindPool, WindowsOfAllKinds) {
+  const struct {
+    Shape x;
+    int64_t kernel, stride, dilation, pad, out;
+  } cases[] = {{{2, 13, 13, 48}, 3, 2, 1, 1, 7}, {{1, 8, 8, 3}, 2, 2, 1, 0, 4},    {{1, 9, 9, 100}, 3, 1, 2, 2, 9},
+               {{2, 20, 40}, 5, 3, 1, 2, 7},     {{1, 6, 6, 6, 9}, 2, 2, 1, 0, 3}, {{1, 10, 10, 20}, 3, 2, 1, 0, 5}};
+  for (PoolKind kind : {PoolKind::max, PoolKind::average, PoolKind::lp})
+    for (bool include : {false, true})
+      for (const auto& c : cases) {
+        PoolAttrs a;
+        const size_t spatial = c.x.size() - 2;
+        a.kind = kind;
+        a.kernel.assign(spatial, c.kernel);
+        a.strides.assign(spatial, c.stride);
+        a.dilations.assign(spatial, c.dilation);
+        a.pads_begin.assign(spatial, c.pad);
+        a.pads_end.assign(spatial, c.pad);
+        a.out_spatial.assign(spatial, c.out);
+        a.count_include_pad = include;
+        a.p = include ? 2 : 3;
+        Model m;
+        m.finish(m.graph.add(pool_op, "pool", {m.input(c.x)}, a));
+        check(m, to_string(c.x).c_str());
+      }
+}
+
+TEST(BindLrn, PowersAndSizes) {
+  for (float beta : {0.75f, 0.5f, 1.0f, 0.6f})
+    for (int64_t size : {1, 2, 5, 9})
+      for (const Shape& shape : {Shape{1, 5, 6, 64}, Shape{2, 3, 7}}) {
+        Model m;
+        m.finish(m.graph.add(lrn_op, "lrn", {m.input(shape)}, LrnAttrs{size, 0.3f, beta, 1.5f}));
+        check(m, to_string(shape).c_str());
+      }
+}
+
+TEST(BindResize, ModesAndCoordinates) {
+  const struct {
+    Shape x, out;
+  } cases[] = {{{1, 5, 7, 20}, {1, 10, 14, 20}},
+               {{2, 9, 8, 3}, {2, 5, 20, 3}},
+               {{1, 4, 6, 33}, {1, 16, 6, 33}},
+               {{6, 9}, {11, 5}},
+               {{1, 3, 10, 10}, {1, 3, 13, 17}}};
+  for (ResizeMode mode : {ResizeMode::nearest, ResizeMode::linear, ResizeMode::cubic})
+    for (int coord = 0; coord <= static_cast<int>(ResizeCoord::half_pixel_symmetric); coord++)
+      for (int variant = 0; variant < 3; variant++)
+        for (const auto& c : cases) {
+          ResizeAttrs a;
+          a.mode = mode;
+          a.coord = static_cast<ResizeCoord>(coord);
+          a.round = static_cast<ResizeRound>(variant);
+          a.antialias = variant == 1 && mode != ResizeMode::nearest;
+          a.exclude_outside = variant == 2 && mode == ResizeMode::cubic;
+          a.extrapolation = 7;
+          a.out = c.out;
+          const size_t rank = c.x.size();
+          for (size_t d = 0; d < rank; d++)
+            a.scales.push_back(static_cast<float>(c.out[d]) / static_cast<float>(c.x[d]));
+          if (a.coord == ResizeCoord::tf_crop_and_resize)
+            for (size_t d = 0; d < 2 * rank; d++)
+              a.roi.push_back(d < rank ? (c.x[d] == c.out[d] ? 0.0f : 0.2f)
+                                       : (c.x[d - rank] == c.out[d - rank] ? 1.0f : 1.1f));
+          Model m;
+          m.finish(m.graph.add(resize_op, "resize", {m.input(c.x)}, a));
+          check(m, to_string(c.out).c_str());
+        }
+}
+
+TEST(BindGather, RowsAndNegativeIndices) {
+  const struct {
+    Shape data, indices;
+    int64_t axis;
+  } cases[] = {{{50, 96}, {2, 16}, 0}, {{6, 9, 5}, {4}, 1}, {{6, 9, 5}, {}, 2}, {{30}, {7, 3}, 0}};
+  for (DType type : {DType::i64, DType::i32})
+    for (const auto& c : cases) {
+      Model m;
+      ValueId data = m.input(c.data), indices = m.input(c.indices, type);
+      m.finish(m.graph.add(gather_op, "gather", {data, indices}, GatherAttrs{c.axis}));
+      auto inputs = random_inputs(m.graph);
+      const int64_t n = element_count(c.indices), extent = c.data[static_cast<size_t>(c.axis)];
+      auto list = make_tensor(type, c.indices);
+      for (int64_t i = 0; i < n; i++) {
+        const int64_t index = i * 7 % (2 * extent) - extent;
+        if (type == DType::i64) reinterpret_cast<int64_t*>(writable(*list))[i] = index;
+        else reinterpret_cast<int32_t*>(writable(*list))[i] = static_cast<int32_t>(index);
+      }
+      inputs[1] = list;
+      check(m, inputs, to_string(c.data).c_str());
+    }
+}
+
+TEST(BindAttention, HeadsMasksAndCausal) {
+  const struct {
+    int64_t b, s, t, h, d, dv;
+    Shape mask;
+    bool causal;
+  } cases[] = {{1, 128, 128, 3, 64, 64, {}, false},
+               {2, 50, 300, 2, 32, 40, {2, 1, 1, 300}, false},
+               {1, 256, 256, 2, 64, 64, {}, true},
+               {1, 7, 150, 1, 17, 5, {7, 150}, true},
+               {2, 1, 77, 4, 64, 64, {}, true},
+               {1, 60, 20, 2, 8, 8, {}, true},
+               {1, 100, 130, 2, 33, 70, {1, 2, 100, 1}, false}};
+  for (const auto& c : cases) {
+    Model m;
+    std::vector<ValueId> in{m.input({c.b, c.s, c.h, c.d}), m.input({c.b, c.t, c.h, c.d}),
+                            m.input({c.b, c.t, c.h, c.dv})};
+    if (!c.mask.empty()) in.push_back(m.input(c.mask));
+    m.finish(
+        m.graph.add(attention_op, "attention", in, AttentionAttrs{1 / std::sqrt(static_cast<float>(c.d)), c.causal}));
+    check(m, to_string(Shape{c.b, c.s, c.t, c.h, c.d, c.dv}).c_str());
+  }
+}
+
+TEST(BindAttention, KeysMaskedByInfinity) {
+  Model m;
+  std::vector<ValueId> in{m.input({1, 5, 2, 16}), m.input({1, 300, 2, 16}), m.input({1, 300, 2, 16}), m.input({300})};
+  m.finish(m.graph.add(attention_op, "attention", in, AttentionAttrs{0.25f, false}));
+  auto inputs = random_inputs(m.graph);
+  auto mask = make_tensor(DType::f32, {300});
+  for (int i = 0; i < 300; i++) reinterpret_cast<float*>(writable(*mask))[i] = i < 140 ? -INFINITY : 0;
+  inputs[3] = mask;
+  check(m, inputs);
+}
+
+}  // namespace
+}  // namespace pando::test
