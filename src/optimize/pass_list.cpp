@@ -6,11 +6,12 @@
 #include "optimize/fuse_epilogues.hpp"
 #include "optimize/fuse_maps.hpp"
 #include "optimize/merge_equal.hpp"
-#include "optimize/move_reshapes.hpp"
+#include "optimize/move_maps.hpp"
 #include "optimize/move_transposes.hpp"
 #include "optimize/recognize_activations.hpp"
 #include "optimize/recognize_attention.hpp"
 #include "optimize/recognize_norm.hpp"
+#include "optimize/recognize_softmax.hpp"
 #include "optimize/simplify_maps.hpp"
 #include "optimize/simplify_movement.hpp"
 
@@ -31,6 +32,7 @@ constexpr Pass passes[] = {
     // Patterns of exporters, while every map is still one instruction.
     {"recognize_norm", fuse, recognize_norm},
     {"recognize_activations", fuse, recognize_activations},
+    {"recognize_softmax", fuse, recognize_softmax},
     {"recognize_attention", fuse, recognize_attention},
     // Channels-last: per-channel constants come to lie along the last dimension.
     {"move_transposes", layout, move_transposes},
@@ -40,10 +42,12 @@ constexpr Pass passes[] = {
     {"merge_equal", nullptr, merge_equal},
     // Fewer passes over memory.
     {"fold_scales", fuse, fold_scales},
-    {"move_reshapes", fuse, move_reshapes},
+    {"move_maps", fuse, move_maps},
     {"simplify_movement", fuse, simplify_movement},
     {"fold_scales", fuse, fold_scales},  // behind reshapes
     {"fuse_maps", fuse, fuse_maps},
+    {"move_maps", fuse, move_maps},  // those whose operand had several readers, all of them in one map now
+    {"simplify_movement", fuse, simplify_movement},
     {"fuse_epilogues", fuse, fuse_epilogues},
     {"simplify_movement", nullptr, simplify_movement},
     {"fold_all_constants", nullptr, fold_all_constants},

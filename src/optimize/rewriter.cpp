@@ -117,20 +117,22 @@ const Node* Rewriter::producer(ValueId v, const OpDef& op) const {
 }
 
 Graph Rewriter::finish() {
-  std::vector<bool> taken(g.values.size(), false);  // values that may not become an output by renaming
+  std::vector<bool> taken(g.values.size(), false);  // values that cannot be (another) output
   for (ValueId v : g.inputs) taken[v] = true;
+  std::vector<bool> own(g.values.size(), false);  // outputs that are still made under their own name
+  for (ValueId v : g.outputs) own[v] = resolve(v) == v;
   for (ValueId& out : g.outputs) {
     ValueId v = resolve(out);
-    if (v != out) {
-      if (taken[v] || g.values[v].constant) {
-        std::string name = std::exchange(g.values[out].name, {});
-        v = g.add(map_op, name, {v}, map_of(MapOp::copy, 0, 0, g.values[v].dtype), name);
-        taken.resize(g.values.size(), false);
-      } else {
-        g.values[v].name = std::exchange(g.values[out].name, {});
-      }
-      out = v;
+    if (taken[v] || g.values[v].constant || (v != out && own[v])) {
+      std::string name = g.values[out].name;
+      if (v != out) g.values[out].name.clear();
+      v = g.add(map_op, name, {v}, map_of(MapOp::copy, 0, 0, g.values[v].dtype), name);
+      taken.resize(g.values.size(), false);
+      own.resize(g.values.size(), false);
+    } else if (v != out) {
+      g.values[v].name = std::exchange(g.values[out].name, {});
     }
+    out = v;
     taken[v] = true;
   }
   std::erase_if(g.nodes, [](const Node& node) { return node.op == nullptr; });

@@ -68,6 +68,13 @@ bool simplify(Rewriter& rw, Node& node) {
   ValueId out = node.outputs[0], x = node.inputs[in.a];
   if (rw.dtype(out) != DType::f32 || rw.dtype(x) != DType::f32) return false;
   auto become = [&](ValueId operand, MapAttrs attrs) {
+    const Node* before = rw.producer(operand);
+    const MapInstr* first = single_instr(before);
+    if (first && attrs.program.code.size() == 1 && rw.dtype(before->inputs[0]) == DType::f32)
+      if (auto joined = join_clips(*first, attrs.program.code[0])) {
+        operand = before->inputs[0];
+        attrs = *joined;
+      }
     rw.replace(node, rw.emit(map_op, node.name, {operand}, std::move(attrs)));
     return true;
   };
@@ -76,13 +83,7 @@ bool simplify(Rewriter& rw, Node& node) {
     auto lo = scalar_value(rw.g, node.inputs[in.b]), hi = scalar_value(rw.g, node.inputs[in.c]);
     return lo && hi && whole(x) && become(x, map_of(MapOp::clip, *lo, *hi));
   }
-  if (operand_count(in.op) == 1) {
-    const Node* before = rw.producer(x);
-    const MapInstr* first = single_instr(before);
-    if (!first || rw.dtype(before->inputs[0]) != DType::f32) return false;
-    auto joined = join_clips(*first, in);
-    return joined && become(before->inputs[0], *joined);
-  }
+  if (in.op == MapOp::clip && single_instr(rw.producer(x))) return become(x, map_of(in.op, in.p0, in.p1));
   if (operand_count(in.op) != 2) return false;
   ValueId y = node.inputs[in.b];
   if (auto c = scalar_value(rw.g, y); c && whole(x))

@@ -110,13 +110,15 @@ bool simplify_slice(Rewriter& rw, Node& node) {
   return true;
 }
 
+constexpr size_t most_joined = 256;  // operands of a concat that goes into another: a long chain costs linear time
+
 bool simplify_concat(Rewriter& rw, Node& node) {
   int64_t axis = node.as<ConcatAttrs>().axis;
   std::vector<ValueId> inputs;
   for (ValueId v : node.inputs) {
     const Node* inner = rw.producer(v, concat_op);
     if (rw.shape(v)[axis] == 0 && rw.shape(node.outputs[0])[axis] > 0) continue;
-    if (inner && inner->as<ConcatAttrs>().axis == axis && rw.single(v))
+    if (inner && inner->as<ConcatAttrs>().axis == axis && rw.single(v) && inner->inputs.size() <= most_joined)
       inputs.insert(inputs.end(), inner->inputs.begin(), inner->inputs.end());
     else inputs.push_back(v);
   }

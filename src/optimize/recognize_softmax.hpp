@@ -1,0 +1,9 @@
+#pragma once
+#include "graph/graph.hpp"
+
+namespace pando {
+
+// exp(x - max(x)) / sum(exp(x - max(x))) becomes `softmax`.
+Graph recognize_softmax(Graph graph);
+
+}  // namespace pando
