@@ -18,7 +18,6 @@ namespace pando::kernels::HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int pixels_per_block = 4;  // outputs along x that share each weight while it is in a register
 constexpr int max_block_taps = 128;  // kernels with more taps go pixel by pixel
 
 // What a tile's row works on.
@@ -70,11 +69,11 @@ void one_pixel(const Row& row, int64_t column, int64_t kx0, int64_t kx1, int64_t
   }
 }
 
-// A block of pixels whose columns of taps are all inside the image, for whole vectors of channels. With KW > 0 the
-// kernel's width and its stride S are known (dilation 1): inputs that several pixels share are loaded once.
-template <int KW, int S>
+// A block of P pixels whose columns of taps are all inside the image, for whole vectors of channels. With KW > 0 the
+// kernel's width and its stride S are known (dilation 1): each input is loaded once for all pixels that share it.
+template <int KW, int S, int P>
 void pixel_block(const Row& row, int64_t column, int64_t c0, int64_t c1) {
-  constexpr int P = pixels_per_block, columns = (P - 1) * S + KW;
+  constexpr int columns = (P - 1) * S + KW;
   const DepthwiseShape& s = row.s;
   const hn::ScalableTag<float> d;
   using V = hn::Vec<decltype(d)>;
@@ -89,53 +88,64 @@ void pixel_block(const Row& row, int64_t column, int64_t c0, int64_t c1) {
         for (int p = 0; p < P; p++) input[n++] = row.input(ky, left + p * s.stride_x + kx * s.dilation_x);
     }
   }
-  const float* weights = row.w + row.ky0 * s.kw * s.co;
+  const EpilogueArgs& e = row.e;
+  const float *bias = e.bias, *weights = row.w + row.ky0 * s.kw * s.co;
+  float* y = row.y + column * s.y_x;
+  const float* residual = row.residual ? row.residual + column * row.residual_x : nullptr;
+  const int64_t y_step = s.y_x, residual_step = row.residual_x;
   const int64_t co = s.co, ky_count = row.ky1 - row.ky0, taps = ky_count * s.kw;
   for (int64_t c = c0; c < c1; c += static_cast<int64_t>(hn::Lanes(d))) {
-    V sum0 = row.start(d, c), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+    V sum[P];
+#pragma GCC unroll 8
+    for (int p = 0; p < P; p++) sum[p] = bias ? hn::LoadU(d, bias + c) : hn::Zero(d);
     const float* w = weights + c;
     const float* const* in = input;
     if constexpr (KW > 0) {
-      for (int64_t ky = 0; ky < ky_count; ky++, in += columns) {
-        V pixel[columns];
-#pragma GCC unroll 16
-        for (int j = 0; j < columns; j++) pixel[j] = hn::LoadU(d, in[j] + c);
+      for (int64_t ky = 0; ky < ky_count; ky++, in += columns, w += KW * co) {
+        V weight[KW];
 #pragma GCC unroll 8
-        for (int kx = 0; kx < KW; kx++, w += co) {
-          const V weight = hn::LoadU(d, w);
-          sum0 = hn::MulAdd(pixel[kx], weight, sum0);
-          sum1 = hn::MulAdd(pixel[S + kx], weight, sum1);
-          sum2 = hn::MulAdd(pixel[2 * S + kx], weight, sum2);
-          sum3 = hn::MulAdd(pixel[3 * S + kx], weight, sum3);
+        for (int kx = 0; kx < KW; kx++) weight[kx] = hn::LoadU(d, w + kx * co);
+#pragma GCC unroll 32
+        for (int j = 0; j < columns; j++) {
+          const V pixel = hn::LoadU(d, in[j] + c);
+#pragma GCC unroll 8
+          for (int p = 0; p < P; p++)
+            if (j >= p * S && j - p * S < KW) sum[p] = hn::MulAdd(pixel, weight[j - p * S], sum[p]);
         }
       }
     } else {
       for (int64_t t = 0; t < taps; t++, in += P, w += co) {
         const V weight = hn::LoadU(d, w);
-        sum0 = hn::MulAdd(hn::LoadU(d, in[0] + c), weight, sum0);
-        sum1 = hn::MulAdd(hn::LoadU(d, in[1] + c), weight, sum1);
-        sum2 = hn::MulAdd(hn::LoadU(d, in[2] + c), weight, sum2);
-        sum3 = hn::MulAdd(hn::LoadU(d, in[3] + c), weight, sum3);
+#pragma GCC unroll 8
+        for (int p = 0; p < P; p++) sum[p] = hn::MulAdd(hn::LoadU(d, in[p] + c), weight, sum[p]);
       }
     }
-    row.store(d, column, c, sum0);
-    row.store(d, column + 1, c, sum1);
-    row.store(d, column + 2, c, sum2);
-    row.store(d, column + 3, c, sum3);
+#pragma GCC unroll 2
+    for (int p = 0; p < P; p += 4)
+      finish_4(d, e, residual ? residual + p * residual_step + c : nullptr, residual_step, sum[p], sum[p + 1],
+               sum[p + 2], sum[p + 3], y + p * y_step + c, y_step);
   }
 }
 
+// The block functions of a convolution, for 8 and 4 pixels; null when blocks do not fit. 8 are as many chains of fma as
+// keep two units of 4 cycles' latency busy.
 using PixelBlock = void (*)(const Row&, int64_t, int64_t, int64_t);
-// Null when blocks do not fit.
-PixelBlock choose_block(const DepthwiseShape& s) {
+struct Blocks {
+  PixelBlock by_8, by_4;
+};
+template <int KW, int S>
+constexpr Blocks blocks_of = {pixel_block<KW, S, 8>, pixel_block<KW, S, 4>};
+
+Blocks choose_blocks(const DepthwiseShape& s) {
   if (s.dilation_x == 1 && s.kh <= s.kw) {
-    if (s.kw == 3 && s.stride_x == 1) return pixel_block<3, 1>;
-    if (s.kw == 3 && s.stride_x == 2) return pixel_block<3, 2>;
-    if (s.kw == 5 && s.stride_x == 1) return pixel_block<5, 1>;
-    if (s.kw == 5 && s.stride_x == 2) return pixel_block<5, 2>;
-    if (s.kw == 7 && s.stride_x == 1) return pixel_block<7, 1>;
+    if (s.kw == 3 && s.stride_x == 1) return blocks_of<3, 1>;
+    if (s.kw == 3 && s.stride_x == 2) return blocks_of<3, 2>;
+    if (s.kw == 5 && s.stride_x == 1) return blocks_of<5, 1>;
+    if (s.kw == 5 && s.stride_x == 2) return blocks_of<5, 2>;
+    if (s.kw == 7 && s.stride_x == 1) return blocks_of<7, 1>;
   }
-  return s.kh * s.kw <= max_block_taps ? pixel_block<0, 0> : nullptr;
+  if (s.kh * s.kw <= max_block_taps) return blocks_of<0, 0>;
+  return {nullptr, nullptr};
 }
 
 // Taps t for which 0 <= first + t * dilation < extent.
@@ -148,7 +158,7 @@ Taps taps_inside(int64_t first, int64_t dilation, int64_t kernel, int64_t extent
   return {std::min(begin, kernel), std::max(std::min(begin, kernel), std::min(end, kernel))};
 }
 
-void compute_row(const Row& row, PixelBlock block, int64_t x0, int64_t x1) {
+void compute_row(const Row& row, const Blocks& blocks, int64_t x0, int64_t x1) {
   const DepthwiseShape& s = row.s;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(hn::ScalableTag<float>()));
   const int64_t whole = s.co == s.ci ? row.c0 + (row.c1 - row.c0) / lanes * lanes : row.c0;
@@ -158,12 +168,13 @@ void compute_row(const Row& row, PixelBlock block, int64_t x0, int64_t x1) {
     return t.begin == 0 && t.end == s.kw;
   };
   for (int64_t column = x0; column < x1;) {
-    if (block != nullptr && column + pixels_per_block <= x1 && inside(column) &&
-        inside(column + pixels_per_block - 1)) {
+    int64_t pixels = 8;
+    while (pixels > 1 && !(column + pixels <= x1 && inside(column) && inside(column + pixels - 1))) pixels /= 2;
+    const PixelBlock block = pixels == 8 ? blocks.by_8 : pixels == 4 ? blocks.by_4 : nullptr;
+    if (block != nullptr) {
       block(row, column, row.c0, whole);
-      for (int64_t p = 0; p < pixels_per_block && whole < row.c1; p++)
-        one_pixel(row, column + p, 0, s.kw, whole, row.c1);
-      column += pixels_per_block;
+      for (int64_t p = 0; p < pixels && whole < row.c1; p++) one_pixel(row, column + p, 0, s.kw, whole, row.c1);
+      column += pixels;
     } else {
       const Taps t = taps(column);
       one_pixel(row, column, t.begin, t.end, row.c0, row.c1);
@@ -174,7 +185,7 @@ void compute_row(const Row& row, PixelBlock block, int64_t x0, int64_t x1) {
 
 void tile(const DepthwiseShape& s, const DepthwiseBox& box, const float* x, const float* weights, float* y,
           const EpilogueArgs& epilogue) {
-  const PixelBlock block = choose_block(s);
+  const Blocks blocks = choose_blocks(s);
   const EpilogueOperand* residual = epilogue.residual();
   for (int64_t n = box.n0; n < box.n1; n++)
     for (int64_t i = box.y0; i < box.y1; i++) {
@@ -184,7 +195,7 @@ void tile(const DepthwiseShape& s, const DepthwiseBox& box, const float* x, cons
       const float* r = residual ? residual->data + n * residual->stride[0] + i * residual->stride[1] : nullptr;
       const Row row{s,     epilogue,   x + n * s.x_n, weights, out,   r, residual ? residual->stride[2] : 0,
                     first, rows.begin, rows.end,      box.c0,  box.c1};
-      compute_row(row, block, box.x0, box.x1);
+      compute_row(row, blocks, box.x0, box.x1);
       if (epilogue.code == nullptr) continue;
       const int64_t at[] = {n, i, box.x0, box.c0};
       run_epilogue_code(epilogue, 4, 2, at, box.x1 - box.x0, box.c1 - box.c0, out + box.x0 * s.y_x + box.c0, s.y_x);

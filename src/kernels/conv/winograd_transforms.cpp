@@ -83,7 +83,8 @@ void input_transform(const float* const* patch, int64_t channels, float* v, int6
   }
 }
 
-// `store(i, j, c, value)` takes the outputs of all vectors of [0, count), count a multiple of the vector's lanes.
+// `store(i, c, values)` takes the four outputs of row i for all vectors of [0, count), count a multiple of the vector's
+// lanes.
 template <class Store>
 HWY_INLINE void output_vectors(const float* m, int64_t m_stride, int64_t count, const Store& store) {
   const hn::ScalableTag<float> d;
@@ -103,8 +104,7 @@ HWY_INLINE void output_vectors(const float* m, int64_t m_stride, int64_t count, 
     for (int i = 0; i < 4; i++) {
       V out[4];
       output_1d<1>(d, u + i * 6, out);
-#pragma GCC unroll 6
-      for (int j = 0; j < 4; j++) store(i, j, c, out[j]);
+      store(i, c, out);
     }
   }
 }
@@ -115,17 +115,20 @@ void output_transform(const float* m, int64_t m_stride, int64_t channels, const 
   using V = hn::Vec<decltype(d)>;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   if (o.rows == 4 && o.cols == 4 && channels % lanes == 0) {
-    output_vectors(m, m_stride, channels, [&](int i, int j, int64_t c, V v) HWY_ATTR {
-      const float* r = o.residual ? o.residual + i * o.residual_row + j * o.residual_col + c : nullptr;
-      if (bias) v = hn::Add(v, hn::LoadU(d, bias + c));
-      hn::StoreU(finish(d, epilogue, r, v), d, o.y + i * o.y_row + j * o.y_col + c);
+    const float* residual = o.residual;
+    float* y = o.y;
+    const int64_t y_row = o.y_row, y_col = o.y_col, residual_row = o.residual_row, residual_col = o.residual_col;
+    output_vectors(m, m_stride, channels, [&, bias](int i, int64_t c, const V* v) HWY_ATTR {
+      const V b = bias ? hn::LoadU(d, bias + c) : hn::Zero(d);
+      finish_4(d, epilogue, residual ? residual + i * residual_row + c : nullptr, residual_col, hn::Add(v[0], b),
+               hn::Add(v[1], b), hn::Add(v[2], b), hn::Add(v[3], b), y + i * y_row + c, y_col);
     });
     return;
   }
   // At borders all 16 outputs go to the side, and those that exist are finished from there.
   HWY_ALIGN float block[16 * winograd_block];
-  output_vectors(m, m_stride, winograd_block, [&](int i, int j, int64_t c, V v) HWY_ATTR {
-    hn::Store(v, d, block + (i * 4 + j) * winograd_block + c);
+  output_vectors(m, m_stride, winograd_block, [&](int i, int64_t c, const V* v) HWY_ATTR {
+    for (int j = 0; j < 4; j++) hn::Store(v[j], d, block + (i * 4 + j) * winograd_block + c);
   });
   for (int i = 0; i < o.rows; i++)
     for (int j = 0; j < o.cols; j++) {
