@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Fails when a file of src/ includes a folder that its own may not include; prints each folder's size.
+
+The table is the law of docs/architecture.md: who may include whom.
+"""
+import pathlib
+import re
+import sys
+
+ALLOWED = {
+    "base": set(),
+    "graph": {"base"},
+    "import": {"base", "graph"},
+    "optimize": {"base", "graph"},
+    "tile": {"base", "graph"},
+    "kernels": {"base"},
+    "schedule": {"base"},
+    "runtime": {"base", "schedule"},
+    "bind": {"base", "graph", "tile", "kernels", "runtime"},
+    "api": {"base", "graph", "import", "optimize", "tile", "kernels", "schedule", "runtime", "bind"},
+    "cli": set(),
+}
+LINE_LIMIT = 1000
+
+
+def main() -> int:
+    root = pathlib.Path(__file__).resolve().parent.parent / "src"
+    wrong = 0
+    print(f"{'folder':10} {'files':>5} {'lines':>6} {'median':>6} {'largest':>7} {'comments':>8}")
+    for folder in sorted(p for p in root.iterdir() if p.is_dir()):
+        lengths, comments = [], 0
+        for path in sorted(folder.rglob("*")):
+            if path.suffix not in {".cpp", ".hpp", ".h"}:
+                continue
+            lines = path.read_text().splitlines()
+            lengths.append(len(lines))
+            comments += sum("//" in line for line in lines)
+            if len(lines) > LINE_LIMIT:
+                print(f"{path.relative_to(root.parent)}: {len(lines)} lines, the limit is {LINE_LIMIT}")
+                wrong += 1
+            for number, line in enumerate(lines, 1):
+                match = re.match(r'\s*#\s*include\s*"([^"/]+)/', line)
+                if not match or match[1] in {"pando", "hwy", folder.name}:
+                    continue
+                if match[1] not in ALLOWED.get(folder.name, set()):
+                    print(f"{path.relative_to(root.parent)}:{number}: {folder.name}/ may not include {match[1]}/")
+                    wrong += 1
+        if lengths:
+            lengths.sort()
+            print(f"{folder.name:10} {len(lengths):5} {sum(lengths):6} {lengths[len(lengths) // 2]:6} {lengths[-1]:7} "
+                  f"{100 * comments / max(1, sum(lengths)):7.0f}%")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

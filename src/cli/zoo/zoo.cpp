@@ -1,0 +1,46 @@
+#include "cli/zoo/zoo.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "cli/zoo/onnx_writer.hpp"
+#include "pando/types.hpp"
+
+namespace pando::zoo {
+namespace {
+
+struct Row {
+  const char* name;
+  void (*build)(OnnxWriter&, const Options&);
+};
+constexpr Row table[] = {
+    {"resnet50", resnet50},
+    {"vgg16", vgg16},
+    {"yolov3", yolov3},
+    {"mobilenetv2", mobilenetv2},
+    {"googlenet", googlenet},
+    {"bert-base", [](OnnxWriter& w, const Options& o) { bert(w, o, 12, 768, 12); }},
+    {"bert-large", [](OnnxWriter& w, const Options& o) { bert(w, o, 24, 1024, 16); }},
+    {"gpt2", gpt2},
+};
+
+}  // namespace
+
+std::vector<std::string> names() {
+  std::vector<std::string> list;
+  for (const Row& row : table) list.push_back(row.name);
+  return list;
+}
+
+void write(const std::string& name, const std::string& path, const Options& options) {
+  for (const Row& row : table)
+    if (name == row.name) {
+      OnnxWriter writer(name, options.seed);
+      row.build(writer, options);
+      return writer.write(path);
+    }
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("there is no zoo model '{}': choose one of {}", name, fmt::join(names(), ", ")));
+}
+
+}  // namespace pando::zoo
