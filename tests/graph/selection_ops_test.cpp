@@ -73,7 +73,8 @@ TEST(TopK, MatchesASort) {
       auto value = [&](int64_t i) {
         index[a.axis] = i;
         int64_t at = flat(shape, index);
-        return trial % 3 ? values<int16_t>(*c.inputs[0])[at] : values<float>(*c.inputs[0])[at];
+        return trial % 3 ? static_cast<float>(reinterpret_cast<const int16_t*>(c.inputs[0]->data)[at])
+                         : reinterpret_cast<const float*>(c.inputs[0]->data)[at];
       };
       std::vector<int64_t> order(shape[a.axis]);
       std::iota(order.begin(), order.end(), 0);
@@ -82,7 +83,7 @@ TEST(TopK, MatchesASort) {
       for (int64_t i = 0; i < a.k; i++) {
         index[a.axis] = i;
         int64_t at = flat(out[1]->shape, index);
-        ASSERT_EQ(values<int64_t>(*out[1])[at], order[i]);
+        ASSERT_EQ(reinterpret_cast<const int64_t*>(out[1]->data)[at], order[i]);
         index[a.axis] = order[i];
         ASSERT_TRUE(same_element(*out[0], at, *c.inputs[0], flat(shape, index)));
       }
@@ -183,10 +184,10 @@ TEST(Resize, CubicAndAntialias) {
 
 TEST(Resize, RulesCoverWhatIsSampled) {
   Rng rng(4);
-  for (int trial = 0; trial < 400; trial++) {
-    Shape in = random_shape(rng, static_cast<int>(pick(rng, 1, 3)), 1, 12), out = in;
+  for (int trial = 0; trial < 300; trial++) {
+    Shape in = random_shape(rng, static_cast<int>(pick(rng, 1, 3)), 1, trial % 4 ? 6 : 12), out = in;
     for (int64_t& d : out)
-      if (pick(rng, 0, 3)) d = pick(rng, 1, 24);
+      if (pick(rng, 0, 3)) d = pick(rng, 1, 2 * d);
     ResizeAttrs a = resize_attrs(static_cast<ResizeMode>(trial % 3), in, out);
     a.coord = all_coords[pick(rng, 0, 5)];
     a.round = static_cast<ResizeRound>(pick(rng, 0, 3));
