@@ -82,7 +82,8 @@ BoxRules choose_algorithm(const NodeView& view, const Domain& domain, const Mach
   if (op == &conv_op) return conv_rules(view, domain, options);
   if (op == &matmul_op) return matmul_rules(view, domain);
   bool f32 = all_f32(view);
-  bool moves = op == &transpose_op || op == &reshape_op || op == &slice_op || op == &concat_op || op == &expand_op;
+  bool moves = op == &transpose_op || op == &reshape_op || op == &slice_op || op == &concat_op || op == &expand_op ||
+               (op == &pad_op && view.as<PadAttrs>().mode == PadMode::constant);
   bool vector = f32 && (op == &reduce_op || op == &softmax_op || op == &norm_op || op == &pool_op || op == &lrn_op ||
                         op == &resize_op || op == &attention_op || op == &map_op);
   BoxRules r = rules_for(op == &attention_op && f32 ? Algorithm::flash
