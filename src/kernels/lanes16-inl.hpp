@@ -12,7 +12,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
+#include <utility>
 
 HWY_BEFORE_NAMESPACE();
 namespace pando::kernels {
@@ -23,16 +23,24 @@ using D16 = hn::ScalableTag<float>;
 using V16 = hn::Vec<D16>;
 constexpr int vectors16 = static_cast<int>(16 / hn::MaxLanes(D16()));
 
+// Calls f(0), f(1), ... for the vectors of a block. Not a loop: gcc keeps arrays of vectors in registers only when
+// every index is a constant.
+template <int count = vectors16, class F>
+HWY_INLINE void each16(F f) {
+  [&]<int... i>(std::integer_sequence<int, i...>) { (f(std::integral_constant<int, i>()), ...); }
+  (std::make_integer_sequence<int, count>());
+}
+
 struct Lanes16 {
   V16 v[vectors16];
   static HWY_INLINE Lanes16 all(float value) {
     Lanes16 r;
-    for (int i = 0; i < vectors16; i++) r.v[i] = hn::Set(D16(), value);
+    each16([&](auto i) { r.v[i] = hn::Set(D16(), value); });
     return r;
   }
   static HWY_INLINE Lanes16 load(const float* p) {
     Lanes16 r;
-    for (int i = 0; i < vectors16; i++) r.v[i] = hn::LoadU(D16(), p + i * hn::Lanes(D16()));
+    each16([&](auto i) { r.v[i] = hn::LoadU(D16(), p + i * hn::Lanes(D16())); });
     return r;
   }
   // The first n < 16 from memory, the others `pad`.
@@ -42,7 +50,7 @@ struct Lanes16 {
     return load(buffer);
   }
   HWY_INLINE void store(float* p) const {
-    for (int i = 0; i < vectors16; i++) hn::StoreU(v[i], D16(), p + i * hn::Lanes(D16()));
+    each16([&](auto i) { hn::StoreU(v[i], D16(), p + i * hn::Lanes(D16())); });
   }
   HWY_INLINE void store_some(float* p, int64_t n) const {
     HWY_ALIGN float buffer[16];
@@ -54,13 +62,13 @@ struct Lanes16 {
 template <class F>
 HWY_INLINE Lanes16 map16(const Lanes16& a, F f) {
   Lanes16 r;
-  for (int i = 0; i < vectors16; i++) r.v[i] = f(a.v[i]);
+  each16([&](auto i) { r.v[i] = f(a.v[i]); });
   return r;
 }
 template <class F>
 HWY_INLINE Lanes16 map16(const Lanes16& a, const Lanes16& b, F f) {
   Lanes16 r;
-  for (int i = 0; i < vectors16; i++) r.v[i] = f(a.v[i], b.v[i]);
+  each16([&](auto i) { r.v[i] = f(a.v[i], b.v[i]); });
   return r;
 }
 
@@ -78,8 +86,10 @@ HWY_INLINE float fold_vector(D d, V v, F f) {
 // One value of sixteen; f works on vectors of any width.
 template <class F>
 HWY_INLINE float fold16(Lanes16 a, F f) {
-  for (int width = vectors16 / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; i++) a.v[i] = f(a.v[i], a.v[i + width]);
+  if constexpr (vectors16 > 8) each16<8>([&](auto i) { a.v[i] = f(a.v[i], a.v[i + 8]); });
+  if constexpr (vectors16 > 4) each16<4>([&](auto i) { a.v[i] = f(a.v[i], a.v[i + 4]); });
+  if constexpr (vectors16 > 2) each16<2>([&](auto i) { a.v[i] = f(a.v[i], a.v[i + 2]); });
+  if constexpr (vectors16 > 1) a.v[0] = f(a.v[0], a.v[1]);
   return fold_vector(D16(), a.v[0], f);
 }
 struct AddOp {

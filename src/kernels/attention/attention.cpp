@@ -93,19 +93,21 @@ struct Running {
   float top[attention_queries], sum[attention_queries];
 };
 
-// Turns a row of scores into weights e^(score - top) and brings the query's running state up to date. Scores of keys
-// from `visible` on do not count; `padded` is a multiple of 16. Returns the factor for what was summed before.
+// Turns a row of scores into weights e^(score - top) and brings the query's running state up to date. Keys from
+// `visible` to `padded` get no weight. Returns the factor for what was summed before.
 float weigh(float* scores, int64_t visible, int64_t padded, float& running_top, float& running_sum) {
   const D16 d;
-  std::fill(scores + visible, scores + padded, -INFINITY);
+  const int64_t blocks = round_up(visible, 16);  // <= padded
+  std::fill(scores + visible, scores + blocks, -INFINITY);
+  std::fill(scores + blocks, scores + padded, 0.0f);
   const auto larger = [](auto a, auto b) { return hn::Max(a, b); };
   Lanes16 tops = Lanes16::all(running_top);
-  for_blocks16(scores, padded, 0, [&](const Lanes16& v, int64_t) { tops = map16(tops, v, larger); });
+  for_blocks16(scores, blocks, 0, [&](const Lanes16& v, int64_t) { tops = map16(tops, v, larger); });
   const float top = fold16(tops, larger);
   // As long as every score is -infinity, nothing has weight.
   const V16 shift = hn::Set(d, top == -INFINITY ? 0.0f : top);
   Lanes16 sums = Lanes16::all(0);
-  transform16(scores, scores, padded, 0, [&](const Lanes16& v, int64_t) {
+  transform16(scores, scores, blocks, 0, [&](const Lanes16& v, int64_t) {
     const Lanes16 e = map16(v, [&](V16 a) { return exp_nonpositive(d, hn::Sub(a, shift)); });
     sums = map16(sums, e, AddOp());
     return e;

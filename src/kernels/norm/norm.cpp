@@ -42,7 +42,7 @@ void norm_row(const NormRow& norm, const float* x, const float* scale, const flo
   transform16(x, y, n, 0, [&](const Lanes16& v, int64_t i) {
     const Lanes16 s = load(scale, i, 1), b = load(bias, i, 0);
     Lanes16 r;
-    for (int k = 0; k < vectors16; k++) r.v[k] = hn::MulAdd(hn::Mul(hn::Sub(v.v[k], shift), factor), s.v[k], b.v[k]);
+    each16([&](auto k) { r.v[k] = hn::MulAdd(hn::Mul(hn::Sub(v.v[k], shift), factor), s.v[k], b.v[k]); });
     return r;
   });
 }
