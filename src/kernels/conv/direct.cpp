@@ -116,29 +116,49 @@ bool one_run(const DirectPlan& p, const Pixels& b) {
   return p.flat && b.cols() == p.flat_cols && (p.in_place || b.cols() == p.block_cols);
 }
 
-// One row of the input for output columns [x0, x1), once per column of the kernel, or as merged pixels.
+// Output columns, of `cols` from column x0 on, whose window of `width` input columns from its first one lies in the
+// image.
+struct Inside {
+  int64_t lo, hi;
+};
+Inside inside(int64_t first, int64_t width, int64_t stride, int64_t extent, int64_t cols) {
+  const int64_t lo = std::clamp<int64_t>(ceil_div(std::max<int64_t>(-first, 0), stride), 0, cols);
+  const int64_t last = extent - width - first;  // of the first window: its distance to the last place it fits
+  return {lo, last < 0 ? lo : std::clamp<int64_t>(last / stride + 1, lo, cols)};
+}
+
+// Pixels that hold whole kernel rows. A window on the border is gathered piece by piece.
+void gather_merged_row(const DirectPlan& p, const float* image_row, int64_t x0, int64_t cols, float* to) {
+  const ConvShape& s = p.shape;
+  const int64_t first = x0 * s.sx - s.pad_x, step = static_cast<int64_t>(s.sx) * s.ci;
+  const Inside in = inside(first, s.kw, s.sx, s.in_w, cols);
+  for (int64_t x = 0; x < cols; x++) {
+    if (x == in.lo && in.hi > in.lo) {
+      gather_pixels(to + x * p.inner, image_row + first * s.ci + x * step, step, 1, in.hi - in.lo, p.inner);
+      x = in.hi - 1;
+      continue;
+    }
+    const int64_t at = first + x * s.sx;
+    const int64_t lo = std::clamp<int64_t>(-at, 0, s.kw), hi = std::clamp<int64_t>(s.in_w - at, lo, s.kw);
+    float* pixel = to + x * p.inner;
+    std::fill_n(pixel, p.inner, 0.0f);
+    if (hi > lo) std::copy_n(image_row + (at + lo) * s.ci, (hi - lo) * s.ci, pixel + lo * s.ci);
+  }
+}
+
+// One row of the input for output columns [x0, x1), once per column of the kernel.
 void gather_row(const DirectPlan& p, const float* image_row, int64_t x0, int64_t x1, int64_t segment_stride,
                 float* to) {
   const ConvShape& s = p.shape;
   const int64_t cols = x1 - x0;
-  if (p.merged) {
-    for (int64_t x = 0; x < cols; x++, to += p.inner) {
-      const int64_t first = (x0 + x) * s.sx - s.pad_x;
-      const int64_t lo = std::clamp<int64_t>(-first, 0, s.kw), hi = std::clamp<int64_t>(s.in_w - first, lo, s.kw);
-      if (lo > 0) std::fill_n(to, lo * s.ci, 0.0f);
-      if (hi > lo) gather_pixels(to + lo * s.ci, image_row + (first + lo) * s.ci, 0, 1, 1, (hi - lo) * s.ci);
-      if (hi < s.kw) std::fill_n(to + hi * s.ci, (s.kw - hi) * s.ci, 0.0f);
-    }
-    return;
-  }
+  if (p.merged) return gather_merged_row(p, image_row, x0, cols, to);
   const int parts = s.ci / p.kb;
   // Channel blocks outside: their part of the row stays in L1 for all columns of the kernel.
   for (int part = 0; part < parts; part++)
     for (int kw = 0; kw < s.kw; kw++) {
       float* dst = to + (static_cast<int64_t>(kw) * parts + part) * segment_stride;
       const int64_t first = x0 * s.sx + kw * s.dx - s.pad_x;
-      const int64_t lo = std::clamp<int64_t>(ceil_div(std::max<int64_t>(-first, 0), s.sx), 0, cols);
-      const int64_t hi = first >= s.in_w ? lo : std::clamp<int64_t>((s.in_w - 1 - first) / s.sx + 1, lo, cols);
+      const auto [lo, hi] = inside(first, 1, s.sx, s.in_w, cols);
       std::fill_n(dst, lo * p.kb, 0.0f);
       if (hi > lo)
         gather_pixels(dst + lo * p.kb, image_row + (first + lo * s.sx) * s.x_x + part * p.kb * s.x_c, s.sx * s.x_x,
