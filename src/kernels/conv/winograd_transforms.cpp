@@ -136,8 +136,8 @@ void output_transform(const float* m, int64_t m_stride, int64_t channels, const 
       const float* r = o.residual ? o.residual + i * o.residual_row + j * o.residual_col : nullptr;
       float* y = o.y + i * o.y_row + j * o.y_col;
       for_channels(channels, [&](auto tag, int64_t c) HWY_ATTR {
-        auto value = hn::LoadU(tag, from + c);
-        if (bias) value = hn::Add(value, hn::LoadU(tag, bias + c));
+        const auto b = bias ? hn::LoadU(tag, bias + c) : hn::Zero(tag);  // as above: adding 0 turns -0 into 0
+        const auto value = hn::Add(hn::LoadU(tag, from + c), b);
         hn::StoreU(finish(tag, epilogue, r ? r + c : nullptr, value), tag, y + c);
       });
     }
