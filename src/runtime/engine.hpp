@@ -13,10 +13,11 @@
 namespace pando::runtime {
 
 struct EngineOptions {
-  int workers = 0;                // 0: one per CPU that this process may use (affinity mask, cgroup quota)
-  bool pin = true;                // one worker per CPU, when workers <= allowed CPUs
-  double spin_us = 50;            // an idle worker searches this long before it parks: it burns CPU for lower latency
-  uint32_t deque_capacity = 4096; // ready tiles that a worker holds before they go the slower way through a shared list
+  int workers = 0;      // 0: one per CPU that this process may use (affinity mask, cgroup quota)
+  bool pin = true;      // one worker per CPU, when 1 < workers <= allowed CPUs
+  double spin_us = 50;  // an idle worker searches this long before it parks: it burns CPU for lower latency
+  uint32_t deque_capacity =
+      4096;  // ready tiles that a worker holds before they go the slower way through a shared list
 };
 
 // One tile in a trace; times in nanoseconds of a monotonic clock.
@@ -35,15 +36,15 @@ struct RunStats {
 
 class Engine;
 
-// The state of one run in flight of a Program: arena, counters, base pointers. Made before runs, so that a run allocates
-// nothing. Reused run after run; used by one run at a time.
+// The state of one run in flight of a Program: arena, counters, base pointers. Made before runs, so that a run
+// allocates nothing. Reused run after run; used by one run at a time. Must end before its engine.
 class RunContext {
  public:
   struct Options {
     Policy policy = Policy::depth_first;
-    bool trace = false;          // record every tile
-    bool empty_kernels = false;  // walk the graph, run nothing
-    double spin_kernels_us = 0;  // each tile spins this long instead of running its kernel (benches)
+    bool trace = false;            // record every tile
+    bool empty_kernels = false;    // walk the graph, run nothing
+    double spin_kernels_us = 0;    // each tile spins this long instead of running its kernel (benches)
     uint32_t random_delay_us = 0;  // tests: each tile first waits a random time up to this
   };
   RunContext(Engine& engine, std::shared_ptr<const Program> program, const Options& options);
@@ -62,9 +63,9 @@ class RunContext {
 };
 
 struct RunRequest {
-  std::span<const std::byte* const> inputs;  // one pointer per Program input, aligned to its element
-  std::span<std::byte* const> outputs;       // one per output
-  const CancelToken* cancel = nullptr;       // checked before every tile; the rest of the run drains without kernels
+  std::span<const std::byte* const> inputs;     // one pointer per Program input, aligned to its element
+  std::span<std::byte* const> outputs;          // one per output
+  const CancelToken* cancel = nullptr;          // checked before every tile; the rest of the run drains without kernels
   std::atomic<uint32_t>* tiles_done = nullptr;  // counts finished tiles, for progress
 };
 

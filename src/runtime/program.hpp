@@ -1,5 +1,5 @@
-// What the runtime executes: a kernel, an argument block and counters per tile. It knows no operator names beyond labels
-// for traces. Immutable and shared by all runs.
+// What the runtime executes: a kernel, an argument block and counters per tile. It knows no operator names beyond
+// labels for traces. Immutable and shared by all runs.
 #pragma once
 #include <any>
 #include <cstring>

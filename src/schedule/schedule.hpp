@@ -1,5 +1,5 @@
-// The scheduler's decisions as pure functions over ids and priorities: the runtime and the simulator make the same ones.
-// No threads, no clock.
+// The scheduler's decisions as pure functions over ids and priorities: the runtime and the simulator make the same
+// ones. No threads, no clock.
 #pragma once
 #include <cstdint>
 #include <span>
