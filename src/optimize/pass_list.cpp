@@ -14,6 +14,7 @@
 #include "optimize/recognize_softmax.hpp"
 #include "optimize/simplify_maps.hpp"
 #include "optimize/simplify_movement.hpp"
+#include "optimize/unflatten_matmuls.hpp"
 
 namespace pando {
 namespace {
@@ -26,6 +27,8 @@ constexpr auto fuse = &OptimizeOptions::fuse, layout = &OptimizeOptions::layout;
 constexpr Pass passes[] = {
     // What does nothing goes first, so that patterns are met in their plain form.
     {"fold_small_constants", nullptr, fold_small_constants},
+    {"simplify_movement", nullptr, simplify_movement},
+    {"unflatten_matmuls", nullptr, unflatten_matmuls},
     {"simplify_movement", nullptr, simplify_movement},
     {"merge_equal", nullptr, merge_equal},
     {"simplify_maps", fuse, simplify_maps},

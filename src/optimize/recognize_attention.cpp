@@ -22,7 +22,8 @@ template <class Open>
 bool lower_triangular(const Tensor& t, const Shape& scores, Open open) {
   size_t rank = t.shape.size();
   int64_t rows = scores[scores.size() - 2], cols = scores.back();
-  if (rank < 2 || t.shape[rank - 2] != rows || t.shape[rank - 1] != cols) return false;
+  // With fewer keys than queries some query sees no key: left to the mask.
+  if (rank < 2 || cols < rows || t.shape[rank - 2] != rows || t.shape[rank - 1] != cols) return false;
   int64_t n = element_count(t.shape);
   for (int64_t at = 0; at < n; at++) {
     int64_t i = at / cols % rows, j = at % cols;

@@ -85,6 +85,7 @@ TEST(OptimizeModels, Gpt2Layer) {
   EXPECT_EQ(counts["attention"], 1);
   EXPECT_EQ(counts["norm"], 2);
   EXPECT_EQ(counts["slice"], 3);
+  EXPECT_EQ(counts["reshape"], 4);  // heads, and back
   EXPECT_EQ(counts["map"] + counts["transpose"] + counts["softmax"], 0);
   for (const Node& node : g.nodes)
     if (node.op == &attention_op) {
