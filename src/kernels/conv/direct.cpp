@@ -24,15 +24,35 @@ int k_block(int64_t k) {
   return d < 8 && k > 512 ? static_cast<int>(k) : d;
 }
 
-// Plane and row, in a gathered block, of the input row that tap `kh` reads for output row 0.
-int tap_plane(const ConvShape& s, int kh) { return kh * s.dy % s.sy; }
-int tap_row(const ConvShape& s, int kh) { return kh * s.dy / s.sy; }
+// Where, in a gathered block, the tap's input for output (0, 0) lies.
+struct Tap {
+  int plane, shift;
+};
+Tap row_tap(const ConvShape& s, int kh) { return {kh * s.dy % s.sy, kh * s.dy / s.sy}; }
+Tap column_tap(const DirectPlan& p, int kw) {
+  const ConvShape& s = p.shape;
+  if (!p.shared_columns) return {kw, 0};
+  return {kw * s.dx % s.sx, kw * s.dx / s.sx};
+}
 
 void set_block(DirectPlan& p, int64_t rows, int64_t cols) {
+  const ConvShape& s = p.shape;
   p.block_rows = static_cast<int>(rows);
   p.block_cols = static_cast<int>(cols);
-  p.plane_rows = static_cast<int>(rows) + tap_row(p.shape, p.shape.kh - 1);
-  p.gathered_floats = p.in_place ? 0 : static_cast<int64_t>(p.segments) * p.planes * p.plane_rows * cols * p.inner;
+  p.shared_columns = !p.merged && s.kw > 1 && cols >= 12 && (cols % 3 != 1 || cols >= 28);
+  p.row_planes = s.kh == 1 ? 1 : s.sy;
+  p.column_planes = p.merged ? 1 : p.shared_columns ? s.sx : s.kw;
+  p.plane_rows = p.block_rows + row_tap(s, s.kh - 1).shift;
+  p.plane_cols = p.block_cols + (p.shared_columns ? column_tap(p, s.kw - 1).shift : 0);
+  p.gathered_floats = p.in_place ? 0
+                                 : static_cast<int64_t>(p.parts) * p.row_planes * p.column_planes * p.plane_rows *
+                                       p.plane_cols * p.inner;
+}
+
+// Offset of a gathered row.
+int64_t gathered_row(const DirectPlan& p, int64_t part, int row_plane, int column_plane, int64_t row) {
+  const int64_t plane = (part * p.row_planes + row_plane) * p.column_planes + column_plane;
+  return (plane * p.plane_rows + row) * p.plane_cols * p.inner;
 }
 
 // Output pixels whose input, and whose partial sums for one block of channels, stay in cache.
@@ -69,8 +89,7 @@ DirectPlan plan_direct(const ConvShape& s, int64_t rows, int64_t cols, int64_t o
   const int parts = static_cast<int>(pixel / p.kb);
   p.entries = s.kh * (p.merged ? 1 : s.kw) * parts;
   p.inner = p.merged ? static_cast<int>(pixel) : p.kb;
-  p.segments = p.merged ? 1 : s.kw * parts;
-  p.planes = s.kh == 1 ? 1 : s.sy;
+  p.parts = p.merged ? 1 : parts;
   const double per_entry = 4.0 * gemm_block * p.kb;
   const int64_t fit = std::max<int64_t>(1, static_cast<int64_t>(l1 * 0.75 / per_entry));
   p.chunk = static_cast<int>(even_part(p.entries, fit));
@@ -89,9 +108,11 @@ void fill_offsets(const DirectPlan& p, int64_t lda, GemmOffset* a, GemmOffset* b
     for (int kw = 0; kw < (p.merged ? 1 : s.kw); kw++)
       for (int part = 0; part < parts; part++, q++) {
         a[q] = sizeof(float) * static_cast<GemmOffset>(q) * static_cast<GemmOffset>(p.kb * lda);
-        const int64_t segment = p.merged ? 0 : kw * parts + part;
-        const int64_t row = (segment * p.planes + tap_plane(s, kh)) * p.plane_rows + tap_row(s, kh);
-        const int64_t at = p.in_place ? part * p.kb : row * p.block_cols * p.inner + (p.merged ? part * p.kb : 0);
+        const Tap row = row_tap(s, kh), column = p.merged ? Tap{0, 0} : column_tap(p, kw);
+        const int64_t within = p.merged ? part * p.kb : static_cast<int64_t>(column.shift) * p.inner;
+        const int64_t at = p.in_place
+                               ? part * p.kb
+                               : gathered_row(p, p.merged ? 0 : part, row.plane, column.plane, row.shift) + within;
         b[q] = sizeof(float) * static_cast<GemmOffset>(at);
       }
 }
@@ -113,7 +134,7 @@ void for_blocks(const DirectPlan& p, const ConvBox& box, const F& f) {
 }
 
 bool one_run(const DirectPlan& p, const Pixels& b) {
-  return p.flat && b.cols() == p.flat_cols && (p.in_place || b.cols() == p.block_cols);
+  return p.flat && b.cols() == p.flat_cols && (p.in_place || b.cols() == p.plane_cols);
 }
 
 // Output columns, of `cols` from column x0 on, whose window of `width` input columns from its first one lies in the
@@ -134,7 +155,7 @@ void gather_merged_row(const DirectPlan& p, const float* image_row, int64_t x0, 
   const Inside in = inside(first, s.kw, s.sx, s.in_w, cols);
   for (int64_t x = 0; x < cols; x++) {
     if (x == in.lo && in.hi > in.lo) {
-      gather_pixels(to + x * p.inner, image_row + first * s.ci + x * step, step, 1, in.hi - in.lo, p.inner);
+      gather_pixels(to + x * p.inner, image_row + first * s.ci + x * step, {step, 1, 0, 1, p.inner}, in.hi - in.lo);
       x = in.hi - 1;
       continue;
     }
@@ -146,48 +167,46 @@ void gather_merged_row(const DirectPlan& p, const float* image_row, int64_t x0, 
   }
 }
 
-// One row of the input for output columns [x0, x1), once per column of the kernel.
-void gather_row(const DirectPlan& p, const float* image_row, int64_t x0, int64_t x1, int64_t segment_stride,
-                float* to) {
+// One row of the input for output columns x0 .. x0 + cols - 1; `to` is its place in part 0, column plane 0.
+void gather_row(const DirectPlan& p, const float* image_row, int64_t x0, int64_t cols, float* to) {
   const ConvShape& s = p.shape;
-  const int64_t cols = x1 - x0;
   if (p.merged) return gather_merged_row(p, image_row, x0, cols, to);
-  const int parts = s.ci / p.kb;
-  // Channel blocks outside: their part of the row stays in L1 for all columns of the kernel.
-  for (int part = 0; part < parts; part++)
-    for (int kw = 0; kw < s.kw; kw++) {
-      float* dst = to + (static_cast<int64_t>(kw) * parts + part) * segment_stride;
-      const int64_t first = x0 * s.sx + kw * s.dx - s.pad_x;
-      const auto [lo, hi] = inside(first, 1, s.sx, s.in_w, cols);
-      std::fill_n(dst, lo * p.kb, 0.0f);
-      if (hi > lo)
-        gather_pixels(dst + lo * p.kb, image_row + (first + lo * s.sx) * s.x_x + part * p.kb * s.x_c, s.sx * s.x_x,
-                      s.x_c, hi - lo, p.kb);
-      std::fill_n(dst + hi * p.kb, (cols - hi) * p.kb, 0.0f);
+  const int64_t part_stride = gathered_row(p, 1, 0, 0, 0), plane_stride = gathered_row(p, 0, 0, 1, 0);
+  cols += p.plane_cols - p.block_cols;
+  for (int plane = 0; plane < p.column_planes; plane++, to += plane_stride) {
+    const int64_t first = x0 * s.sx + (p.shared_columns ? plane : plane * s.dx) - s.pad_x;
+    const auto [lo, hi] = inside(first, 1, s.sx, s.in_w, cols);
+    for (int part = 0; part < p.parts; part++) {
+      std::fill_n(to + part * part_stride, lo * p.inner, 0.0f);
+      std::fill_n(to + part * part_stride + hi * p.inner, (cols - hi) * p.inner, 0.0f);
     }
+    if (hi > lo)
+      gather_pixels(to + lo * p.inner, image_row + (first + lo * s.sx) * s.x_x,
+                    {s.sx * s.x_x, s.x_c, part_stride, p.parts, p.inner}, hi - lo);
+  }
+}
+
+void zero_row(const DirectPlan& p, float* to) {
+  for (int part = 0; part < p.parts; part++)
+    for (int plane = 0; plane < p.column_planes; plane++)
+      std::fill_n(to + gathered_row(p, part, 0, plane, 0), static_cast<int64_t>(p.plane_cols) * p.inner, 0.0f);
 }
 
 // The input of a block, for one group's channels (x points to the image's first pixel, first channel of the group).
 void gather(const DirectPlan& p, const float* x, const Pixels& b, float* to) {
   const ConvShape& s = p.shape;
-  const int64_t row_floats = static_cast<int64_t>(p.block_cols) * p.inner;
-  const int64_t segment_stride = p.planes * p.plane_rows * row_floats;
-  for (int plane = 0; plane < p.planes; plane++)
+  for (int plane = 0; plane < p.row_planes; plane++)
     for (int row = 0; row < p.plane_rows; row++) {
       bool read = false;
       for (int kh = 0; kh < s.kh; kh++) {
-        const int64_t out_row = row - tap_row(s, kh);
-        read |= tap_plane(s, kh) == plane && out_row >= 0 && out_row < b.rows();
+        const Tap tap = row_tap(s, kh);
+        read |= tap.plane == plane && row >= tap.shift && row < tap.shift + b.rows();
       }
       if (!read) continue;
-      float* dst = to + (static_cast<int64_t>(plane) * p.plane_rows + row) * row_floats;
+      float* dst = to + gathered_row(p, 0, plane, 0, row);
       const int64_t iy = b.y0 * s.sy - s.pad_y + static_cast<int64_t>(row) * s.sy + plane;
-      if (iy >= 0 && iy < s.in_h) {
-        gather_row(p, x + iy * s.x_y, b.x0, b.x1, segment_stride, dst);
-      } else {
-        for (int segment = 0; segment < p.segments; segment++)
-          std::fill_n(dst + segment * segment_stride, b.cols() * p.inner, 0.0f);
-      }
+      if (iy >= 0 && iy < s.in_h) gather_row(p, x + iy * s.x_y, b.x0, b.cols(), dst);
+      else zero_row(p, dst);
     }
 }
 
@@ -221,7 +240,7 @@ void conv_direct(const DirectPlan& p, const DirectArgs& args, const ConvBox& box
       int count = 0;
       for (int64_t y = b.y0; y < b.y1; y += run_rows) {
         PassRun& run = runs[count++];
-        run.b = p.in_place ? image + y * s.x_y + b.x0 * s.x_x : gathered + (y - b.y0) * p.block_cols * p.inner;
+        run.b = p.in_place ? image + y * s.x_y + b.x0 * s.x_x : gathered + (y - b.y0) * p.plane_cols * p.inner;
         run.c = args.y + b.n * s.y_n + y * s.y_y + b.x0 * s.y_x + group * s.co;
         run.residual = residual ? residual->data + b.n * residual->stride[0] + y * residual->stride[1] +
                                       b.x0 * residual->stride[2] + group * s.co

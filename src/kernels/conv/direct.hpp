@@ -25,8 +25,12 @@ struct DirectPlan {
   int kb = 1;           // k of one kernel call
   int entries = 1, chunk = 1;
   int block_rows = 1, block_cols = 1;  // output pixels handled at once: their input stays in L2
-  // gathered layout [segment][plane][row][column][inner]: rows of a plane are sy apart in the image
-  int inner = 1, segments = 1, planes = 1, plane_rows = 1;
+  // Gathered layout [part][row plane][column plane][row][column][inner]. Rows of a plane lie sy apart in the image,
+  // columns of a plane sx: then every input pixel is gathered once, and a run is one row. Narrow images instead have
+  // one column plane per column of the kernel, and no columns beyond those of the output: rows follow each other as one
+  // run.
+  bool shared_columns = false;
+  int inner = 1, parts = 1, row_planes = 1, column_planes = 1, plane_rows = 1, plane_cols = 1;
   int64_t gathered_floats = 0;
   bool flat = false;  // rows of the output follow each other: blocks of whole rows are one run
   int flat_cols = 0;  // width of a whole output row
@@ -68,7 +72,11 @@ void prepare_direct(const DirectPlan& plan, const MatrixPass& pass, const ConvBo
 // c0 must be a multiple of 32 when there is one group; more groups: all channels.
 void conv_direct(const DirectPlan& plan, const DirectArgs& args, const ConvBox& box, std::byte* scratch);
 
-// Gathers `count` pixels of `floats` values each: dst[i * floats + c] = src[i * src_stride + c * src_c].
-void gather_pixels(float* dst, const float* src, int64_t src_stride, int64_t src_c, int64_t count, int64_t floats);
+// Gathers pixels of parts * floats values each: dst[part * part_stride + i * floats + c] =
+// src[i * src_stride + (part * floats + c) * src_c] for i < count.
+struct PixelGather {
+  int64_t src_stride, src_c, part_stride, parts, floats;
+};
+void gather_pixels(float* dst, const float* src, const PixelGather& g, int64_t count);
 
 }  // namespace pando::kernels

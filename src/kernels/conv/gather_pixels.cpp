@@ -13,21 +13,21 @@ HWY_BEFORE_NAMESPACE();
 namespace pando::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-void Gather(float* HWY_RESTRICT dst, const float* HWY_RESTRICT src, int64_t src_stride, int64_t src_c, int64_t count,
-            int64_t floats) {
-  if (src_c == 1 && src_stride == floats) {
-    floats *= count;
-    count = 1;
-  }
-  if (src_c == 1) {
+void Gather(float* HWY_RESTRICT dst, const float* HWY_RESTRICT src, const PixelGather& g, int64_t count) {
+  if (g.src_c == 1) {
+    // Pixels outside: the source is read in order.
     for (int64_t i = 0; i < count; i++)
-      for_channels(floats, [&](auto d, int64_t c) HWY_ATTR {
-        hn::StoreU(hn::LoadU(d, src + i * src_stride + c), d, dst + i * floats + c);
-      });
+      for (int64_t part = 0; part < g.parts; part++) {
+        const float* from = src + i * g.src_stride + part * g.floats;
+        float* to = dst + part * g.part_stride + i * g.floats;
+        for_channels(g.floats, [&](auto d, int64_t c) HWY_ATTR { hn::StoreU(hn::LoadU(d, from + c), d, to + c); });
+      }
     return;
   }
-  for (int64_t c = 0; c < floats; c++)
-    for (int64_t i = 0; i < count; i++) dst[i * floats + c] = src[i * src_stride + c * src_c];
+  for (int64_t part = 0; part < g.parts; part++)
+    for (int64_t c = 0; c < g.floats; c++)
+      for (int64_t i = 0; i < count; i++)
+        dst[part * g.part_stride + i * g.floats + c] = src[i * g.src_stride + (part * g.floats + c) * g.src_c];
 }
 
 }  // namespace pando::kernels::HWY_NAMESPACE
@@ -38,8 +38,8 @@ namespace pando::kernels {
 
 HWY_EXPORT(Gather);
 
-void gather_pixels(float* dst, const float* src, int64_t src_stride, int64_t src_c, int64_t count, int64_t floats) {
-  HWY_DYNAMIC_DISPATCH(Gather)(dst, src, src_stride, src_c, count, floats);
+void gather_pixels(float* dst, const float* src, const PixelGather& g, int64_t count) {
+  HWY_DYNAMIC_DISPATCH(Gather)(dst, src, g, count);
 }
 
 }  // namespace pando::kernels
