@@ -30,6 +30,7 @@ void rows(const EpilogueArgs& epilogue, const FinishBlock& b) {
   e.slope = epilogue.slope;
   hn::Vec<decltype(full)> bias[vectors];
   if (whole)
+#pragma GCC unroll 16
     for (int64_t v = 0; v < vectors; v++) bias[v] = hn::LoadU(full, b.bias + v * lanes);
   for (int64_t r = 0; r < b.rows; r++) {
     const float* src = b.src + r * b.src_stride;
@@ -39,6 +40,7 @@ void rows(const EpilogueArgs& epilogue, const FinishBlock& b) {
       hn::StoreU(finish(d, e, residual == Residual::none ? nullptr : add + c, sum), d, dst + c);
     };
     if (whole)
+#pragma GCC unroll 16
       for (int64_t v = 0; v < vectors; v++) store(full, v * lanes, hn::Add(hn::LoadU(full, src + v * lanes), bias[v]));
     else
       for_channels(b.cols, [&](auto d, int64_t c)

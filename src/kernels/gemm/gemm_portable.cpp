@@ -22,7 +22,9 @@ HWY_INLINE void tile(D d, const GemmShape& s, const float* a, const float* b, fl
                      const GemmOffset* a_offsets, const GemmOffset* b_offsets) {
   const size_t lanes = hn::Lanes(d);
   hn::Vec<D> sum[R][N];
+#pragma GCC unroll 16
   for (int r = 0; r < R; r++)
+#pragma GCC unroll 16
     for (int j = 0; j < N; j++)
       sum[r][j] = s.accumulate ? hn::LoadU(d, c + static_cast<int64_t>(j) * s.ldc + r * lanes) : hn::Zero(d);
   for (GemmOffset q = 0; q < count; q++) {
@@ -30,14 +32,19 @@ HWY_INLINE void tile(D d, const GemmShape& s, const float* a, const float* b, fl
     const float* bq = shift(b, b_offsets[q]);
     for (int p = 0; p < s.k; p++) {
       hn::Vec<D> col[R];
+#pragma GCC unroll 16
       for (int r = 0; r < R; r++) col[r] = hn::LoadU(d, aq + static_cast<int64_t>(p) * s.lda + r * lanes);
+#pragma GCC unroll 16
       for (int j = 0; j < N; j++) {
         const auto x = hn::Set(d, bq[static_cast<int64_t>(j) * s.ldb + p]);
+#pragma GCC unroll 16
         for (int r = 0; r < R; r++) sum[r][j] = hn::MulAdd(col[r], x, sum[r][j]);
       }
     }
   }
+#pragma GCC unroll 16
   for (int r = 0; r < R; r++)
+#pragma GCC unroll 16
     for (int j = 0; j < N; j++) hn::StoreU(sum[r][j], d, c + static_cast<int64_t>(j) * s.ldc + r * lanes);
 }
 

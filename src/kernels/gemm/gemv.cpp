@@ -14,9 +14,9 @@ HWY_BEFORE_NAMESPACE();
 namespace pando::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// sums[block][row][32] for B blocks that lie `block_stride` floats apart.
+// sums[block][row][32] += weights [lo, hi) of k, for B blocks that lie `block_stride` floats apart.
 template <int Rows, int B>
-void dot(const Gemv& g, const float* weights, int64_t block_stride, float* sums) {
+HWY_INLINE void dot(const Gemv& g, const float* weights, int64_t block_stride, int64_t lo, int64_t hi, float* sums) {
   const hn::ScalableTag<float> d;
   constexpr int lanes = static_cast<int>(hn::MaxLanes(d));
   // As many channels at a time as leave their sums in registers.
@@ -25,37 +25,57 @@ void dot(const Gemv& g, const float* weights, int64_t block_stride, float* sums)
   constexpr int64_t ahead = 2048 / sizeof(float);
   for (int c = 0; c < gemm_block; c += vectors * lanes) {
     hn::Vec<decltype(d)> sum[B][Rows][vectors];
-    for (auto& block : sum)
-      for (auto& row : block)
-        for (auto& v : row) v = hn::Zero(d);
-    const float* w = weights + c;
-    for (int64_t p = 0; p < g.k; p++, w += gemm_block) {
+    auto at = [&](int b, int r, int v) { return sums + (b * Rows + r) * gemm_block + c + v * lanes; };
+#pragma GCC unroll 16
+    for (int b = 0; b < B; b++)
+#pragma GCC unroll 16
+      for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 16
+        for (int v = 0; v < vectors; v++) sum[b][r][v] = hn::LoadU(d, at(b, r, v));
+    const float* w = weights + lo * gemm_block + c;
+    for (int64_t p = lo; p < hi; p++, w += gemm_block) {
       hn::Vec<decltype(d)> x[Rows];
+#pragma GCC unroll 16
       for (int r = 0; r < Rows; r++) x[r] = hn::Set(d, g.a[r * g.row_stride + p * g.k_stride]);
+#pragma GCC unroll 16
       for (int b = 0; b < B; b++) {
         const float* row = w + b * block_stride;
         hwy::Prefetch(row + ahead);
         if (vectors * lanes > 16) hwy::Prefetch(row + ahead + 16);
+#pragma GCC unroll 16
         for (int v = 0; v < vectors; v++) {
           const auto weight = hn::LoadU(d, row + v * lanes);
+#pragma GCC unroll 16
           for (int r = 0; r < Rows; r++) sum[b][r][v] = hn::MulAdd(weight, x[r], sum[b][r][v]);
         }
       }
     }
+#pragma GCC unroll 16
     for (int b = 0; b < B; b++)
+#pragma GCC unroll 16
       for (int r = 0; r < Rows; r++)
-        for (int v = 0; v < vectors; v++)
-          hn::StoreU(sum[b][r][v], d, sums + (b * Rows + r) * gemm_block + c + v * lanes);
+#pragma GCC unroll 16
+        for (int v = 0; v < vectors; v++) hn::StoreU(sum[b][r][v], d, at(b, r, v));
   }
+}
+
+// In pieces of k that stay in L1 where several turns over the channels read them.
+template <int Rows, int B>
+void dots(const Gemv& g, const float* weights, int64_t block_stride, float* sums) {
+  constexpr int64_t piece = 128;
+  std::fill_n(sums, B * Rows * gemm_block, 0.0f);
+  for (int64_t lo = 0; lo < g.k; lo += piece)
+    dot<Rows, B>(g, weights, block_stride, lo, std::min(lo + piece, g.k), sums);
 }
 
 // Two blocks at a time where one row alone would wait for the latency of its few chains.
 void Dot(const Gemv& g, const float* weights, int64_t block_stride, int blocks, float* sums) {
   switch (g.rows) {
-    case 1: return blocks == 2 ? dot<1, 2>(g, weights, block_stride, sums) : dot<1, 1>(g, weights, block_stride, sums);
-    case 2: return dot<2, 1>(g, weights, block_stride, sums);
-    case 3: return dot<3, 1>(g, weights, block_stride, sums);
-    default: return dot<4, 1>(g, weights, block_stride, sums);
+    case 1:
+      return blocks == 2 ? dots<1, 2>(g, weights, block_stride, sums) : dots<1, 1>(g, weights, block_stride, sums);
+    case 2: return dots<2, 1>(g, weights, block_stride, sums);
+    case 3: return dots<3, 1>(g, weights, block_stride, sums);
+    default: return dots<4, 1>(g, weights, block_stride, sums);
   }
 }
 
