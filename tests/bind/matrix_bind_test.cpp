@@ -158,5 +158,27 @@ TEST(BindMatMul, GemvGivesTheBitsOfGemm) {
   EXPECT_EQ(std::memcmp(y2[0]->data, y8[0]->data, y2[0]->bytes()), 0);
 }
 
+// What each instruction set computes agrees with the reference; the two with fma agree to the bit.
+TEST(BindConvGemm, EveryInstructionSet) {
+  Model m;
+  ConvAttrs attrs;
+  attrs.epilogue = residual_relu();
+  ValueId x = m.input({2, 15, 15, 40});
+  m.finish(conv(m, conv(m, x, 72, 3, 1, attrs, {m.input({2, 15, 15, 72})}), 24, 1, 2, {}));
+  const auto inputs = random_inputs(m.graph);
+  const auto expected = evaluate(m.graph, inputs);
+  TensorPtr fused;
+  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
+    limit_isa(isa);
+    const auto actual = run_graph(m.graph, inputs, {.winograd = false});
+    expect_close(*actual[0], *expected[0]);
+    if (active_isa() == Isa::portable) continue;
+    if (fused) {
+      EXPECT_EQ(std::memcmp(fused->data, actual[0]->data, fused->bytes()), 0) << name_of(isa);
+    }
+    fused = actual[0];
+  }
+}
+
 }  // namespace
 }  // namespace pando::test
