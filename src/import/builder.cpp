@@ -1,10 +1,8 @@
 #include "import/builder.hpp"
 
-#include <cmath>
-#include <cstring>
 #include <numeric>
-#include <type_traits>
 
+#include "graph/ops/common.hpp"
 #include "import/tensor_data.hpp"
 
 namespace pando::onnx {
@@ -30,50 +28,20 @@ bool is_comparison(MapOp op) {
   }
 }
 
-template <class T, class From>
-T convert(From x) {
-  if constexpr (std::is_same_v<From, Half> || std::is_same_v<From, BFloat16>) {
-    return convert<T>(to_float(x));
-  } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<T>) {
-    constexpr double limit = 9.2e18;  // outside of it a conversion to an integer is undefined
-    double d = static_cast<double>(x);
-    return static_cast<T>(std::isnan(d) ? 0 : static_cast<int64_t>(std::clamp(d, -limit, limit)));
-  } else {
-    return static_cast<T>(x);
-  }
-}
-
 }  // namespace
 
 template <class T>
 std::vector<T> elements(const Tensor& tensor) {
   std::vector<T> out(static_cast<size_t>(element_count(tensor.shape)));
   dispatch(tensor.dtype, [&](auto zero) {
-    using From = decltype(zero);
-    const std::byte* p = tensor.data;
-    for (T& o : out) {
-      From x;
-      std::memcpy(&x, p, sizeof x);
-      p += sizeof x;
-      o = convert<T>(x);
-    }
+    for (size_t i = 0; i < out.size(); i++)
+      out[i] = convert<T>(load<decltype(zero)>(tensor.data, static_cast<int64_t>(i)));
   });
   return out;
 }
 template std::vector<int64_t> elements(const Tensor&);
 template std::vector<float> elements(const Tensor&);
 template std::vector<double> elements(const Tensor&);
-
-Shape broadcast_shape(std::span<const int64_t> a, std::span<const int64_t> b) {
-  Shape out(std::max(a.size(), b.size()), 1);
-  for (size_t i = 0; i < out.size(); i++) {
-    int64_t x = i < a.size() ? a[a.size() - 1 - i] : 1, y = i < b.size() ? b[b.size() - 1 - i] : 1;
-    if (x != y && x != 1 && y != 1)
-      fail(ErrorCode::invalid_model, "shapes {} and {} do not broadcast", to_string(a), to_string(b));
-    out[out.size() - 1 - i] = x == 1 ? y : x;
-  }
-  return out;
-}
 
 void Builder::check(std::span<const int64_t> shape) const {
   if (shape.size() > static_cast<size_t>(max_rank))
@@ -104,7 +72,7 @@ bool Builder::foldable(const Node& node) const {
     if (n > folded_elements && is_float(dtype(v))) return false;
     bytes += n * static_cast<int64_t>(size_of(dtype(v)));
   }
-  if (!node.op->evaluate || bytes > limits_.folded_bytes - folded_bytes_) return false;
+  if (!node.op->evaluate || !affords(bytes)) return false;
   return folded_operations_ + cost(node) <= folded_operations;
 }
 
@@ -130,7 +98,7 @@ void Builder::fold(const Node& node) {
 std::shared_ptr<Tensor> Builder::new_tensor(DType dtype, Shape shape) {
   check(shape);
   int64_t bytes = element_count(shape) * static_cast<int64_t>(size_of(dtype));
-  if (bytes > limits_.folded_bytes - folded_bytes_)
+  if (!affords(bytes))
     fail(ErrorCode::invalid_model, "node '{}': a constant {} {} would take more memory than allowed for folding", node_,
          name_of(dtype), to_string(shape));
   folded_bytes_ += bytes;
@@ -222,14 +190,7 @@ ValueId Builder::channels_first(ValueId v) {
 
 ValueId Builder::scalar(DType type, double value) {
   auto t = make_tensor(type, {});
-  dispatch(type, [&](auto zero) {
-    using T = decltype(zero);
-    T x;
-    if constexpr (std::is_same_v<T, Half>) x = to_half(static_cast<float>(value));
-    else if constexpr (std::is_same_v<T, BFloat16>) x = to_bfloat16(static_cast<float>(value));
-    else x = convert<T>(value);
-    std::memcpy(writable(*t), &x, sizeof x);
-  });
+  dispatch(type, [&](auto zero) { store(writable(*t), 0, convert<decltype(zero)>(value)); });
   return constant(t);
 }
 

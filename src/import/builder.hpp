@@ -57,8 +57,11 @@ class Builder {
   ValueId floats(const std::vector<float>& values, Shape shape);
   // 0, 1, .. n-1 along dimension `axis` of a tensor of `rank` dimensions whose others are 1.
   ValueId iota(int64_t n, int rank, int axis);
-  // Memory for a constant that the file does not hold; counts against ImportLimits::folded_bytes.
+  // Memory for a constant that the file does not hold; counts against ImportLimits::folded_bytes. Throws invalid_model
+  // when nothing is left of them.
   std::shared_ptr<Tensor> new_tensor(DType dtype, Shape shape);
+
+  bool affords(int64_t bytes) const { return bytes <= limits_.folded_bytes - folded_bytes_; }
 
   // Throws NeedsInputValue or not_supported: the value that `what` describes is not known before the run.
   [[noreturn]] void need_value(ValueId v, const std::string& what) const;
@@ -80,7 +83,5 @@ class Builder {
 // The elements of a constant, converted.
 template <class T>
 std::vector<T> elements(const Tensor& tensor);
-
-Shape broadcast_shape(std::span<const int64_t> a, std::span<const int64_t> b);  // throws invalid_model
 
 }  // namespace pando::onnx

@@ -1,6 +1,7 @@
 // Convolutions and matrix products.
 #include <numeric>
 
+#include "graph/ops/common.hpp"
 #include "import/converters.hpp"
 #include "import/windows.hpp"
 
@@ -203,7 +204,7 @@ Values gemm(const OnnxNode& n, Builder& b) {
   if (b.count(c) == columns && (b.rank(c) == 0 || b.shape(c).back() == columns))
     return {b.add(matmul_op, {a, w, b.reshape(c, {columns})}, attrs)};
   ValueId y = b.add(matmul_op, {a, w, none}, attrs);
-  if (broadcast_shape(b.shape(y), b.shape(c)) != b.shape(y)) n.invalid("C of shape {}", to_string(b.shape(c)));
+  if (broadcast_shapes(b.shape(y), b.shape(c)) != b.shape(y)) n.invalid("C of shape {}", to_string(b.shape(c)));
   return {b.map(MapOp::add, {y, c})};
 }
 

@@ -1,6 +1,7 @@
 // Normalizations: as per-channel scale and shift where statistics are known, as reductions and maps otherwise.
 #include <numeric>
 
+#include "graph/ops/common.hpp"
 #include "import/converters.hpp"
 
 namespace pando::onnx {
@@ -98,7 +99,7 @@ Values group_norm(const OnnxNode& n, Builder& b) {
 ValueId norm_operand(const OnnxNode& n, Builder& b, int i, ValueId x, int axis) {
   if (!n.has(i)) return none;
   Shape shape(b.shape(x).begin() + axis, b.shape(x).end());
-  if (broadcast_shape(b.shape(n.in(i)), shape) != shape)
+  if (broadcast_shapes(b.shape(n.in(i)), shape) != shape)
     n.invalid("input {} has shape {}, expected {}", i, to_string(b.shape(n.in(i))), to_string(shape));
   ValueId v = n.in(i);
   if (b.rank(v) > static_cast<int>(shape.size())) {

@@ -62,7 +62,7 @@ ValueId gather_windows(Builder& b, ValueId x, const PoolAttrs& a) {
 ValueId max_positions(const OnnxNode& n, Builder& b, const PoolAttrs& a) {
   ValueId x = n.in(0);
   int rank = b.rank(x), spatial = rank - 2;
-  if (rank + 1 > max_rank || element_count(a.kernel) > 1024) n.unsupported("positions for such a window are");
+  if (rank + 1 > max_rank || element_count(a.kernel) > 256) n.unsupported("positions for such a window are");
   if (!is_float(b.dtype(x))) n.unsupported("positions of maxima of {} are", name_of(b.dtype(x)));
   PadAttrs pads{{0, 0}, {0, 0}, PadMode::constant, -std::numeric_limits<double>::infinity()};
   for (int i = 0; i < spatial; i++) {

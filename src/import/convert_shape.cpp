@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "graph/ops/common.hpp"
 #include "import/converters.hpp"
 
 namespace pando::onnx {
@@ -110,7 +111,7 @@ Values unsqueeze(const OnnxNode& n, Builder& b) {
 
 Values expand(const OnnxNode& n, Builder& b) {
   Shape to = n.constant_ints(1, "the shape");
-  return {b.expand(n.in(0), broadcast_shape(b.shape(n.in(0)), to))};
+  return {b.expand(n.in(0), broadcast_shapes(b.shape(n.in(0)), to))};
 }
 
 // start, start + delta, .. below limit; as many as ONNX says: ceil((limit - start) / delta).

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/memory.hpp"
+#include "import/evaluate.hpp"
 #include "import/onnx_reader.hpp"
 #include "import/tensor_data.hpp"
 
@@ -43,24 +44,6 @@ TensorPtr read_tensor_file(const fs::path& path, const onnx::ValueInfo& info) {
   onnx::TensorProto proto = onnx::read_tensor(bytes);
   if (proto.type == static_cast<int32_t>(onnx::ElementType::u16)) proto.type = info.element_type;
   return onnx::decode_tensor(proto, file, none_allowed, {});
-}
-
-// Values by graph value, computed as far as the graph needs them.
-std::vector<TensorPtr> evaluate(const Graph& graph, const std::map<std::string, TensorPtr>& inputs) {
-  std::vector<TensorPtr> known(graph.values.size());
-  for (size_t v = 0; v < known.size(); v++) known[v] = graph.values[v].constant;
-  for (ValueId v : graph.inputs) known[v] = inputs.at(graph.values[v].name);
-  for (const Node& node : graph.nodes) {
-    std::vector<View> in, out;
-    for (ValueId v : node.inputs) in.push_back(v == none ? View() : known[v]->view());
-    for (ValueId v : node.outputs) {
-      auto t = make_tensor(graph.values[v].dtype, graph.values[v].shape);
-      out.push_back(t->view());
-      known[v] = t;
-    }
-    node.op->evaluate(node.attrs, in, out);
-  }
-  return known;
 }
 
 Graph import_with(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, ImportOptions& options,
