@@ -128,6 +128,7 @@ ValueId Builder::reshape(ValueId v, Shape to) {
   return add(reshape_op, {v}, ReshapeAttrs{std::move(to)});
 }
 
+// A transpose that moves nothing, like a reshape to the same shape, is the value itself: callers need no special case.
 ValueId Builder::transpose(ValueId v, std::vector<int64_t> perm) {
   if (std::is_sorted(perm.begin(), perm.end())) return v;
   return add(transpose_op, {v}, TransposeAttrs{std::move(perm)});

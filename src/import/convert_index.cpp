@@ -4,6 +4,7 @@
 namespace pando::onnx {
 namespace {
 
+// Negative indices count from the end in all core operators, so indices pass unchanged.
 Values gather(const OnnxNode& n, Builder& b) {
   return {b.gather(n.in(0), n.in(1), n.axis(n.i("axis", 0), b.rank(n.in(0))))};
 }
@@ -66,6 +67,7 @@ Values compress(const OnnxNode& n, Builder& b) {
   return {b.gather(x, b.ints(picked), axis)};
 }
 
+// [rank, count] coordinates: their number depends on the data, so the data must be known.
 Values non_zero(const OnnxNode& n, Builder& b) {
   TensorPtr t = n.constant(0, "the number of elements that are not zero");
   std::vector<double> x = elements<double>(*t);

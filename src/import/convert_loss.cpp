@@ -46,6 +46,7 @@ Values nll_loss(const OnnxNode& n, Builder& b) {
   return {negative_log_likelihood(n, b, n.in(0), n.in(1), n.optional(2))};
 }
 
+// The log-probabilities are the optional second output.
 Values softmax_cross_entropy(const OnnxNode& n, Builder& b) {
   if (b.rank(n.in(0)) < 2) n.invalid("scores {}", to_string(b.shape(n.in(0))));
   ValueId log_probabilities = b.add(softmax_op, {n.in(0)}, SoftmaxAttrs{1, true});

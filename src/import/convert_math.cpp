@@ -6,6 +6,7 @@
 namespace pando::onnx {
 namespace {
 
+// Most operators differ from one instruction in nothing but their name.
 template <MapOp op>
 Values unary(const OnnxNode& n, Builder& b) {
   return {b.map(op, {n.in(0)})};
@@ -29,6 +30,7 @@ Values binary(const OnnxNode& n, Builder& b) {
   return {b.map(op, {x, align_old_broadcast(n, b, x, y)})};
 }
 
+// fmod keeps the sign of the dividend, as C does; without it the divisor's, as Python does.
 Values mod(const OnnxNode& n, Builder& b) {
   return {b.map(n.flag("fmod", false) ? MapOp::fmod : MapOp::mod, {n.in(0), n.in(1)})};
 }
@@ -39,6 +41,7 @@ Values bit_shift(const OnnxNode& n, Builder& b) {
   return {b.map(direction == "LEFT" ? MapOp::shift_left : MapOp::shift_right, {n.in(0), n.in(1)})};
 }
 
+// Any number of operands, folded from the left.
 template <MapOp op>
 ValueId chain(const OnnxNode& n, Builder& b) {
   const Values& inputs = n.all_inputs();
@@ -84,6 +87,7 @@ Values gelu(const OnnxNode& n, Builder& b) {
   return {b.map(approximate == "tanh" ? MapOp::gelu_tanh : MapOp::gelu_erf, {n.in(0)})};
 }
 
+// x * sigmoid(alpha x).
 Values swish(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0);
   float alpha = n.f("alpha", 1);
@@ -118,6 +122,8 @@ ValueId bound(const OnnxNode& n, Builder& b, int i) {
   return b.reshape(n.in(i), {});
 }
 
+// Bounds were attributes before opset 11. Known bounds of floats become parameters of the instruction, so that the
+// optimizer sees Relu6 and its like; others stay operands.
 Values clip(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0);
   constexpr float inf = std::numeric_limits<float>::infinity();
@@ -145,6 +151,7 @@ Values cast(const OnnxNode& n, Builder& b) {
   return {b.cast(n.in(0), to_dtype(static_cast<int32_t>(to), b.node()))};
 }
 
+// Only the type of the second operand matters; it is dropped with what made it.
 Values cast_like(const OnnxNode& n, Builder& b) { return {b.cast(n.in(0), b.dtype(n.in(1)))}; }
 
 constexpr Converter converters[] = {

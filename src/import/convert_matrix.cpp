@@ -13,6 +13,7 @@ struct ConvShape {
   int64_t group;
 };
 
+// Shapes of x [N, C, spatial..] and w [.., .., kernel..] that converters rely on; conv itself checks the channels.
 ConvShape check_conv(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0), w = n.in(1);
   if (b.rank(x) < 3 || b.rank(w) != b.rank(x))
@@ -27,6 +28,7 @@ ConvShape check_conv(const OnnxNode& n, Builder& b) {
 
 std::vector<int64_t> spatial_of(const Shape& shape) { return {shape.begin() + 2, shape.end()}; }
 
+// ONNX's images are channels-first: transposes on both sides, which the optimizer moves to where they vanish.
 Values conv(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0), w = n.in(1);
   ConvShape s = check_conv(n, b);
@@ -55,6 +57,7 @@ ValueId dilate(Builder& b, ValueId w, int axis, int64_t dilation) {
   return b.slice_axis(b.reshape(w, shape), axis, 0, (k - 1) * dilation + 1);
 }
 
+// Turns pads, output_padding, output_shape and auto_pad into the part of the full result that is kept.
 Transposed resolve_transposed(const OnnxNode& n, const Shape& x, const std::vector<int64_t>& kernel) {
   size_t d = kernel.size();
   Transposed t;
@@ -187,6 +190,7 @@ Values conv_transpose(const OnnxNode& n, Builder& b) {
 
 // ---- products ----
 
+// alpha A B + beta C. A C that is one row of numbers is the product's bias; any other shape is added after it.
 Values gemm(const OnnxNode& n, Builder& b) {
   ValueId a = n.in(0), w = n.in(1);
   if (b.rank(a) != 2 || b.rank(w) != 2)
@@ -208,6 +212,7 @@ Values gemm(const OnnxNode& n, Builder& b) {
   return {b.map(MapOp::add, {y, c})};
 }
 
+// A vector is a matrix of one row (first operand) or column (second); that dimension leaves the result.
 Values matmul(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0), y = n.in(1);
   bool row = b.rank(x) == 1, column = b.rank(y) == 1;

@@ -40,6 +40,7 @@ std::vector<int64_t> split_sizes(const OnnxNode& n, int64_t extent) {
   return sizes;
 }
 
+// Slices of one value: addresses, where storage allows, not copies.
 Values split(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0);
   int axis = n.axis(n.i("axis", 0), b.rank(x));
@@ -130,6 +131,7 @@ PadMode pad_mode(const OnnxNode& n) {
   n.invalid("mode '{}'", mode);
 }
 
+// Pads were attributes before opset 11; axes can be listed from opset 18.
 Values pad(const OnnxNode& n, Builder& b) {
   auto rank = static_cast<size_t>(b.rank(n.in(0)));
   PadAttrs a;
@@ -173,6 +175,7 @@ Blocks check_blocks(const OnnxNode& n, Builder& b) {
   return r;
 }
 
+// Blocks of k x k pixels come out of the channels: DCR has the block in front of the channels, CRD behind.
 Values depth_to_space(const OnnxNode& n, Builder& b) {
   auto [k, s] = check_blocks(n, b);
   if (s[1] % (k * k)) n.invalid("{} channels are not a multiple of {}", s[1], k * k);

@@ -35,6 +35,8 @@ Standard standardize(Builder& b, ValueId x, const std::vector<int64_t>& axes, fl
   return s;
 }
 
+// With known statistics both scale and shift are folded to constants here, and the optimizer folds those into the
+// weights of the convolution before.
 Values batch_norm(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0);
   int rank = b.rank(x);
@@ -67,6 +69,8 @@ Values batch_norm(const OnnxNode& n, Builder& b) {
   return outputs;
 }
 
+// Statistics per image and channel. Reductions and maps rather than `norm`, since the reduction is its own operator
+// that other tiles can follow.
 Values instance_norm(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0);
   int rank = b.rank(x);
@@ -110,6 +114,7 @@ ValueId norm_operand(const OnnxNode& n, Builder& b, int i, ValueId x, int axis) 
   return b.expand(b.cast(v, b.dtype(x)), shape);
 }
 
+// The statistics are outputs of their own in training graphs only: computed apart when somebody reads them.
 Values layer_norm(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0);
   int axis = n.axis(n.i("axis", -1), b.rank(x));
@@ -127,6 +132,7 @@ Values rms_norm(const OnnxNode& n, Builder& b) {
   return {b.add(norm_op, {x, norm_operand(n, b, 1, x, axis), none}, NormAttrs{axis, n.f("epsilon", 1e-5f), true})};
 }
 
+// The standard adds 1e-9 to the deviation, not to the variance.
 Values mean_variance_norm(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0);
   std::vector<int64_t> axes = n.has_attr("axes") ? n.ints("axes") : std::vector<int64_t>{0, 2, 3};

@@ -14,6 +14,7 @@ std::span<const int64_t> spatial_of(const OnnxNode& n, const Shape& shape) {
   return std::span(shape).subspan(2);
 }
 
+// Everything that depends on padding or ceil_mode is settled here, so that the core operator knows extents only.
 PoolAttrs pool_attrs(const OnnxNode& n, Builder& b, PoolKind kind) {
   const Shape shape = b.shape(n.in(0));
   std::span<const int64_t> spatial = spatial_of(n, shape);
@@ -104,6 +105,7 @@ std::vector<int64_t> spatial_axes(const OnnxNode& n, Builder& b) {
   return axes;
 }
 
+// Over all spatial dimensions, which stay with extent 1.
 template <ReduceKind kind>
 Values global_pool(const OnnxNode& n, Builder& b) {
   return {b.reduce(kind, n.in(0), spatial_axes(n, b))};
@@ -177,6 +179,7 @@ std::vector<T> spread(const OnnxNode& n, const std::vector<T>& given, const std:
   return all;
 }
 
+// Sizes are exact; scales follow from them. A policy that keeps the aspect ratio takes one scale for all listed axes.
 void apply_sizes(const OnnxNode& n, const Shape& in, std::vector<int64_t> sizes, const std::vector<int64_t>& axes,
                  ResizeAttrs& a) {
   std::string_view policy = n.s("keep_aspect_ratio_policy", "stretch");
@@ -197,6 +200,8 @@ void apply_sizes(const OnnxNode& n, const Shape& in, std::vector<int64_t> sizes,
   a.out = std::move(sizes);
 }
 
+// Operands are x, roi, scales, sizes; exactly one of the last two says how large the output is. Before opset 11 there
+// were only scales, sampled as Upsample does.
 Values resize(const OnnxNode& n, Builder& b) {
   const Shape in = b.shape(n.in(0));
   ResizeAttrs a;

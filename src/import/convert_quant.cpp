@@ -45,6 +45,7 @@ ValueId quantize(const OnnxNode& n, Builder& b, ValueId x, ValueId scale, ValueI
   return b.cast(b.map(MapOp::clip, {q}, r.lo, r.hi), type);
 }
 
+// (x - zero) * scale in floats; a zero point known to be 0 costs nothing.
 ValueId dequantize(Builder& b, ValueId x, ValueId scale, ValueId zero) {
   ValueId v = b.cast(x, DType::f32);
   if (!is_zero(b, zero)) v = b.map(MapOp::sub, {v, b.cast(zero, DType::f32)});
@@ -130,6 +131,7 @@ ValueId centred(const OnnxNode& n, Builder& b, ValueId x, ValueId zero, int64_t 
   return b.map(MapOp::sub, {v, z});
 }
 
+// Convolution of 32-bit integers that came from 8-bit ones.
 ValueId integer_conv(const OnnxNode& n, Builder& b, ValueId x, ValueId w, ValueId bias) {
   if (b.rank(x) < 3 || b.rank(w) != b.rank(x))
     n.invalid("input {} and weights {}", to_string(b.shape(x)), to_string(b.shape(w)));
@@ -160,7 +162,7 @@ ValueId requantize(const OnnxNode& n, Builder& b, ValueId sum, ValueId a_scale, 
   return quantize(n, b, real, y_scale, y_zero, b.dtype(y_zero));
 }
 
-// a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero
+// Operands: a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero
 Values qlinear_matmul(const OnnxNode& n, Builder& b) {
   ValueId sum = b.matmul(centred(n, b, n.in(0), n.in(2), -2), centred(n, b, n.in(3), n.in(5), -1));
   int rank = b.rank(sum);

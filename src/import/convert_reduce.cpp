@@ -71,6 +71,7 @@ Values reduce_log_sum_exp(const OnnxNode& n, Builder& b) {
   return {b.reshape(y, shape)};
 }
 
+// The core operator keeps the reduced dimension; without keepdims it is dropped after.
 template <bool max>
 Values arg_reduce(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0);
@@ -82,7 +83,8 @@ Values arg_reduce(const OnnxNode& n, Builder& b) {
   return {b.reshape(y, shape)};
 }
 
-// 1 at the first largest element along the axis, 0 elsewhere.
+// 1 at the first largest element along the axis, 0 elsewhere. Before opset 13 everything from `axis` (default 1) on is
+// one row, as for Softmax.
 Values hardmax(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0);
   Shape shape = b.shape(x);

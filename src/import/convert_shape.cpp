@@ -21,6 +21,7 @@ Values constant(const OnnxNode& n, Builder& b) {
   n.unsupported("a constant of strings or in sparse form is");
 }
 
+// An expanded scalar: a large one costs no memory.
 Values constant_of_shape(const OnnxNode& n, Builder& b) {
   Shape shape = n.constant_ints(0, "the shape");
   TensorPtr value = n.tensor("value");
@@ -37,6 +38,7 @@ Values shape(const OnnxNode& n, Builder& b) {
   return {b.ints(start < end ? Shape(s.begin() + start, s.begin() + end) : Shape())};
 }
 
+// Shapes are known here, so Shape and Size are constants always: exporters' shape arithmetic hangs on them.
 Values size(const OnnxNode& n, Builder& b) { return {b.ints({b.count(n.in(0))}, {})}; }
 
 Values identity(const OnnxNode& n, Builder&) { return {n.in(0)}; }
@@ -54,6 +56,7 @@ Values dropout(const OnnxNode& n, Builder& b) {
   return {x, mask};
 }
 
+// 0 copies the input's dimension (unless allowzero), one -1 takes what is left.
 Values reshape(const OnnxNode& n, Builder& b) {
   const Shape from = b.shape(n.in(0));
   Shape to = n.constant_ints(1, "the shape");
@@ -84,6 +87,7 @@ Values flatten(const OnnxNode& n, Builder& b) {
   return {b.reshape(n.in(0), {element_count(std::span(s).first(axis)), element_count(std::span(s).subspan(axis))})};
 }
 
+// Squeeze and Unsqueeze list their axes in an attribute before opset 13, in an operand since.
 std::vector<int64_t> axes_before_13(const OnnxNode& n) {
   return n.opset() < 13 ? n.ints("axes") : n.has(1) ? n.constant_ints(1, "the list of axes") : std::vector<int64_t>();
 }

@@ -94,6 +94,7 @@ std::vector<bool> live_nodes(const GraphProto& graph, const Producers& producers
   return live;
 }
 
+// One import: names to values, node after node through the table of converters.
 class Importer {
  public:
   Importer(const ModelProto& model, std::shared_ptr<const void> owner, const ImportOptions& options)
@@ -184,6 +185,8 @@ class Importer {
     }
   }
 
+  // Inputs with an initializer are weights that may be overridden (all weights are, up to IR version 3): not inputs
+  // here unless a value is given.
   void add_inputs() {
     read_symbols();
     for (const ValueInfo& info : model_.graph.inputs) {
@@ -209,6 +212,7 @@ class Importer {
     }
   }
 
+  // The value of a name; initializers become constants when first asked for.
   ValueId value(std::string_view name) {
     if (auto v = values_.find(name); v != values_.end()) return v->second;
     auto t = initializers_.find(name);
@@ -260,6 +264,7 @@ class Importer {
     }
   }
 
+  // A value keeps the first name that it gets: Identity and its like only add another way to find it.
   void bind(std::string_view name, ValueId v) {
     if (!values_.emplace(name, v).second || initializers_.count(name))
       fail(ErrorCode::invalid_model, "'{}' is the name of two values", name);
