@@ -17,8 +17,6 @@
 
 #include "pando/types.hpp"
 
-#define PANDO_API __attribute__((visibility("default")))
-
 namespace pando {
 
 // A dense row-major array that owns its memory (64-byte aligned).
@@ -71,13 +69,21 @@ class PANDO_API Engine {
   std::shared_ptr<Impl> impl_;
 };
 
+// Thrown by Model::compile when a shape depends on the value of input `input`: give it in CompileOptions::values.
+class PANDO_API InputValueNeeded : public Error {
+ public:
+  InputValueNeeded(std::string input_name, const std::string& message)
+      : Error(ErrorCode::invalid_argument, message), input(std::move(input_name)) {}
+  std::string input;
+};
+
 struct CompileOptions {
   std::map<std::string, std::vector<int64_t>> shapes;  // of inputs with open dimensions
   std::map<std::string, Array> values;  // fixed values of inputs that shapes depend on; then they are no inputs
   Policy policy = Policy::depth_first;
-  int contexts = 1;     // runs in flight at once; more wait
-  double tile_us = 0;   // target time of a tile; 0: chosen
-  bool trace = false;   // record runs for Compiled::trace_json
+  int contexts = 1;            // runs in flight at once; more wait
+  double tile_us = 0;          // target time of a tile; 0: chosen
+  bool inspect = false;        // keep what Compiled::inspect_json and the boxes in traces need
   bool empty_kernels = false;  // walk the tile graph without running kernels (measures scheduling)
   double spin_kernels_us = 0;  // every tile spins this long instead (measures scaling of the scheduler)
   bool winograd = true;        // fewer multiplications for 3x3 convolutions, at a slightly larger rounding error
@@ -96,7 +102,10 @@ struct CompileStats {
 
 struct RunOptions {
   const CancelToken* cancel = nullptr;
-  std::function<void(double fraction)> progress;  // called on the calling thread's own tiles, about 100 times
+  // Called on the calling thread some 50 times a second, which then does not work itself; last with 1. What it throws
+  // is thrown from run() after the run has ended.
+  std::function<void(double fraction)> progress;
+  bool trace = false;  // record this run for trace_json, idle_fraction, matrix_gflops; one such run at a time
 };
 
 // A model compiled for fixed shapes. Thread-safe: up to `contexts` runs at once, more wait.
@@ -111,15 +120,19 @@ class PANDO_API Compiled {
   // Caller-bound memory in the order of inputs() and outputs(), dense, aligned to the element: no heap allocation.
   void run(std::span<const void* const> inputs, std::span<void* const> outputs, const RunOptions& options = {});
   // The same without waiting: `done(error)` is called once on a worker thread, with nullptr or what went wrong; the
-  // memory must live until then. Waits while all contexts are in flight.
+  // memory must live until then. Waits while all contexts are in flight. `done` must be short, must not throw and must
+  // not wait for runs; it may start the next one with submit() when a context is free, and it may drop the last
+  // reference to the model or the engine (whose threads then end in the background).
   void submit(std::span<const void* const> inputs, std::span<void* const> outputs,
               std::function<void(const Error* error)> done, const CancelToken* cancel = nullptr);
 
-  uint64_t steals() const;          // of the last run
-  double idle_fraction() const;     // worker time of the last run spent outside tiles; needs CompileOptions::trace
-  double matrix_gflops() const;     // direct-algorithm GFLOP/s inside matrix tiles of the last run; needs trace
-  std::string trace_json() const;   // Chrome trace of the last run; needs CompileOptions::trace
-  std::string inspect_json(bool tiles = false) const;  // everything `pando inspect` prints
+  uint64_t steals() const;  // of the last run that was not traced
+  // Of the last traced run; these throw invalid_argument when there was none.
+  double idle_fraction() const;    // worker time spent outside tiles
+  double matrix_gflops() const;    // direct-algorithm GFLOP/s of one worker inside matrix tiles; 0 when there are none
+  std::string trace_json() const;  // for Chrome's tracing page and Perfetto
+  // Everything `pando inspect` prints; needs CompileOptions::inspect.
+  std::string inspect_json(bool tiles = false) const;
 
  private:
   friend class Model;

@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <string>
 
+#define PANDO_API __attribute__((visibility("default")))
+
 namespace pando {
 
 enum class DType : uint8_t { f32, f64, f16, bf16, i8, u8, i16, u16, i32, u32, i64, u64, boolean };
@@ -45,7 +47,7 @@ enum class ErrorCode {
 
 // Thrown from load, compile and run on the caller's thread. The message is one line that names the cause: node,
 // operator, tensor, expected and actual, what to do.
-class Error : public std::runtime_error {
+class PANDO_API Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
   ErrorCode code() const noexcept { return code_; }

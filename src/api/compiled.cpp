@@ -1,10 +1,20 @@
 // Runs of a compiled model: contexts in turn, inputs checked by name, type and shape.
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <thread>
 
 #include "api/impl.hpp"
 #include "base/error.hpp"
 
 namespace pando {
+namespace {
+
+// True while a submitted run's `done` is called: this thread walks tiles for the engine.
+thread_local bool in_callback = false;
+
+}  // namespace
 
 Engine::Engine(const EngineOptions& options) {
   if (options.threads < 0) fail(ErrorCode::invalid_argument, "threads must be at least 1, not {}", options.threads);
@@ -12,7 +22,12 @@ Engine::Engine(const EngineOptions& options) {
   o.workers = options.threads;
   o.pin = options.pin;
   o.spin_us = options.spin_us;
-  impl_ = std::make_shared<Impl>(o);
+  // An engine's threads cannot be joined by one of themselves, which happens when `done` drops the last reference to
+  // it.
+  impl_ = std::shared_ptr<Impl>(new Impl(o), [](Impl* engine) {
+    if (in_callback) std::thread([engine] { delete engine; }).detach();
+    else delete engine;
+  });
 }
 Engine::~Engine() = default;
 Engine::Engine(Engine&&) noexcept = default;
@@ -77,19 +92,71 @@ runtime::RunRequest request(std::span<const void* const> inputs, std::span<void*
 
 }  // namespace
 
+namespace {
+
+// Runs while the calling thread reports progress.
+bool run_with_progress(runtime::Engine& engine, runtime::RunContext& context, runtime::RunRequest r,
+                       const std::function<void(double)>& progress) {
+  std::mutex mutex;
+  std::condition_variable ended_changed;
+  bool ended = false, cancelled = false;
+  std::atomic<uint32_t> tiles_done{0};
+  r.tiles_done = &tiles_done;
+  engine.submit(context, r, [&](bool was_cancelled) {
+    std::lock_guard lock(mutex);  // notified while locked: afterwards the variables may be gone
+    cancelled = was_cancelled;
+    ended = true;
+    ended_changed.notify_one();
+  });
+  std::exception_ptr thrown;
+  std::unique_lock lock(mutex);
+  while (!ended_changed.wait_for(lock, std::chrono::milliseconds(20), [&] { return ended; })) {
+    if (thrown) continue;
+    lock.unlock();
+    try {
+      progress(tiles_done.load(std::memory_order_relaxed) / std::max(1.0, 1.0 * context.program().tiles));
+    } catch (...) {
+      thrown = std::current_exception();  // the run writes the caller's memory: it must end first
+    }
+    lock.lock();
+  }
+  if (thrown) std::rethrow_exception(thrown);
+  if (!cancelled) progress(1);
+  return !cancelled;
+}
+
+}  // namespace
+
+runtime::RunContext::Options Compiled::Impl::context_options(bool trace) const {
+  runtime::RunContext::Options o;
+  o.policy = options.policy;
+  o.trace = trace;
+  o.empty_kernels = options.empty_kernels;
+  o.spin_kernels_us = options.spin_kernels_us;
+  return o;
+}
+
 void Compiled::run(std::span<const void* const> inputs, std::span<void* const> outputs, const RunOptions& options) {
   check_bound(inputs, outputs, *this);
-  runtime::RunContext& context = impl_->take();
-  runtime::RunRequest r = request(inputs, outputs, options.cancel);
-  bool completed;
-  try {
-    completed = impl_->engine->engine.run(context, r);
-  } catch (...) {
-    impl_->give_back(context);
-    throw;
+  runtime::Engine& engine = impl_->engine->engine;
+  auto run_in = [&](runtime::RunContext& context) {
+    runtime::RunRequest r = request(inputs, outputs, options.cancel);
+    bool completed =
+        options.progress ? run_with_progress(engine, context, r, options.progress) : engine.run(context, r);
+    if (!completed) fail(ErrorCode::cancelled, "the run was cancelled");
+  };
+  if (options.trace) {
+    std::lock_guard lock(impl_->trace_mutex);
+    if (!impl_->traced)
+      impl_->traced = std::make_unique<runtime::RunContext>(engine, impl_->program, impl_->context_options(true));
+    return run_in(*impl_->traced);
   }
-  impl_->give_back(context);
-  if (!completed) fail(ErrorCode::cancelled, "the run was cancelled");
+  struct Lease {
+    Impl& impl;
+    runtime::RunContext& context;
+    ~Lease() { impl.give_back(context); }
+  } lease{*impl_, impl_->take()};
+  run_in(lease.context);
 }
 
 std::vector<Array> Compiled::run(const std::map<std::string, Array>& inputs, const RunOptions& options) {
@@ -113,11 +180,14 @@ void Compiled::submit(std::span<const void* const> inputs, std::span<void* const
   check_bound(inputs, outputs, *this);
   runtime::RunContext& context = impl_->take();
   // The model stays alive until the run has ended, even if the caller drops it.
-  auto finish = [impl = impl_, &context, done = std::move(done)](bool cancelled) {
+  auto finish = [impl = impl_, &context, done = std::move(done)](bool cancelled) mutable {
+    in_callback = true;  // until all that the callback holds is gone
     impl->give_back(context);
-    if (!cancelled) return done(nullptr);
     Error error(ErrorCode::cancelled, "the run was cancelled");
-    done(&error);
+    done(cancelled ? &error : nullptr);
+    done = nullptr;
+    impl = nullptr;
+    in_callback = false;
   };
   try {
     impl_->engine->engine.submit(context, request(inputs, outputs, cancel), std::move(finish));
@@ -127,7 +197,9 @@ void Compiled::submit(std::span<const void* const> inputs, std::span<void* const
   }
 }
 
-uint64_t Compiled::steals() const { return impl_->last ? impl_->last->stats().steals : 0; }
-std::string Compiled::inspect_json(bool tiles) const { return tiles ? impl_->inspect_tiles : impl_->inspect; }
+uint64_t Compiled::steals() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->last ? impl_->last->stats().steals : 0;
+}
 
 }  // namespace pando

@@ -29,7 +29,7 @@ struct Compiled::Impl {
   std::vector<Port> inputs, outputs;
   CompileStats stats;
   CompileOptions options;
-  std::string inspect, inspect_tiles;  // made at compile time: the tile graph is not kept
+  std::shared_ptr<const TileGraph> tiles;  // kept for inspect_json only
 
   // Contexts take turns: a free one, or wait.
   std::mutex mutex;
@@ -38,11 +38,21 @@ struct Compiled::Impl {
   std::vector<runtime::RunContext*> free;
   runtime::RunContext* last = nullptr;  // of the last run that ended
 
+  // Traced runs have a context of their own, made by the first of them; the mutex is held while it is in use.
+  mutable std::mutex trace_mutex;
+  std::unique_ptr<runtime::RunContext> traced;
+
   runtime::RunContext& take();
   void give_back(runtime::RunContext& context);
+  runtime::RunContext::Options context_options(bool trace) const;
+  const runtime::RunContext& traced_run() const;  // throws when there was none; call with trace_mutex held
 };
 
 // Everything `pando inspect` prints, as JSON.
 std::string describe(const TileGraph& tiles, const Program& program, const CompileStats& stats, bool with_tiles);
+// The last run of a traced context as Chrome trace events.
+std::string chrome_trace(const runtime::RunContext& context, int workers);
+// A name out of a file as a JSON string; bytes that are not UTF-8 are replaced.
+std::string json_text(const std::string& text);
 
 }  // namespace pando

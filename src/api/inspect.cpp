@@ -53,6 +53,10 @@ json tile_rows(const TileGraph& g) {
 
 }  // namespace
 
+std::string json_text(const std::string& text) {
+  return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
 std::string describe(const TileGraph& g, const Program& program, const CompileStats& stats, bool with_tiles) {
   json out;
   out["model"] = g.graph->name;
@@ -84,7 +88,7 @@ std::string describe(const TileGraph& g, const Program& program, const CompileSt
                    {"packed_weight_bytes", stats.weight_bytes},
                    {"scratch_bytes_per_worker", stats.scratch_bytes}};
   if (with_tiles) out["tiles"] = tile_rows(g);
-  return out.dump(1);
+  return out.dump(1, ' ', false, json::error_handler_t::replace);  // names in files may be no UTF-8
 }
 
 }  // namespace pando

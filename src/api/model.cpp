@@ -45,6 +45,27 @@ void report(const CompileOptions& options, const char* stage, double fraction) {
   if (options.progress) options.progress(stage, fraction);
 }
 
+// A shape may settle dimensions that the file leaves open, not change the others.
+void check_shapes(const CompileOptions& options, const std::vector<Port>& inputs) {
+  for (const Port& port : inputs) {
+    auto given = options.shapes.find(port.name);
+    if (given == options.shapes.end() || given->second.size() != port.shape.size()) continue;
+    for (size_t i = 0; i < port.shape.size(); i++)
+      if (port.shape[i] >= 0 && port.shape[i] != given->second[i])
+        fail(ErrorCode::invalid_argument, "input '{}' has shape {} in the model, not {}", port.name,
+             to_string(port.shape), to_string(given->second));
+  }
+}
+
+Graph import_model(std::span<const std::byte> bytes, const std::shared_ptr<const void>& owner,
+                   const ImportOptions& options) {
+  try {
+    return import_onnx(bytes, owner, options);
+  } catch (const NeedsInputValue& e) {
+    throw InputValueNeeded(e.input, fmt::format("{} (CompileOptions::values)", e.what()));
+  }
+}
+
 }  // namespace
 
 Model Model::load(const std::string& path) {
@@ -53,8 +74,8 @@ Model Model::load(const std::string& path) {
   model.impl_ = std::make_shared<Impl>();
   model.impl_->bytes = file->bytes();
   model.impl_->owner = file;
-  model.impl_->folder = std::filesystem::path(path).parent_path().string();
-  if (model.impl_->folder.empty()) model.impl_->folder = ".";
+  std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  model.impl_->folder = folder.empty() ? std::string(".") : folder.string();
   ModelPorts found = read_ports(model.impl_->bytes);
   model.impl_->inputs = ports(found.inputs);
   model.impl_->outputs = ports(found.outputs);
@@ -86,13 +107,14 @@ Compiled Model::compile(const Engine& engine, const CompileOptions& options) con
   impl.options = options;
   CompileStats& stats = impl.stats;
   Stopwatch watch;
+  check_shapes(options, impl_->inputs);
 
   report(options, "import", 0);
   ImportOptions import_options;
   import_options.folder = impl_->folder;
   for (const auto& [name, shape] : options.shapes) import_options.input_shapes[name] = shape;
   for (const auto& [name, array] : options.values) import_options.input_values[name] = as_constant(array);
-  Graph graph = import_onnx(impl_->bytes, impl_->owner, import_options);
+  Graph graph = import_model(impl_->bytes, impl_->owner, import_options);
   stats.import_ms = watch.ms();
 
   report(options, "optimize", 0);
@@ -104,24 +126,19 @@ Compiled Model::compile(const Engine& engine, const CompileOptions& options) con
   tile_options.tile_us = options.tile_us;
   tile_options.barrier = options.policy == Policy::barrier;
   tile_options.winograd = options.winograd;
-  TileGraph tiles = tile(std::move(graph), Machine::host(), tile_options);
+  auto tiles = std::make_shared<const TileGraph>(tile(std::move(graph), Machine::host(), tile_options));
   stats.tile_ms = watch.ms();
 
   BindOptions bind_options;
-  bind_options.tile_boxes = options.trace;
+  bind_options.tile_boxes = options.inspect;
   bind_options.progress = [&](double done) {
     if (options.progress) options.progress("bind", done);
     return !(options.cancel && options.cancel->cancelled());
   };
-  impl.program = bind(tiles, bind_options);
-  runtime::RunContext::Options context_options;
-  context_options.policy = options.policy;
-  context_options.trace = options.trace;
-  context_options.empty_kernels = options.empty_kernels;
-  context_options.spin_kernels_us = options.spin_kernels_us;
+  impl.program = bind(*tiles, bind_options);
   for (int i = 0; i < options.contexts; i++) {
     impl.contexts.push_back(
-        std::make_unique<runtime::RunContext>(impl.engine->engine, impl.program, context_options));
+        std::make_unique<runtime::RunContext>(impl.engine->engine, impl.program, impl.context_options(false)));
     impl.free.push_back(impl.contexts.back().get());
   }
   stats.bind_ms = watch.ms();
@@ -132,14 +149,14 @@ Compiled Model::compile(const Engine& engine, const CompileOptions& options) con
   stats.tiles = program.tiles;
   stats.events = program.events;
   stats.edges = program.successors.size();
-  stats.reuse_edges = tiles.reuse_edges;
-  stats.operators = tiles.ops.size();
-  for (uint32_t t = 0; t < program.tiles; t++) stats.matrix_flops += program.labels[program.tile_label[t]].flops_per_tile;
+  stats.reuse_edges = tiles->reuse_edges;
+  stats.operators = tiles->ops.size();
+  for (uint32_t t = 0; t < program.tiles; t++)
+    stats.matrix_flops += program.labels[program.tile_label[t]].flops_per_tile;
   stats.arena_bytes = static_cast<double>(program.arena_bytes);
   stats.weight_bytes = static_cast<double>(program.weights.size());
   stats.scratch_bytes = static_cast<double>(program.scratch_bytes);
-  impl.inspect = describe(tiles, program, stats, false);
-  if (options.trace) impl.inspect_tiles = describe(tiles, program, stats, true);
+  if (options.inspect) impl.tiles = std::move(tiles);
   report(options, "bind", 1);
   return out;
 }

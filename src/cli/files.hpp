@@ -1,0 +1,21 @@
+// Reading and writing whole files, with errors that name path and cause.
+#pragma once
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pando::cli {
+
+// Throws Error io.
+std::string read_file(const std::string& path);
+// Replaces the file's content; what the disk has no room for is an error. `follow_links`: false refuses to write
+// through a symbolic link.
+void write_file(const std::string& path, std::string_view content, bool follow_links = true);
+// Makes the folder and those above it.
+void make_folder(const std::string& path);
+
+// File names for tensors of these names, without extension: other characters than A-Za-z0-9._- become '_', names that
+// come out alike are told apart by -2, -3.
+std::vector<std::string> file_names(const std::vector<std::string>& names);
+
+}  // namespace pando::cli

@@ -1,0 +1,188 @@
+#include "cli/inputs.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <bit>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "cli/files.hpp"
+#include "cli/npy.hpp"
+
+namespace pando::cli {
+namespace {
+
+// splitmix64 (Steele, Lea and Flood, 2014): the same numbers on every machine.
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed) {}
+  uint64_t next() {
+    uint64_t z = state_ += 0x9e3779b97f4a7c15;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    return z ^ z >> 31;
+  }
+  double uniform() { return static_cast<double>(next() >> 40) * 0x1p-24; }  // exact in float32
+
+ private:
+  uint64_t state_;
+};
+
+uint16_t half_bits(double value) {  // to nearest; values are drawn small, no care for ties
+  auto f = static_cast<_Float16>(value);
+  return std::bit_cast<uint16_t>(f);
+}
+
+uint16_t bfloat_bits(double value) {
+  return static_cast<uint16_t>(std::bit_cast<uint32_t>(static_cast<float>(value)) >> 16);
+}
+
+// Writes element i of an array of any type.
+void set(const Array& a, size_t i, double v) {
+  switch (a.dtype()) {
+    case DType::f32: a.as<float>()[i] = static_cast<float>(v); break;
+    case DType::f64: a.as<double>()[i] = v; break;
+    case DType::f16: a.as<uint16_t>()[i] = half_bits(v); break;
+    case DType::bf16: a.as<uint16_t>()[i] = bfloat_bits(v); break;
+    case DType::i8: a.as<int8_t>()[i] = static_cast<int8_t>(v); break;
+    case DType::u8: a.as<uint8_t>()[i] = static_cast<uint8_t>(v); break;
+    case DType::i16: a.as<int16_t>()[i] = static_cast<int16_t>(v); break;
+    case DType::u16: a.as<uint16_t>()[i] = static_cast<uint16_t>(v); break;
+    case DType::i32: a.as<int32_t>()[i] = static_cast<int32_t>(v); break;
+    case DType::u32: a.as<uint32_t>()[i] = static_cast<uint32_t>(v); break;
+    case DType::i64: a.as<int64_t>()[i] = static_cast<int64_t>(v); break;
+    case DType::u64: a.as<uint64_t>()[i] = static_cast<uint64_t>(v); break;
+    case DType::boolean: a.as<uint8_t>()[i] = v != 0; break;
+  }
+}
+
+bool is_float(DType t) { return t <= DType::bf16; }
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text;
+  for (int64_t d : shape) text += (text.empty() ? "" : ",") + (d < 0 ? "?" : std::to_string(d));
+  return "[" + text + "]";
+}
+
+[[noreturn]] void fail_argument(const std::string& message) { throw Error(ErrorCode::invalid_argument, message); }
+
+}  // namespace
+
+std::string describe_port(const Port& port) {
+  return fmt::format("{} {}", name_of(port.dtype), shape_text(port.shape));
+}
+
+InputSource::InputSource(const CommonOptions& options, const Model& model) : model_(model), seed_(options.seed) {
+  for (const std::string& text : options.inputs) {
+    // A name may hold '=' itself.
+    size_t at = text.find('=');
+    auto named = [&](const Port& p) { return text.compare(0, at, p.name) == 0; };
+    while (at != text.npos && std::none_of(model.inputs().begin(), model.inputs().end(), named))
+      at = text.find('=', at + 1);
+    const Port& port = find(text.substr(0, at == text.npos ? text.find('=') : at));
+    if (arrays_.count(port.name)) fail_argument(fmt::format("input '{}' is given twice", port.name));
+    take_file(port, text.substr(at + 1));
+  }
+  if (!options.inputs_file.empty()) read_description(options);
+  for (const std::string& text : options.shapes) {
+    NamedShape given = parse_shape(text);
+    take_shape(find(given.name), given.shape);
+  }
+}
+
+const Port& InputSource::find(const std::string& name) const {
+  std::vector<std::string> names;
+  for (const Port& port : model_.inputs()) {
+    if (port.name == name) return port;
+    names.push_back(fmt::format("'{}'", port.name));
+  }
+  fail_argument(fmt::format("the model has no input '{}': its inputs are {}", name, fmt::join(names, ", ")));
+}
+
+void InputSource::take_file(const Port& port, const std::string& path) {
+  Array array = read_npy(path, port.dtype);
+  if (array.dtype() != port.dtype)
+    fail_argument(fmt::format("input '{}' must be {}, {} holds {}", port.name, describe_port(port), path,
+                              name_of(array.dtype())));
+  bool fits = port.shape.size() == array.shape().size() || port.shape.empty();
+  for (size_t i = 0; fits && i < port.shape.size(); i++) fits = port.shape[i] < 0 || port.shape[i] == array.shape()[i];
+  if (!fits)
+    fail_argument(fmt::format("input '{}' must be {}, {} holds {}", port.name, describe_port(port), path,
+                              shape_text(array.shape())));
+  take_shape(port, array.shape());
+  arrays_[port.name] = array;
+}
+
+void InputSource::take_shape(const Port& port, const std::vector<int64_t>& shape) {
+  auto [at, is_new] = shapes_.emplace(port.name, shape);
+  if (!is_new && at->second != shape) {
+    if (arrays_.count(port.name))
+      fail_argument(fmt::format("input '{}': the file holds {}, --shape says {}", port.name, shape_text(at->second),
+                                shape_text(shape)));
+    at->second = shape;  // --shape overrides the description
+  }
+}
+
+void InputSource::read_description(const CommonOptions& options) {
+  using nlohmann::json;
+  std::filesystem::path folder = std::filesystem::path(options.inputs_file).parent_path();
+  try {
+    json all = json::parse(read_file(options.inputs_file));
+    auto entry = all.find(std::filesystem::path(options.model).filename().string());
+    if (entry == all.end()) return;
+    for (const auto& [name, what] : entry->items()) {
+      const Port& port = find(name);
+      if (arrays_.count(name)) continue;  // --input comes first
+      if (what.contains("file")) {
+        take_file(port, (folder / what["file"].get<std::string>()).string());
+        continue;
+      }
+      if (what.contains("shape")) take_shape(port, what["shape"].get<std::vector<int64_t>>());
+      Spec spec;
+      if (what.contains("values")) spec.values = what["values"].get<std::vector<double>>();
+      if (what.contains("fill")) spec.fill = what["fill"].get<double>();
+      if (what.contains("uniform")) spec.low = what["uniform"].at(0), spec.high = what["uniform"].at(1);
+      if (what.contains("max")) spec.max = std::max<int64_t>(1, what["max"].get<int64_t>());
+      specs_[name] = spec;
+    }
+  } catch (const json::exception& e) {
+    throw Error(ErrorCode::io, fmt::format("{}: {}", options.inputs_file, e.what()));
+  }
+}
+
+void InputSource::require_all() const {
+  std::vector<std::string> missing;
+  for (const Port& port : model_.inputs())
+    if (!arrays_.count(port.name) && !specs_.count(port.name))
+      missing.push_back(fmt::format("'{}' {}", port.name, describe_port(port)));
+  if (!missing.empty())
+    fail_argument(
+        fmt::format("not given: {} (use --input NAME=FILE.npy or --random-inputs)", fmt::join(missing, ", ")));
+}
+
+Array InputSource::make(const Port& port) const {
+  auto given = arrays_.find(port.name);
+  if (given != arrays_.end()) return given->second;
+  auto at = specs_.find(port.name);
+  Spec spec = at == specs_.end() ? Spec{} : at->second;
+  Array array(port.dtype, port.shape);
+  if (spec.values && spec.values->size() != array.count())
+    fail_argument(fmt::format("input '{}' {} has {} elements, {} 'values' are given", port.name, describe_port(port),
+                              array.count(), spec.values->size()));
+  // The stream depends on the input's name, not on its place: a missing file must not change what others are fed.
+  uint64_t seed = seed_;
+  for (char c : port.name) seed = (seed ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  Random random(seed);
+  for (size_t i = 0; i < array.count(); i++) {
+    if (spec.values) set(array, i, (*spec.values)[i]);
+    else if (spec.fill) set(array, i, *spec.fill);
+    else if (is_float(port.dtype)) set(array, i, spec.low + (spec.high - spec.low) * random.uniform());
+    else if (port.dtype == DType::boolean) set(array, i, 1);
+    else set(array, i, std::floor(random.uniform() * static_cast<double>(spec.max)));
+  }
+  return array;
+}
+
+}  // namespace pando::cli

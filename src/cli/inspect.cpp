@@ -1,0 +1,109 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.hpp"
+#include "cli/session.hpp"
+
+namespace pando::cli {
+namespace {
+
+using nlohmann::json;
+
+struct Options {
+  CommonOptions common;
+  bool tiles = false, as_json = false;
+};
+
+std::string shape(const json& extents) {
+  std::string text;
+  for (const json& d : extents) text += (text.empty() ? "" : "x") + std::to_string(d.get<int64_t>());
+  return text.empty() ? "scalar" : text;
+}
+
+std::string block(const json& blocks) {
+  std::string text;
+  for (const json& b : blocks)
+    text +=
+        fmt::format("{}{}:{}", text.empty() ? "" : " ", b["dimension"].get<std::string>(), b["block"].get<int64_t>());
+  return text;
+}
+
+void print_ports(const char* what, const json& ports) {
+  for (const json& p : ports)
+    fmt::print("{:8} {} {} {}\n", what, p["name"].get<std::string>(), p["type"].get<std::string>(), shape(p["shape"]));
+}
+
+void print_operators(const json& rows) {
+  fmt::print("\n{:<36} {:<12} {:<10} {:>18} {:>9} {:>9} {:>6} {:>8}  {}\n", "name", "operator", "algorithm", "output",
+             "MFLOP", "MB", "tiles", "us/tile", "block");
+  for (const json& r : rows) {
+    std::string name = r["name"];
+    if (name.size() > 36) name = "..." + name.substr(name.size() - 33);
+    fmt::print("{:<36} {:<12} {:<10} {:>18} {:>9.2f} {:>9.2f} {:>6} {:>8.1f}  {}\n", name,
+               r["operator"].get<std::string>(), r["algorithm"].get<std::string>(), shape(r["output_shape"]),
+               r["operations"].get<double>() * 1e-6, r["bytes"].get<double>() * 1e-6, r["tiles"].get<uint64_t>(),
+               r["tile_us"].get<double>(), block(r["blocks"]));
+  }
+}
+
+void print_summary(const json& all) {
+  const json &graph = all["graph"], &memory = all["memory"];
+  fmt::print("\noperators:");
+  for (const auto& [name, count] : all["operator_counts"].items()) fmt::print(" {} {}", count.get<int>(), name);
+  fmt::print("\ntile graph: {} tiles, {} events, {} edges, {} of them for reuse of memory\n",
+             graph["tiles"].get<uint64_t>(), graph["events"].get<uint64_t>(), graph["edges"].get<uint64_t>(),
+             graph["reuse_edges"].get<uint64_t>());
+  fmt::print(
+      "work: {:.3f} GFLOP in matrix operators, predicted {:.3f} ms in all, {:.3f} ms on the critical path: "
+      "parallelism {:.1f}\n",
+      graph["matrix_flops"].get<double>() * 1e-9, graph["total_work_us"].get<double>() * 1e-3,
+      graph["critical_path_us"].get<double>() * 1e-3, graph["parallelism"].get<double>());
+  fmt::print("memory: arena {:.2f} MB ({:.2f} without reuse), packed weights {:.2f} MB, scratch {:.2f} MB per worker\n",
+             memory["arena_bytes"].get<double>() * 1e-6, memory["activation_bytes_without_reuse"].get<double>() * 1e-6,
+             memory["packed_weight_bytes"].get<double>() * 1e-6,
+             memory["scratch_bytes_per_worker"].get<double>() * 1e-6);
+}
+
+void print_tiles(const json& tiles) {
+  fmt::print("\n{:>6} {:<36} {:<40} {:>9} {:>10}  then\n", "tile", "operator", "box", "waits for", "to end us");
+  for (const json& t : tiles) {
+    std::string then;
+    for (const json& n : t["then"]) then += (then.empty() ? "" : " ") + std::to_string(n.get<uint64_t>());
+    fmt::print("{:>6} {:<36} {:<40} {:>9} {:>10.1f}  {}\n", t["tile"].get<uint64_t>(), t["operator"].get<std::string>(),
+               t["box"].get<std::string>(), t["waits_for"].get<uint64_t>(), t["to_end_us"].get<double>(), then);
+  }
+}
+
+void inspect(const Options& options) {
+  check_common(options.common);
+  PrepareOptions how;
+  how.compile.inspect = true;
+  Session session = prepare(options.common, how);
+  std::string text = session.model->inspect_json(options.tiles);
+  if (options.as_json) {
+    fmt::print("{}\n", text);
+    return;
+  }
+  json all = json::parse(text);
+  fmt::print("model    {}\n", all["model"].get<std::string>());
+  print_ports("input", all["inputs"]);
+  print_ports("output", all["outputs"]);
+  print_operators(all["operators"]);
+  print_summary(all);
+  if (options.tiles) print_tiles(all["tiles"]);
+}
+
+}  // namespace
+
+Command add_inspect(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("inspect", "Shows a model's operators, its tile graph and its memory.");
+  add_common(*command, options->common);
+  command->add_flag("--tiles", options->tiles, "every tile, its box and what follows it");
+  command->add_flag("--json", options->as_json, "all of it as JSON");
+  return [options] { inspect(*options); };
+}
+
+}  // namespace pando::cli

@@ -1,0 +1,53 @@
+// pando: runs, measures and shows ONNX models. Exit codes: 0 fine, 2 wrong use noticed before a file is opened, 1 all
+// else.
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdio>
+#include <new>
+#include <string>
+
+#include "cli/commands.hpp"
+#include "cli/options.hpp"
+
+namespace {
+
+int report(std::string message, int code) {
+  for (char& c : message)
+    if (static_cast<unsigned char>(c) < ' ') c = ' ';  // names out of files: one line, no control codes
+  fmt::print(stderr, "pando: {}\n", message);
+  return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace pando::cli;
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error like any other
+  CLI::App app("Runs ONNX models as graphs of tiles, without a barrier between operators.", "pando");
+  app.set_version_flag("--version", pando::version());
+  app.require_subcommand(1);
+  std::pair<const char*, Command> commands[] = {{"run", add_run(app)},
+                                                {"bench", add_bench(app)},
+                                                {"inspect", add_inspect(app)},
+                                                {"trace", add_trace(app)},
+                                                {"zoo", add_zoo(app)}};
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);  // help, version
+    return report(e.what(), 2);
+  }
+  try {
+    for (auto& [name, command] : commands)
+      if (app.got_subcommand(name)) command();
+    if (std::fflush(stdout) != 0) return report("cannot write to standard output", 1);
+    return 0;
+  } catch (const UsageError& e) {
+    return report(e.what(), 2);
+  } catch (const std::bad_alloc&) {
+    return report("out of memory", 1);
+  } catch (const std::exception& e) {
+    return report(e.what(), 1);
+  }
+}

@@ -1,0 +1,16 @@
+// NumPy files: format 1.0 to 3.0 read, 1.0 written.
+#pragma once
+#include <optional>
+#include <string>
+
+#include "pando/pando.hpp"
+
+namespace pando::cli {
+
+// The array in file `path`, in C order and this machine's byte order whatever the file's. Where `expected` is bfloat16,
+// which NumPy lacks, a float32 file is rounded to it. Throws Error io with path and cause.
+Array read_npy(const std::string& path, std::optional<DType> expected = {});
+// The bytes of a file of format 1.0, C order; bfloat16 widened to float32.
+std::string npy_bytes(const Array& array);
+
+}  // namespace pando::cli

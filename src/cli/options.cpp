@@ -1,0 +1,66 @@
+#include "cli/options.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+namespace pando::cli {
+
+void add_common(CLI::App& command, CommonOptions& o) {
+  command.add_option("MODEL", o.model, "ONNX file")->required();
+  command.add_option("--threads", o.threads, "workers (default: the CPUs that this process may use)")
+      ->check(CLI::Range(1, 1024));
+  command.add_option("--policy", o.policy, "depth-first, breadth-first or barrier")->capture_default_str();
+  command.add_option("--input", o.inputs, "NAME=FILE.npy, once per input")->type_name("NAME=FILE");
+  command.add_option("--inputs", o.inputs_file, "JSON file that says what to feed, per model and input")
+      ->type_name("FILE");
+  command.add_option("--shape", o.shapes, "shape of an input with open dimensions, once per input")
+      ->type_name("NAME:DxDxD");
+  command.add_option("--seed", o.seed, "of random inputs")->capture_default_str();
+  command.add_option("--tile-us", o.tile_us, "target time of a tile in microseconds (default: chosen)")
+      ->check(CLI::Range(0.01, 1e9));
+  // For tests and experiments: not in the help.
+  command.add_option("--isa", o.isa)->group("");
+  command.add_flag("--no-winograd", o.no_winograd)->group("");
+  command.add_flag("--no-optimize", o.no_optimize)->group("");
+  // A list would otherwise swallow the positional that follows.
+  for (const char* list : {"--input", "--shape"})
+    command.get_option(list)->expected(1)->take_all()->allow_extra_args(false);
+}
+
+void check_common(const CommonOptions& o) {
+  parse_policy(o.policy);
+  for (const std::string& shape : o.shapes) parse_shape(shape);
+  for (const std::string& input : o.inputs)
+    if (input.find('=') == input.npos) throw UsageError(fmt::format("--input {}: expected NAME=FILE", input));
+  if (!o.isa.empty() && !limit_isa(o.isa))
+    throw UsageError(fmt::format("--isa {}: expected portable, avx2 or avx512", o.isa));
+}
+
+NamedShape parse_shape(const std::string& text) {
+  auto bad = [&] { return UsageError(fmt::format("--shape {}: expected NAME:DxDxD with extents of 0 or more", text)); };
+  size_t colon = text.rfind(':');
+  if (colon == text.npos || colon == 0) throw bad();
+  NamedShape out{text.substr(0, colon), {}};
+  std::string_view rest = std::string_view(text).substr(colon + 1);
+  while (!rest.empty()) {
+    int64_t extent = -1;
+    auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), extent);
+    if (error != std::errc() || extent < 0) throw bad();
+    out.shape.push_back(extent);
+    rest.remove_prefix(static_cast<size_t>(end - rest.data()));
+    if (rest.empty()) break;
+    if (rest[0] != 'x' || rest.size() == 1) throw bad();
+    rest.remove_prefix(1);
+  }
+  return out;
+}
+
+Policy parse_policy(const std::string& name) {
+  if (name == "depth-first") return Policy::depth_first;
+  if (name == "breadth-first") return Policy::breadth_first;
+  if (name == "barrier") return Policy::barrier;
+  throw UsageError(fmt::format("--policy {}: expected depth-first, breadth-first or barrier", name));
+}
+
+}  // namespace pando::cli

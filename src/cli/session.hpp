@@ -1,0 +1,28 @@
+// From flags to a model that is ready to run: loads, finds or draws the inputs, compiles.
+#pragma once
+#include <optional>
+
+#include "cli/options.hpp"
+
+namespace pando::cli {
+
+struct Session {
+  std::optional<Engine> engine;
+  std::optional<Compiled> model;
+  std::vector<Array> inputs, outputs;  // in the order of the model's
+  double load_ms = 0;                  // from opening the file to a model that can run
+  std::vector<const void*> input_data;
+  std::vector<void*> output_data;
+
+  // Runs into `outputs`, without allocating.
+  void run(const RunOptions& options = {}) { model->run(input_data, output_data, options); }
+};
+
+struct PrepareOptions {
+  bool draw_missing = true;  // inputs that are not given are drawn; false: they are an error
+  CompileOptions compile;
+};
+// Throws Error and UsageError.
+Session prepare(const CommonOptions& options, PrepareOptions how = {});
+
+}  // namespace pando::cli
