@@ -1,20 +1,47 @@
+#include <xxhash.h>
+
 #include <algorithm>
+#include <mutex>
+#include <unordered_map>
 
 #include "bind/bind_ops.hpp"
 #include "kernels/simd.hpp"
 
 namespace pando {
 
+struct WeightCache::State {
+  std::span<const std::byte> file;
+  std::function<void(const void*, size_t)> release;
+  std::mutex mutex;
+  std::unordered_map<std::string, std::shared_ptr<const AlignedBuffer>> packed;
+
+  bool in_file(const std::byte* p) const { return p >= file.data() && p < file.data() + file.size(); }
+};
+
+WeightCache::WeightCache(std::span<const std::byte> file, std::function<void(const void*, size_t)> release)
+    : state_(new State{file, std::move(release), {}, {}}) {}
+WeightCache::~WeightCache() = default;
+
 struct Binder::State {
   const TileGraph& tiles;
   Program& program;
+  WeightCache::State* cache;
   struct Packing {
-    size_t offset;
+    std::string key;        // in the cache; empty: the Program's own
+    size_t offset = 0;      // in the Program's own weights; bytes of shared ones
+    uint32_t constant = 0;  // the constant that stands for shared weights
+    std::vector<TensorPtr> from;
     std::function<void(std::byte*)> fill;
   };
   std::vector<Packing> packings;
-  size_t weight_bytes = 0;
+  size_t own_bytes = 0;
   std::vector<uint32_t> base_of_buffer;  // constants get a base when first referred to
+
+  uint32_t add_constant(const std::byte* data, std::shared_ptr<const void> owner) {
+    program.constants.push_back(data);
+    program.owners.push_back(std::move(owner));
+    return static_cast<uint32_t>(program.constants.size() - 1);
+  }
 };
 
 Binder::Binder(State& state, const OpTiles& tiles_of_op)
@@ -27,16 +54,19 @@ constexpr uint32_t base_arena = 0, base_weights = 1;
 size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 // Constants that kernels read in place must be aligned to their element; bytes of a mapped file may not be.
-const std::byte* aligned_constant(const Tensor& t, Program& program) {
-  size_t align = size_of(t.dtype);
-  if (reinterpret_cast<uintptr_t>(t.data) % align == 0) {
-    program.owners.push_back(t.owner);
-    return t.data;
-  }
+uint32_t add_aligned(const Tensor& t, Binder::State& state) {
+  if (reinterpret_cast<uintptr_t>(t.data) % size_of(t.dtype) == 0) return state.add_constant(t.data, t.owner);
   auto copy = make_tensor(t.dtype, t.shape);
   std::memcpy(writable(*copy), t.data, t.bytes());
-  program.owners.push_back(copy->owner);
-  return copy->data;
+  return state.add_constant(copy->data, copy->owner);
+}
+
+// What a constant is known by: its place in the model's file, or a hash of its content.
+std::string identity(const Tensor& t, const WeightCache::State& cache) {
+  std::string shape = to_string(t.shape);
+  if (cache.in_file(t.data)) return fmt::format("{}@{}", shape, t.data - cache.file.data());
+  XXH128_hash_t hash = XXH3_128bits(t.data, t.bytes());
+  return fmt::format("{}#{:x}{:016x}", shape, hash.high64, hash.low64);
 }
 
 }  // namespace
@@ -53,11 +83,8 @@ Ref Binder::ref(ValueId v) const {
     case BufferKind::constant: break;
   }
   uint32_t& base = state_.base_of_buffer[s.buffer];
-  if (base == UINT32_MAX) {
-    Program& p = state_.program;
-    base = p.base_of_constant(static_cast<uint32_t>(p.constants.size()));
-    p.constants.push_back(aligned_constant(*tiles.graph->values[buffer.value].constant, p));
-  }
+  if (base == UINT32_MAX)
+    base = state_.program.base_of_constant(add_aligned(*tiles.graph->values[buffer.value].constant, state_));
   return {base, bytes};
 }
 
@@ -89,14 +116,33 @@ uint32_t Binder::append(const void* data, size_t bytes) {
 }
 
 void Binder::set_tile(uint32_t i, uint32_t offset) {
-  state_.program.code[op.first_tile + i] = {static_cast<uint32_t>(state_.program.kernels.size() - 1), op_offset_, offset};
+  state_.program.code[op.first_tile + i] = {static_cast<uint32_t>(state_.program.kernels.size() - 1), op_offset_,
+                                            offset};
 }
 
 Ref Binder::pack(size_t bytes, std::function<void(std::byte*)> fill) {
-  size_t at = state_.weight_bytes;
-  state_.packings.push_back({at, std::move(fill)});
-  state_.weight_bytes = at + round_up(bytes, 64);
+  size_t at = state_.own_bytes;
+  state_.packings.push_back({{}, at, 0, {}, std::move(fill)});
+  state_.own_bytes = at + round_up(bytes, 64);
   return {base_weights, static_cast<int64_t>(at)};
+}
+
+Ref Binder::pack_weights(size_t bytes, const std::string& recipe, std::initializer_list<int> inputs,
+                         std::function<void(std::byte*)> fill) {
+  std::string key = fmt::format("{} {}", recipe, bytes);
+  std::vector<TensorPtr> from;
+  for (int i : inputs)
+    if (has(i)) from.push_back(view().in(i).constant);
+  WeightCache::State* cache = state_.cache;
+  if (cache) {
+    for (const TensorPtr& t : from) key += ' ' + identity(*t, *cache);
+    std::lock_guard lock(cache->mutex);
+    if (auto known = cache->packed.find(key); known != cache->packed.end())
+      return {state_.program.base_of_constant(state_.add_constant(known->second->data(), known->second)), 0};
+  }
+  uint32_t constant = state_.add_constant(nullptr, nullptr);  // its memory comes when it is filled
+  state_.packings.push_back({std::move(key), bytes, constant, std::move(from), std::move(fill)});
+  return {state_.program.base_of_constant(constant), 0};
 }
 
 namespace {
@@ -119,6 +165,32 @@ void label(const TileGraph& tiles, const BindOptions& options, Program& program)
     for (uint32_t t = 0; t < tiles.tiles; t++) program.tile_box.push_back(to_string(tiles.box(t)));
 }
 
+// Packs what the operators asked for, one after the other, so that the pages of a mapped file come and go in turn.
+void fill_weights(Binder::State& state, const BindOptions& options) {
+  Program& program = state.program;
+  program.weights = AlignedBuffer(state.own_bytes);
+  for (size_t i = 0; i < state.packings.size(); i++) {
+    Binder::State::Packing& p = state.packings[i];
+    if (options.progress && !options.progress(static_cast<double>(i) / static_cast<double>(state.packings.size())))
+      fail(ErrorCode::cancelled, "loading was cancelled");
+    if (p.key.empty()) {
+      p.fill(program.weights.data() + p.offset);
+      continue;
+    }
+    auto buffer = std::make_shared<AlignedBuffer>(p.offset);
+    p.fill(buffer->data());
+    p.fill = nullptr;
+    program.constants[p.constant] = buffer->data();
+    program.owners[p.constant] = buffer;
+    program.packed_bytes += buffer->size();
+    if (!state.cache) continue;
+    for (const TensorPtr& t : p.from)
+      if (state.cache->release && state.cache->in_file(t->data)) state.cache->release(t->data, t->bytes());
+    std::lock_guard lock(state.cache->mutex);
+    state.cache->packed.emplace(std::move(p.key), std::move(buffer));
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<const Program> bind(const TileGraph& tiles, const BindOptions& options) {
@@ -135,22 +207,14 @@ std::shared_ptr<const Program> bind(const TileGraph& tiles, const BindOptions& o
   describe_ports(*tiles.graph, *program);
   label(tiles, options, *program);
 
-  Binder::State state{tiles, *program, {}, 0, std::vector<uint32_t>(tiles.buffers.size(), UINT32_MAX)};
+  Binder::State state{tiles, *program, options.weights ? &options.weights->state() : nullptr,
+                      {},    0,        std::vector<uint32_t>(tiles.buffers.size(), UINT32_MAX)};
   for (const OpTiles& op : tiles.ops) {
     Binder binder(state, op);
-    const OpDef& def = *binder.node.op;
-    BindFn fn = op.algorithm == Algorithm::reference ? bind_reference : find_bind(def);
+    BindFn fn = op.algorithm == Algorithm::reference ? bind_reference : find_bind(*binder.node.op);
     fn(binder);
   }
-  program->weights = AlignedBuffer(state.weight_bytes);
-  double done = 0;
-  for (auto& packing : state.packings) {
-    if (options.progress && !options.progress(done / static_cast<double>(state.packings.size())))
-      fail(ErrorCode::cancelled, "loading was cancelled");
-    packing.fill(program->weights.data() + packing.offset);
-    packing.fill = nullptr;
-    done++;
-  }
+  fill_weights(state, options);
   return program;
 }
 

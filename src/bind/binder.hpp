@@ -28,10 +28,10 @@ class Binder {
   Ref ref(ValueId v) const;
 
   // ---- code ----
-  void kernel(Kernel k);            // for the tiles that follow
-  void scratch(size_t bytes);       // what a tile needs at most
-  uint32_t function(const void* f); // a JIT kernel's number in TileContext::functions
-  uint32_t attributes(std::any a);  // a struct's number in TileContext::attributes
+  void kernel(Kernel k);             // for the tiles that follow
+  void scratch(size_t bytes);        // what a tile needs at most
+  uint32_t function(const void* f);  // a JIT kernel's number in TileContext::functions
+  uint32_t attributes(std::any a);   // a struct's number in TileContext::attributes
   // The operator's argument block; a trivially copyable struct. Call once, before the tiles'.
   template <class T>
   void op_args(const T& args) {
@@ -46,9 +46,14 @@ class Binder {
   }
 
   // ---- weights ----
-  // Reserves `bytes` (64-byte aligned) in the packed weights; `fill(destination)` is called once all are reserved.
+  // Reserves `bytes` (64-byte aligned) in memory of the Program's own; `fill(destination)` is called once all operators
+  // are bound.
   Ref pack(size_t bytes, std::function<void(std::byte*)> fill);
-  // A constant operand's bytes, and a note that the mapped file's pages are no longer needed once packed.
+  // The same for what is made from constant operands `inputs` (absent ones are skipped) by `recipe`, a text that names
+  // the format and its parameters: shared with other Programs through BindOptions::weights. The operands' pages in a
+  // mapped file are given back once they are packed.
+  Ref pack_weights(size_t bytes, const std::string& recipe, std::initializer_list<int> inputs,
+                   std::function<void(std::byte*)> fill);
   const Tensor& constant(int input) const { return *tiles.graph->values[node.inputs[input]].constant; }
 
   struct State;
@@ -66,9 +71,25 @@ using BindFn = void (*)(Binder&);
 // runs its plain reference through bind_reference.
 void bind_reference(Binder&);
 
+// Packed weights of one model, kept while any of its Programs or the model itself lives: a new input shape packs
+// nothing again. Thread-safe.
+class WeightCache {
+ public:
+  // `file`: the model's bytes, which do not change: constants in it are known by their address, others by a hash of
+  // their content. `release` (may be empty) is told which bytes of the file have been packed.
+  WeightCache(std::span<const std::byte> file, std::function<void(const void*, size_t)> release);
+  ~WeightCache();
+  struct State;
+  State& state() { return *state_; }
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
 struct BindOptions {
+  WeightCache* weights = nullptr;             // shared packed weights; nullptr: of this Program alone
   std::function<bool(double done)> progress;  // fraction of the weights packed; returning false cancels
-  bool tile_boxes = false;                     // fill Program::tile_box
+  bool tile_boxes = false;                    // fill Program::tile_box
 };
 // Throws Error that names the node. The Program keeps what it needs of the graph's constants alive.
 std::shared_ptr<const Program> bind(const TileGraph& tiles, const BindOptions& options = {});

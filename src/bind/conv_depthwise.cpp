@@ -94,7 +94,7 @@ void bind_conv_depthwise(Binder& b) {
   if (flat) insert_row_dimension(op.epilogue);
   const Tensor* w = &b.constant(1);
   const Tensor* scale = b.has(3) ? &b.constant(3) : nullptr;
-  op.weights = b.pack(w->bytes(), [w, scale](std::byte* to) {
+  op.weights = b.pack_weights(w->bytes(), "depthwise", {1, 3}, [w, scale](std::byte* to) {
     kernels::pack_depthwise_weights(w->data, scale ? scale->data : nullptr, w->shape[0],
                                     element_count(w->shape) / w->shape[0], reinterpret_cast<float*>(to));
   });

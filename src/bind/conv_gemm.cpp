@@ -72,7 +72,8 @@ void bind_conv_gemm(Binder& b) {
   const TensorPtr w = b.view().in(input_w).constant,
                   scale = b.has(input_scale) ? b.view().in(input_scale).constant : nullptr;
   const int64_t group_stride = op.group_stride;
-  op.weights = b.pack(static_cast<size_t>(group_stride * s.groups) * sizeof(float), [=](std::byte* to) {
+  const size_t bytes = static_cast<size_t>(group_stride * s.groups) * sizeof(float);
+  op.weights = b.pack_weights(bytes, fmt::format("conv {}", s.groups), {input_w, input_scale}, [=](std::byte* to) {
     for (int64_t g = 0; g < s.groups; g++)
       kernels::pack_conv_weights(w->data + g * s.co * s.ci * taps * 4, scale ? scale->data + g * s.co * 4 : nullptr,
                                  s.co, s.ci, taps, reinterpret_cast<float*>(to) + g * group_stride);

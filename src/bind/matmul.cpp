@@ -41,7 +41,8 @@ Ref pack_constant(Binder& b, const MatMulAttrs& attrs) {
   const int64_t k = w->shape[attrs.trans_b ? r + 1 : r], n = w->shape[attrs.trans_b ? r : r + 1];
   const bool transposed = attrs.trans_b;
   const float alpha = attrs.alpha;
-  return b.pack(static_cast<size_t>(kernels::packed_floats(n, k)) * sizeof(float), [=](std::byte* to) {
+  const size_t bytes = static_cast<size_t>(kernels::packed_floats(n, k)) * sizeof(float);
+  return b.pack_weights(bytes, fmt::format("matmul {} {}", transposed, alpha), {input_b}, [=](std::byte* to) {
     kernels::pack_matrix(w->data, transposed, k, n, row_stride, alpha, reinterpret_cast<float*>(to));
   });
 }

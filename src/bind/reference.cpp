@@ -66,8 +66,9 @@ void bind_reference(Binder& b) {
     TileArgs args{};
     for (int i = 0; i < view.inputs(); i++)
       if (view.has(i))
-        args.operands[i] = operand(b, b.node.inputs[i],
-                                   all ? whole(view.in_shape(i)) : apply(b.node.op->reads(view, i), box, view.in_shape(i)));
+        args.operands[i] =
+            operand(b, b.node.inputs[i],
+                    all ? whole(view.in_shape(i)) : apply(b.node.op->reads(view, i), box, view.in_shape(i)));
     for (int i = 0; i < view.outputs(); i++)
       args.operands[view.inputs() + i] =
           operand(b, b.node.outputs[i],

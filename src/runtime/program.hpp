@@ -60,12 +60,13 @@ struct Program {
   std::vector<const void*> functions;
   std::vector<std::any> attributes;
   // ---- memory ----
-  // bases: 0 the arena, 1 packed weights, then inputs, then outputs, then `constants` (pointers fixed at load)
+  // bases: 0 the arena, 1 the Program's own tables, then inputs, then outputs, then `constants` (pointers fixed at load)
   std::vector<ProgramPort> inputs, outputs;
   std::vector<const std::byte*> constants;
   std::vector<std::shared_ptr<const void>> owners;  // keep constants alive
   AlignedBuffer weights;
   size_t arena_bytes = 0, scratch_bytes = 0;
+  size_t packed_bytes = 0;  // weights that were packed for this Program; others may be shared
   uint32_t base_of_input(uint32_t i) const { return 2 + i; }
   uint32_t base_of_output(uint32_t i) const { return 2 + static_cast<uint32_t>(inputs.size()) + i; }
   uint32_t base_of_constant(uint32_t i) const { return base_of_output(static_cast<uint32_t>(outputs.size())) + i; }

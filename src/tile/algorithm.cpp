@@ -14,12 +14,28 @@ namespace {
 
 constexpr int64_t column_block = 32;  // output channels of a packed weight block: boxes start at multiples of it
 
+constexpr int64_t query_block = 64;  // queries of attention that share one packing of the keys
+
 BoxRules rules_for(Algorithm algorithm, int rank) {
   BoxRules r;
   r.algorithm = algorithm;
   r.align.rank = r.may_cut.rank = static_cast<int8_t>(rank);
   for (int i = 0; i < rank; i++) r.align[i] = 1;
   return r;
+}
+
+// Kernels want each operand's last dimension contiguous; a view of a slice may not be.
+bool contiguous(const NodeView& view, const std::vector<Storage>& storage) {
+  auto ok = [&](ValueId v) {
+    const Shape& shape = view.graph.shape(v);
+    const Extents& strides = storage[v].strides;
+    return shape.empty() || shape.back() <= 1 || strides[strides.size() - 1] == 1;
+  };
+  for (ValueId v : view.node.inputs)
+    if (v != none && !ok(v)) return false;
+  for (ValueId v : view.node.outputs)
+    if (!ok(v)) return false;
+  return true;
 }
 
 bool all_f32(const NodeView& view) {
@@ -35,7 +51,8 @@ bool winograd_pays(const NodeView& view, const ConvAttrs& a) {
   if (x.size() != 4 || a.group != 1) return false;
   const Shape& w = view.in_shape(1);
   for (int i = 0; i < 2; i++)
-    if (w[2 + i] != 3 || a.strides[i] != 1 || a.dilations[i] != 1 || a.pads_begin[i] > 2 || a.pads_end[i] > 2) return false;
+    if (w[2 + i] != 3 || a.strides[i] != 1 || a.dilations[i] != 1 || a.pads_begin[i] > 2 || a.pads_end[i] > 2)
+      return false;
   if (x[3] < 16 || y[3] < 16 || y[3] % 8 != 0) return false;
   return y[1] >= 14 && y[2] >= 14;
 }
@@ -44,7 +61,8 @@ BoxRules conv_rules(const NodeView& view, const Domain& d, const TileOptions& op
   const auto& a = view.as<ConvAttrs>();
   int rank = d.rank, co = rank - 2;
   const Shape &x = view.in_shape(0), &w = view.in_shape(1);
-  bool usable = all_f32(view) && x.size() <= 4 && x.size() >= 3 && view.graph.is_constant(view.node.inputs[1]);
+  bool usable = all_f32(view) && x.size() <= 4 && x.size() >= 3 && view.graph.is_constant(view.node.inputs[1]) &&
+                (!view.has(3) || view.graph.is_constant(view.node.inputs[3]));
   if (!usable) return rules_for(Algorithm::reference, rank);
   BoxRules r;
   if (a.group > 1 && w[1] == 1) {
@@ -75,25 +93,34 @@ BoxRules matmul_rules(const NodeView& view, const Domain& d) {
   return r;
 }
 
-}  // namespace
-
-BoxRules choose_algorithm(const NodeView& view, const Domain& domain, const Machine&, const TileOptions& options) {
+// Row-wise and moving operators: whatever the domain's tags allow to be cut.
+BoxRules vector_rules(const NodeView& view, const Domain& domain, bool kernels_fit) {
   const OpDef* op = view.node.op;
-  if (op == &conv_op) return conv_rules(view, domain, options);
-  if (op == &matmul_op) return matmul_rules(view, domain);
-  bool f32 = all_f32(view);
+  bool f32 = all_f32(view) && kernels_fit;
   bool moves = op == &transpose_op || op == &reshape_op || op == &slice_op || op == &concat_op || op == &expand_op ||
-               (op == &pad_op && view.as<PadAttrs>().mode == PadMode::constant);
+               op == &gather_op || (op == &pad_op && view.as<PadAttrs>().mode == PadMode::constant);
   bool vector = f32 && (op == &reduce_op || op == &softmax_op || op == &norm_op || op == &pool_op || op == &lrn_op ||
-                        op == &resize_op || op == &attention_op || op == &map_op);
-  BoxRules r = rules_for(op == &attention_op && f32 ? Algorithm::flash
-                         : vector || moves          ? Algorithm::vector
-                                                    : Algorithm::reference,
-                         domain.rank);
+                        op == &resize_op || op == &map_op);
+  BoxRules r = rules_for(vector || moves ? Algorithm::vector : Algorithm::reference, domain.rank);
+  if (op == &attention_op && f32) {
+    r.algorithm = Algorithm::flash;
+    r.align[1] = query_block;
+  }
   if (r.algorithm == Algorithm::reference && !op->by_box) return r;
   for (int i = 0; i < domain.rank; i++)
     r.may_cut[i] = domain[i].tag == Tag::sample || domain[i].tag == Tag::attribute || domain[i].tag == Tag::parameter;
   return r;
+}
+
+}  // namespace
+
+BoxRules choose_algorithm(const NodeView& view, const Domain& domain, const std::vector<Storage>& storage,
+                          const TileOptions& options) {
+  const OpDef* op = view.node.op;
+  bool kernels_fit = contiguous(view, storage);
+  if (op == &conv_op && kernels_fit) return conv_rules(view, domain, options);
+  if (op == &matmul_op && kernels_fit) return matmul_rules(view, domain);
+  return vector_rules(view, domain, kernels_fit);
 }
 
 }  // namespace tiling

@@ -88,16 +88,21 @@ void EdgeFinder::link(uint32_t op_index, bool barrier, Links& links) {
   NodeView view{graph_, graph_.nodes[op.node]};
   std::vector<std::vector<Range>> reads(op.tile_count);
   std::unordered_map<Range, uint32_t, Hash> consumers;  // how many of this operator's tiles wait for a range
-  std::vector<Access> rules(static_cast<size_t>(view.inputs()));
+  struct Operand {
+    ValueId value;
+    Access rule;
+  };
+  std::vector<Operand> operands;  // those that tiles make
   for (int i = 0; i < view.inputs(); i++)
-    if (view.has(i)) rules[i] = view.node.op->reads(view, i);
+    if (view.has(i) && producer_[view.node.inputs[i]] != none)
+      operands.push_back({view.node.inputs[i], view.node.op->reads(view, i)});
   for (uint32_t t = 0; t < op.tile_count; t++) {
     Box box = tiles_.box(op.first_tile + t);
-    for (int i = 0; i < view.inputs(); i++)
-      if (view.has(i)) producers(view.node.inputs[i], apply(rules[i], box, view.in_shape(i)), reads[t]);
+    for (const Operand& o : operands) producers(o.value, apply(o.rule, box, graph_.shape(o.value)), reads[t]);
     if (barrier)
       for (Range& r : reads[t])
-        for (int i = 0; i < tiles_.ops[r.op].domain.rank; i++) r.lo[i] = 0, r.hi[i] = static_cast<uint32_t>(tiles_.ops[r.op].grid[i]);
+        for (int i = 0; i < tiles_.ops[r.op].domain.rank; i++)
+          r.lo[i] = 0, r.hi[i] = static_cast<uint32_t>(tiles_.ops[r.op].grid[i]);
     auto& list = reads[t];
     for (size_t i = 0; i < list.size(); i++)  // the same value read twice
       for (size_t j = i + 1; j < list.size();)

@@ -1,5 +1,7 @@
 // The steps of tile(): each fills its part of the TileGraph. Private to this folder.
 #pragma once
+#include <map>
+
 #include "tile/tile_graph.hpp"
 
 namespace pando::tiling {
@@ -11,15 +13,33 @@ struct BoxRules {
   Extents align;    // a block's extent is a multiple of this, or the whole dimension
   Extents may_cut;  // 1: the dimension may be split
 };
-BoxRules choose_algorithm(const NodeView& view, const Domain& domain, const Machine& machine, const TileOptions& options);
+BoxRules choose_algorithm(const NodeView& view, const Domain& domain, const std::vector<Storage>& storage,
+                          const TileOptions& options);
 
 // ---- cost.cpp ----
 // Predicted microseconds of one box on one core: arithmetic at the algorithm's efficiency plus the bytes it touches.
 double box_us(const NodeView& view, const Box& box, Algorithm algorithm, const Machine& machine);
 
 // ---- split.cpp ----
-// Chooses the block extents of one operator; fills everything of OpTiles but first_tile.
-OpTiles split(const Graph& graph, NodeId node, const Machine& machine, const TileOptions& options);
+// Chooses the block extents of operators. Operators that look alike (algorithm, domain, operands' shapes) are cut
+// alike, and searched once.
+class Splitter {
+ public:
+  Splitter(const Graph& graph, const std::vector<Storage>& storage, const Machine& machine, const TileOptions& options)
+      : graph_(graph), storage_(storage), machine_(machine), options_(options) {}
+  OpTiles split(NodeId node);  // everything but first_tile
+
+ private:
+  struct Choice {
+    Extents block;
+    double us;
+  };
+  const Graph& graph_;
+  const std::vector<Storage>& storage_;
+  const Machine& machine_;
+  const TileOptions& options_;
+  std::map<std::vector<int64_t>, Choice> known_;
+};
 
 // ---- storage.cpp ----
 // Decides which views are addresses. Inserts copies (whole slices) where a concat's operand or a graph output cannot
@@ -53,8 +73,8 @@ class EdgeFinder {
  private:
   const Graph& graph_;
   const TileGraph& tiles_;
-  std::vector<NodeId> producer_;     // per value: node that makes it
-  std::vector<uint32_t> op_of_node_; // per node: index into ops; none for views
+  std::vector<NodeId> producer_;      // per value: node that makes it
+  std::vector<uint32_t> op_of_node_;  // per node: index into ops; none for views
   struct Hash {
     size_t operator()(const Range& r) const;
   };
@@ -63,8 +83,8 @@ class EdgeFinder {
 };
 
 // ---- reuse.cpp ----
-// Places the arena's buffers so that they share memory in turn, and adds the edges that make a tile wait for the readers
-// and writers of the bytes it overwrites. Called operator by operator, after the data edges of that operator.
+// Places the arena's buffers so that they share memory in turn, and adds the edges that make a tile wait for the
+// readers and writers of the bytes it overwrites. Called operator by operator, after the data edges of that operator.
 class ArenaPlanner {
  public:
   ArenaPlanner(const Graph& graph, TileGraph& tiles, const std::vector<bool>& executed, bool reuse);

@@ -9,7 +9,7 @@ namespace pando::tiling {
 namespace {
 
 constexpr int64_t alignment = 64;
-constexpr uint32_t slack_ops = 2;          // memory rests this many operators before it is used again: fewer waits
+constexpr uint32_t slack_ops = 2;            // memory rests this many operators before it is used again: fewer waits
 constexpr uint32_t max_exact_tiles = 16384;  // above it ancestors are not tracked and whole operators are waited for
 
 struct Accessor {  // a tile reads or writes bytes [lo, hi) of a buffer
@@ -61,7 +61,7 @@ struct ArenaPlanner::State {
     uint32_t buffer;
     int64_t lo, hi;
   };
-  std::vector<std::vector<Previous>> previous;   // per buffer, once it is claimed
+  std::vector<std::vector<Previous>> previous;  // per buffer, once it is claimed
   std::vector<bool> claimed;
   std::vector<std::vector<Accessor>> accessors;  // per buffer, spans within the buffer
   std::vector<Bits> ancestors, event_ancestors;
@@ -101,7 +101,8 @@ struct ArenaPlanner::State {
         bool meet = !reuse || (life[p].first <= life[b].last + slack_ops && life[b].first <= life[p].last + slack_ops);
         if (!meet) continue;
         if (offset + buffer.bytes <= tiles.buffers[p].offset) break;
-        offset = std::max(offset, (tiles.buffers[p].offset + tiles.buffers[p].bytes + alignment - 1) / alignment * alignment);
+        offset = std::max(offset,
+                          (tiles.buffers[p].offset + tiles.buffers[p].bytes + alignment - 1) / alignment * alignment);
       }
       buffer.offset = offset;
       auto at = std::upper_bound(placed.begin(), placed.end(), b, [&](uint32_t x, uint32_t y) {

@@ -73,25 +73,36 @@ struct Search {
 
 }  // namespace
 
-OpTiles split(const Graph& graph, NodeId n, const Machine& machine, const TileOptions& options) {
-  NodeView view{graph, graph.nodes[n]};
+OpTiles Splitter::split(NodeId n) {
+  NodeView view{graph_, graph_.nodes[n]};
   OpTiles out;
   out.node = n;
   out.domain = view.node.op->domain(view);
-  BoxRules rules = choose_algorithm(view, out.domain, machine, options);
+  BoxRules rules = choose_algorithm(view, out.domain, storage_, options_);
   out.algorithm = rules.algorithm;
   int rank = out.domain.rank;
-  Search search{view, rules, machine, options, out.domain, {}, 0, {}, {}, 1e300, 0};
-  search.block.rank = static_cast<int8_t>(rank);
-  for (int i = 0; i < rank; i++) search.block[i] = out.domain[i].extent;
-  // Cut at most three dimensions: the outer two, and the output features of matrix operators.
-  for (int i = 0; i < rank; i++)
-    if (rules.may_cut[i] && out.domain[i].extent > 1 && (search.count < 2 || out.domain[i].tag == Tag::parameter) &&
-        search.count < 3)
-      search.dims[search.count++] = i;
-  search.descend(0);
-  out.block = search.best;
-  out.tile_us = search.best_us;
+  std::vector<int64_t> key{static_cast<int64_t>(reinterpret_cast<intptr_t>(view.node.op)),
+                           static_cast<int64_t>(rules.algorithm)};
+  for (int i = 0; i < rank; i++) key.insert(key.end(), {out.domain[i].extent, rules.align[i], rules.may_cut[i]});
+  for (int i = 0; i < view.inputs(); i++) {
+    key.push_back(-1);
+    if (view.has(i)) key.insert(key.end(), view.in_shape(i).begin(), view.in_shape(i).end());
+  }
+  auto known = known_.find(key);
+  if (known == known_.end()) {
+    Search search{view, rules, machine_, options_, out.domain, {}, 0, {}, {}, 1e300, 0};
+    search.block.rank = static_cast<int8_t>(rank);
+    for (int i = 0; i < rank; i++) search.block[i] = out.domain[i].extent;
+    // Cut at most three dimensions: the outer two, and the output features of matrix operators.
+    for (int i = 0; i < rank; i++)
+      if (rules.may_cut[i] && out.domain[i].extent > 1 && (search.count < 2 || out.domain[i].tag == Tag::parameter) &&
+          search.count < 3)
+        search.dims[search.count++] = i;
+    search.descend(0);
+    known = known_.emplace(std::move(key), Choice{search.best, search.best_us}).first;
+  }
+  out.block = known->second.block;
+  out.tile_us = known->second.us;
   out.grid.rank = static_cast<int8_t>(rank);
   uint64_t tiles = 1;
   for (int i = 0; i < rank; i++) {

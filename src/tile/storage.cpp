@@ -43,8 +43,7 @@ bool reshape_strides(std::span<const int64_t> from, const Extents& strides, std:
 
 class Planner {
  public:
-  Planner(Graph& graph, TileGraph& out, std::vector<bool>& executed)
-      : graph_(graph), out_(out), executed_(executed) {}
+  Planner(Graph& graph, TileGraph& out, std::vector<bool>& executed) : graph_(graph), out_(out), executed_(executed) {}
 
   void plan() {
     copy_outputs_that_cannot_lie_dense();
@@ -204,9 +203,9 @@ class Planner {
   TileGraph& out_;
   std::vector<bool>& executed_;
   std::vector<NodeId> producer_;
-  std::vector<bool> pinned_;          // outputs' roots
+  std::vector<bool> pinned_;  // outputs' roots
   std::vector<Place> placed_;
-  std::vector<uint32_t> output_of_;   // value -> position among the outputs whose memory it fills
+  std::vector<uint32_t> output_of_;  // value -> position among the outputs whose memory it fills
 };
 
 }  // namespace

@@ -1,8 +1,7 @@
-#include "tile/tile_graph.hpp"
-
 #include <algorithm>
 
 #include "tile/internal.hpp"
+#include "tile/tile_graph.hpp"
 
 namespace pando {
 namespace {
@@ -71,9 +70,10 @@ TileGraph tile(Graph graph, const Machine& machine, const TileOptions& options) 
   assign_storage(graph, out, executed);
   auto shared = std::make_shared<const Graph>(std::move(graph));
   out.graph = shared;
+  Splitter splitter(*shared, out.storage, machine, options);
   for (NodeId n = 0; n < shared->nodes.size(); n++) {
     if (!executed[n]) continue;
-    OpTiles op = split(*shared, n, machine, options);
+    OpTiles op = splitter.split(n);
     op.first_tile = out.tiles;
     out.tiles += op.tile_count;
     out.tile_op.resize(out.tiles, static_cast<uint32_t>(out.ops.size()));

@@ -9,14 +9,14 @@ namespace pando {
 
 // How an operator computes. Chosen by shape, machine type and tuning only, never by timing at load: it decides bits.
 enum class Algorithm : uint8_t {
-  reference,    // the operator's own plain reference, one tile (or boxes, when it allows)
-  gemm,         // batch-reduce GEMM over taps and channel blocks
-  winograd,     // F(4x4, 3x3)
-  depthwise,    // one input channel per output channel
-  gemv,         // one row against a large matrix: bound by reading weights
-  flash,        // attention with a running maximum
-  vector,       // row-wise vector code (map, softmax, norm, pool, reduce, movement)
-  view,         // nothing to do: an address
+  reference,  // the operator's own plain reference, one tile (or boxes, when it allows)
+  gemm,       // batch-reduce GEMM over taps and channel blocks
+  winograd,   // F(4x4, 3x3)
+  depthwise,  // one input channel per output channel
+  gemv,       // one row against a large matrix: bound by reading weights
+  flash,      // attention with a running maximum
+  vector,     // row-wise vector code (map, softmax, norm, pool, reduce, movement)
+  view,       // nothing to do: an address
 };
 const char* name_of(Algorithm a);
 
@@ -31,9 +31,9 @@ enum class BufferKind : uint8_t { arena, input, output, constant };
 struct Buffer {
   BufferKind kind = BufferKind::arena;
   int64_t bytes = 0;
-  int64_t offset = 0;         // arena: bytes from the arena's begin, a multiple of 64
-  ValueId value = none;       // input, output, constant: the graph's value
-  uint32_t index = 0;         // input, output: position in the graph's list
+  int64_t offset = 0;    // arena: bytes from the arena's begin, a multiple of 64
+  ValueId value = none;  // input, output, constant: the graph's value
+  uint32_t index = 0;    // input, output: position in the graph's list
 };
 
 // One operator's tiles: a regular grid of boxes over its domain, numbered row-major from first_tile.
@@ -58,14 +58,14 @@ struct TileOptions {
 struct TileGraph {
   std::shared_ptr<const Graph> graph;
   Machine machine;
-  std::vector<OpTiles> ops;  // in the serial reference order: edges go forward in it
+  std::vector<OpTiles> ops;       // in the serial reference order: edges go forward in it
   std::vector<uint32_t> tile_op;  // tile -> index into ops
   uint32_t tiles = 0, events = 0;
   std::vector<uint32_t> successor_begin;  // tiles + events + 1
   std::vector<uint32_t> successors;
-  std::vector<uint32_t> need;      // distinct incoming edges per node
-  std::vector<float> to_end_us;    // longest predicted path from the node's start to the end: the priority
-  std::vector<Storage> storage;    // per value of the graph
+  std::vector<uint32_t> need;    // distinct incoming edges per node
+  std::vector<float> to_end_us;  // longest predicted path from the node's start to the end: the priority
+  std::vector<Storage> storage;  // per value of the graph
   std::vector<Buffer> buffers;
   int64_t arena_bytes = 0;
   uint32_t reuse_edges = 0;

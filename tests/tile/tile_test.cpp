@@ -1,13 +1,12 @@
 // tile(): every element that a tile reads was written by an ancestor, and every byte that it overwrites was last read
 // and written by ancestors, checked element by element against the interval arithmetic that made the edges.
-#include "tile/tile_graph.hpp"
-
 #include <gtest/gtest.h>
 
 #include <random>
 #include <set>
 
 #include "graph/ops/ops.hpp"
+#include "tile/tile_graph.hpp"
 
 namespace pando {
 namespace {
