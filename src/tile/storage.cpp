@@ -93,6 +93,7 @@ class Planner {
       if (producer_[root] == none || view_of_other || taken[root]) {
         std::string name = graph_.values[v].name;
         v = add_copy(v, name);
+        graph_.values[v].name = name;
         taken.resize(graph_.values.size(), false);
         producer_.resize(graph_.values.size(), none);
         producer_[v] = static_cast<NodeId>(graph_.nodes.size() - 1);
