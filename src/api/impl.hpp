@@ -49,7 +49,7 @@ struct Compiled::Impl {
 };
 
 // Everything `pando inspect` prints, as JSON.
-std::string describe(const TileGraph& tiles, const Program& program, const CompileStats& stats, bool with_tiles);
+std::string describe(const TileGraph& tiles, const Compiled& model, bool with_tiles);
 // The last run of a traced context as Chrome trace events.
 std::string chrome_trace(const runtime::RunContext& context, int workers);
 // A name out of a file as a JSON string; bytes that are not UTF-8 are replaced.

@@ -10,8 +10,14 @@ namespace {
 
 using nlohmann::json;
 
-json port(const ProgramPort& p) {
-  return {{"name", p.name}, {"type", name_of(p.dtype)}, {"shape", p.shape}, {"bytes", p.bytes()}};
+json port_rows(const std::vector<Port>& ports) {
+  json rows = json::array();
+  for (const Port& p : ports)
+    rows.push_back({{"name", p.name},
+                    {"type", name_of(p.dtype)},
+                    {"shape", p.shape},
+                    {"bytes", static_cast<size_t>(element_count(p.shape)) * size_of(p.dtype)}});
+  return rows;
 }
 
 json operator_row(const TileGraph& g, const OpTiles& op) {
@@ -57,12 +63,13 @@ std::string json_text(const std::string& text) {
   return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-std::string describe(const TileGraph& g, const Program& program, const CompileStats& stats, bool with_tiles) {
+std::string describe(const TileGraph& g, const Compiled& model, bool with_tiles) {
+  const CompileStats& stats = model.stats();
   json out;
   out["model"] = g.graph->name;
-  out["inputs"] = out["outputs"] = out["operators"] = json::array();
-  for (const ProgramPort& p : program.inputs) out["inputs"].push_back(port(p));
-  for (const ProgramPort& p : program.outputs) out["outputs"].push_back(port(p));
+  out["inputs"] = port_rows(model.inputs());
+  out["outputs"] = port_rows(model.outputs());
+  out["operators"] = json::array();
   double work_us = 0, path_us = 0;
   std::map<std::string, int> kinds;
   for (const OpTiles& op : g.ops) {

@@ -146,6 +146,8 @@ Compiled Model::compile(const Engine& engine, const CompileOptions& options) con
   const Program& program = *impl.program;
   impl.inputs = ports(program.inputs);
   impl.outputs = ports(program.outputs);
+  // By the file's names: passes may have replaced the values, and one value may be two outputs.
+  for (size_t i = 0; i < impl.outputs.size(); i++) impl.outputs[i].name = impl_->outputs.at(i).name;
   stats.tiles = program.tiles;
   stats.events = program.events;
   stats.edges = program.successors.size();
