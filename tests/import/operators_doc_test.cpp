@@ -1,6 +1,7 @@
 // docs/operators.md says what the importer accepts: the page and the tables of converters must agree.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -59,7 +60,7 @@ TEST(OperatorsDoc, NamesCoreOperators) {
   for (const auto& row : table("accepted")) {
     ASSERT_GE(row.size(), 3u) << row[0];
     Names core = quoted(row[1]);
-    if (core.empty()) EXPECT_EQ(row[1], " none ") << row[0];
+    EXPECT_EQ(core.empty(), row[1] == " none ") << row[0];
     for (const std::string& name : core) EXPECT_NE(find_op(name.c_str()), nullptr) << name << " for" << row[0];
   }
 }
