@@ -78,6 +78,9 @@ BoxRules conv_rules(const NodeView& view, const Domain& d, const TileOptions& op
     r.align[co] = a.group > 1 ? d[co].extent : column_block;
   }
   r.may_cut[0] = r.may_cut[1] = r.may_cut[co] = 1;
+  // Where there are rows enough to cut, a depthwise tile takes all channels: its producer's bands of rows are still
+  // hot.
+  if (r.algorithm == Algorithm::depthwise && x.size() == 4 && d[1].extent >= 14) r.may_cut[co] = 0;
   return r;
 }
 
@@ -99,6 +102,7 @@ BoxRules vector_rules(const NodeView& view, const Domain& domain, bool kernels_f
   bool f32 = all_f32(view) && kernels_fit;
   bool moves = op == &transpose_op || op == &reshape_op || op == &slice_op || op == &concat_op || op == &expand_op ||
                op == &gather_op || (op == &pad_op && view.as<PadAttrs>().mode == PadMode::constant);
+  if (op == &pool_op && view.in_shape(0).size() > 5) f32 = false;
   bool vector = f32 && (op == &reduce_op || op == &softmax_op || op == &norm_op || op == &pool_op || op == &lrn_op ||
                         op == &resize_op || op == &map_op);
   BoxRules r = rules_for(vector || moves ? Algorithm::vector : Algorithm::reference, domain.rank);

@@ -20,6 +20,31 @@ double efficiency(Algorithm a) {
   }
 }
 
+constexpr double gather_gb_per_s = 10;  // of input copied into a tile's scratch
+
+// Bytes a box touches, apart: constants come from the outer caches or memory, once per tile; activations were just
+// written by a producer's tile, and are still in this core's L2 when they and the result fit into it.
+struct Traffic {
+  double weights = 0, activations = 0;
+};
+
+Traffic traffic(const NodeView& view, const Box& box) {
+  Traffic t;
+  auto bytes = [&](const Access& rule, const Value& v) {
+    return static_cast<double>(apply(rule, box, v.shape).count()) * static_cast<double>(size_of(v.dtype));
+  };
+  for (int i = 0; i < view.inputs(); i++)
+    if (view.has(i))
+      (view.in(i).constant ? t.weights : t.activations) += bytes(view.node.op->reads(view, i), view.in(i));
+  for (int i = 0; i < view.outputs(); i++) t.activations += bytes(view.node.op->writes(view, i), view.out(i));
+  return t;
+}
+
+double transfer_us(const Traffic& t, const Machine& machine) {
+  bool near = t.activations < 0.6 * machine.l2_bytes;
+  return (t.weights + t.activations * (near ? 0.4 : 1.0)) / (machine.memory_gb_per_s * 1e3);
+}
+
 // Winograd F(4x4, 3x3): 36 products per 4x4 block, transforms of its input and output channels, and transformed weights
 // (36/9 of the bytes) that stream from the outer caches once per group of blocks.
 double winograd_us(const NodeView& view, const Box& box, const Machine& machine) {
@@ -28,10 +53,10 @@ double winograd_us(const NodeView& view, const Box& box, const Machine& machine)
   double products = 2 * 36 * blocks * ci * co / (0.93 * machine.peak_gflops * 1e3);
   double transforms = blocks * (8 * ci + 6 * co) * 1e-3 * (100 / machine.peak_gflops);  // ns per channel, measured
   double group =
-      std::min(std::max(0.85 * machine.l2_bytes / (36 * 4 * (ci + 32)), 16 + ci / 8), 63.0);  // as the kernel groups
-  double groups = std::max(1.0, std::ceil(blocks / group));
-  double weights = groups * 36 * 4 * ci * co / (machine.memory_gb_per_s * 1e3);
-  return products + transforms + weights + bytes_moved(view, box) / (machine.memory_gb_per_s * 1e3);
+      std::min(std::max(0.85 * machine.l2_bytes / (36 * 4 * (ci + 32)), 16 + ci / 8), 63.0);  // as the kernel
+  Traffic t = traffic(view, box);
+  t.weights *= 4 * std::max(1.0, std::ceil(blocks / group));
+  return products + transforms + transfer_us(t, machine);
 }
 
 }  // namespace
@@ -39,8 +64,14 @@ double winograd_us(const NodeView& view, const Box& box, const Machine& machine)
 double box_us(const NodeView& view, const Box& box, Algorithm algorithm, const Machine& machine) {
   if (algorithm == Algorithm::winograd) return winograd_us(view, box, machine);
   double operations = view.node.op->operations(view, box);
-  double bytes = bytes_moved(view, box);
-  return operations / (efficiency(algorithm) * machine.peak_gflops * 1e3) + bytes / (machine.memory_gb_per_s * 1e3);
+  double us =
+      operations / (efficiency(algorithm) * machine.peak_gflops * 1e3) + transfer_us(traffic(view, box), machine);
+  // The direct method first copies a window's input into zero-bordered scratch: again for every cut of the channels.
+  if (algorithm == Algorithm::gemm && view.node.op == &conv_op && view.in_shape(1).back() > 1) {
+    Box x = apply(view.node.op->reads(view, 0), box, view.in_shape(0));
+    us += static_cast<double>(x.count()) * 4 / (gather_gb_per_s * 1e3);
+  }
+  return us;
 }
 
 }  // namespace pando::tiling

@@ -52,20 +52,21 @@ struct Search {
     double cores = static_cast<double>(std::max(machine.cores, 2));
     double score = tiles * us / cores + 0.5 * us;
     if (options.tile_us > 0) score = std::abs(std::log(us / options.tile_us)) * 1e6 + tiles * us;
-    if (score < best_score) {
+    if (score < best_score * (1 - 1e-9)) {
       best_score = score;
       best = block;
       best_us = us;
     }
   }
 
+  // Outer dimensions vary fastest, so that of equally good cuts the one of the outermost dimension is found first.
   void descend(int k) {
-    if (k == count) return consider();
+    if (k < 0) return consider();
     std::array<int64_t, max_candidates> list{};
     int i = dims[k], n = candidates(domain[i].extent, rules.align[i], list);
     for (int c = 0; c < n; c++) {
       block[i] = list[c];
-      descend(k + 1);
+      descend(k - 1);
     }
     block[i] = domain[i].extent;
   }
@@ -98,7 +99,7 @@ OpTiles Splitter::split(NodeId n) {
       if (rules.may_cut[i] && out.domain[i].extent > 1 && (search.count < 2 || out.domain[i].tag == Tag::parameter) &&
           search.count < 3)
         search.dims[search.count++] = i;
-    search.descend(0);
+    search.descend(search.count - 1);
     known = known_.emplace(std::move(key), Choice{search.best, search.best_us}).first;
   }
   out.block = known->second.block;
