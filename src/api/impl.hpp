@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "base/memory.hpp"
+#include "bind/binder.hpp"
 #include "import/import.hpp"
 #include "pando/pando.hpp"
 #include "runtime/engine.hpp"
@@ -21,6 +22,8 @@ struct Model::Impl {
   std::span<const std::byte> bytes;
   std::string folder;  // of external data
   std::vector<Port> inputs, outputs;
+  std::unique_ptr<WeightCache> weights;  // packed once for all shapes
+  void describe_ports();
 };
 
 struct Compiled::Impl {

@@ -68,17 +68,24 @@ Graph import_model(std::span<const std::byte> bytes, const std::shared_ptr<const
 
 }  // namespace
 
+void Model::Impl::describe_ports() {
+  ModelPorts found = read_ports(bytes);
+  inputs = ports(found.inputs);
+  outputs = ports(found.outputs);
+}
+
 Model Model::load(const std::string& path) {
   auto file = std::make_shared<MappedFile>(path);
   Model model;
   model.impl_ = std::make_shared<Impl>();
-  model.impl_->bytes = file->bytes();
-  model.impl_->owner = file;
+  Impl& impl = *model.impl_;
+  impl.bytes = file->bytes();
+  impl.owner = file;
   std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  model.impl_->folder = folder.empty() ? std::string(".") : folder.string();
-  ModelPorts found = read_ports(model.impl_->bytes);
-  model.impl_->inputs = ports(found.inputs);
-  model.impl_->outputs = ports(found.outputs);
+  impl.folder = folder.empty() ? std::string(".") : folder.string();
+  impl.weights = std::make_unique<WeightCache>(
+      impl.bytes, [f = file.get()](const void* begin, size_t size) { f->release(begin, size); });
+  impl.describe_ports();
   return model;
 }
 
@@ -86,12 +93,12 @@ Model Model::from_memory(std::span<const std::byte> bytes, const std::string& fo
   auto copy = std::make_shared<std::vector<std::byte>>(bytes.begin(), bytes.end());
   Model model;
   model.impl_ = std::make_shared<Impl>();
-  model.impl_->bytes = *copy;
-  model.impl_->owner = copy;
-  model.impl_->folder = folder;
-  ModelPorts found = read_ports(model.impl_->bytes);
-  model.impl_->inputs = ports(found.inputs);
-  model.impl_->outputs = ports(found.outputs);
+  Impl& impl = *model.impl_;
+  impl.bytes = *copy;
+  impl.owner = copy;
+  impl.folder = folder;
+  impl.weights = std::make_unique<WeightCache>(impl.bytes, nullptr);
+  impl.describe_ports();
   return model;
 }
 
@@ -130,6 +137,7 @@ Compiled Model::compile(const Engine& engine, const CompileOptions& options) con
   stats.tile_ms = watch.ms();
 
   BindOptions bind_options;
+  bind_options.weights = impl_->weights.get();
   bind_options.tile_boxes = options.inspect;
   bind_options.progress = [&](double done) {
     if (options.progress) options.progress("bind", done);
@@ -156,7 +164,7 @@ Compiled Model::compile(const Engine& engine, const CompileOptions& options) con
   for (uint32_t t = 0; t < program.tiles; t++)
     stats.matrix_flops += program.labels[program.tile_label[t]].flops_per_tile;
   stats.arena_bytes = static_cast<double>(program.arena_bytes);
-  stats.weight_bytes = static_cast<double>(program.weights.size());
+  stats.weight_bytes = static_cast<double>(program.packed_bytes + program.weights.size());
   stats.scratch_bytes = static_cast<double>(program.scratch_bytes);
   if (options.inspect) impl.tiles = std::move(tiles);
   report(options, "bind", 1);

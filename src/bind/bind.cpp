@@ -37,6 +37,19 @@ struct Binder::State {
   size_t own_bytes = 0;
   std::vector<uint32_t> base_of_buffer;  // constants get a base when first referred to
 
+  std::vector<uint32_t> raw_base_of_buffer;  // the same constants, where alignment does not matter
+
+  std::shared_ptr<const AlignedBuffer> find_packed(const std::string& key) const {
+    if (!cache) return nullptr;
+    std::lock_guard lock(cache->mutex);
+    auto known = cache->packed.find(key);
+    return known == cache->packed.end() ? nullptr : known->second;
+  }
+  std::shared_ptr<const AlignedBuffer> keep_packed(const std::string& key, std::shared_ptr<const AlignedBuffer> made) {
+    if (!cache) return made;
+    std::lock_guard lock(cache->mutex);
+    return cache->packed.emplace(key, std::move(made)).first->second;
+  }
   uint32_t add_constant(const std::byte* data, std::shared_ptr<const void> owner) {
     program.constants.push_back(data);
     program.owners.push_back(std::move(owner));
@@ -53,20 +66,26 @@ constexpr uint32_t base_arena = 0, base_weights = 1;
 
 size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
-// Constants that kernels read in place must be aligned to their element; bytes of a mapped file may not be.
-uint32_t add_aligned(const Tensor& t, Binder::State& state) {
-  if (reinterpret_cast<uintptr_t>(t.data) % size_of(t.dtype) == 0) return state.add_constant(t.data, t.owner);
-  auto copy = make_tensor(t.dtype, t.shape);
-  std::memcpy(writable(*copy), t.data, t.bytes());
-  return state.add_constant(copy->data, copy->owner);
-}
-
 // What a constant is known by: its place in the model's file, or a hash of its content.
 std::string identity(const Tensor& t, const WeightCache::State& cache) {
   std::string shape = to_string(t.shape);
   if (cache.in_file(t.data)) return fmt::format("{}@{}", shape, t.data - cache.file.data());
   XXH128_hash_t hash = XXH3_128bits(t.data, t.bytes());
   return fmt::format("{}#{:x}{:016x}", shape, hash.high64, hash.low64);
+}
+
+// Constants that kernels read in place must be aligned to their element; bytes of a mapped file may not be, and are
+// copied once for all Programs.
+uint32_t add_aligned(const Tensor& t, Binder::State& state) {
+  if (reinterpret_cast<uintptr_t>(t.data) % size_of(t.dtype) == 0) return state.add_constant(t.data, t.owner);
+  std::string key = state.cache ? "aligned " + identity(t, *state.cache) : std::string();
+  std::shared_ptr<const AlignedBuffer> copy = state.find_packed(key);
+  if (!copy) {
+    auto made = std::make_shared<AlignedBuffer>(t.bytes());
+    std::memcpy(made->data(), t.data, t.bytes());
+    copy = state.keep_packed(key, std::move(made));
+  }
+  return state.add_constant(copy->data(), copy);
 }
 
 }  // namespace
@@ -86,6 +105,18 @@ Ref Binder::ref(ValueId v) const {
   if (base == UINT32_MAX)
     base = state_.program.base_of_constant(add_aligned(*tiles.graph->values[buffer.value].constant, state_));
   return {base, bytes};
+}
+
+Ref Binder::raw_input(int i) const {
+  const Storage& s = tiles.storage[node.inputs[i]];
+  const Buffer& buffer = tiles.buffers[s.buffer];
+  if (buffer.kind != BufferKind::constant) return input(i);
+  uint32_t& base = state_.raw_base_of_buffer[s.buffer];
+  if (base == UINT32_MAX) {
+    const Tensor& t = *tiles.graph->values[buffer.value].constant;
+    base = state_.program.base_of_constant(state_.add_constant(t.data, t.owner));
+  }
+  return {base, s.offset * static_cast<int64_t>(size_of(tiles.graph->values[node.inputs[i]].dtype))};
 }
 
 void Binder::kernel(Kernel k) { state_.program.kernels.push_back(k); }
@@ -133,12 +164,11 @@ Ref Binder::pack_weights(size_t bytes, const std::string& recipe, std::initializ
   std::vector<TensorPtr> from;
   for (int i : inputs)
     if (has(i)) from.push_back(view().in(i).constant);
-  WeightCache::State* cache = state_.cache;
-  if (cache) {
-    for (const TensorPtr& t : from) key += ' ' + identity(*t, *cache);
-    std::lock_guard lock(cache->mutex);
-    if (auto known = cache->packed.find(key); known != cache->packed.end())
-      return {state_.program.base_of_constant(state_.add_constant(known->second->data(), known->second)), 0};
+  if (state_.cache)
+    for (const TensorPtr& t : from) key += ' ' + identity(*t, *state_.cache);
+  if (auto known = state_.find_packed(key)) {
+    state_.program.packed_bytes += known->size();
+    return {state_.program.base_of_constant(state_.add_constant(known->data(), known)), 0};
   }
   uint32_t constant = state_.add_constant(nullptr, nullptr);  // its memory comes when it is filled
   state_.packings.push_back({std::move(key), bytes, constant, std::move(from), std::move(fill)});
@@ -186,8 +216,7 @@ void fill_weights(Binder::State& state, const BindOptions& options) {
     if (!state.cache) continue;
     for (const TensorPtr& t : p.from)
       if (state.cache->release && state.cache->in_file(t->data)) state.cache->release(t->data, t->bytes());
-    std::lock_guard lock(state.cache->mutex);
-    state.cache->packed.emplace(std::move(p.key), std::move(buffer));
+    state.keep_packed(p.key, std::move(buffer));
   }
 }
 
@@ -207,8 +236,13 @@ std::shared_ptr<const Program> bind(const TileGraph& tiles, const BindOptions& o
   describe_ports(*tiles.graph, *program);
   label(tiles, options, *program);
 
-  Binder::State state{tiles, *program, options.weights ? &options.weights->state() : nullptr,
-                      {},    0,        std::vector<uint32_t>(tiles.buffers.size(), UINT32_MAX)};
+  Binder::State state{tiles,
+                      *program,
+                      options.weights ? &options.weights->state() : nullptr,
+                      {},
+                      0,
+                      std::vector<uint32_t>(tiles.buffers.size(), UINT32_MAX),
+                      std::vector<uint32_t>(tiles.buffers.size(), UINT32_MAX)};
   for (const OpTiles& op : tiles.ops) {
     Binder binder(state, op);
     BindFn fn = op.algorithm == Algorithm::reference ? bind_reference : find_bind(*binder.node.op);

@@ -22,6 +22,7 @@ class Binder {
   // ---- operands ----
   bool has(int input) const { return view().has(input); }
   Ref input(int i) const { return ref(node.inputs[i]); }  // element 0; absent when the operand is absent
+  Ref raw_input(int i) const;  // the same, perhaps not aligned to its element: for kernels that copy bytes
   Ref output(int i = 0) const { return ref(node.outputs[i]); }
   const Extents& input_strides(int i) const { return tiles.storage[node.inputs[i]].strides; }
   const Extents& output_strides(int i = 0) const { return tiles.storage[node.outputs[i]].strides; }

@@ -54,7 +54,7 @@ void bind_gather(Binder& b) {
   b.op_args(OpArgs{data[static_cast<size_t>(axis)], data_strides[axis] * size, type});
   for (uint32_t t = 0; t < b.tile_count(); t++) {
     const Box box = b.box(t);
-    TileArgs tile{b.input(0), b.input(1), b.output(), {}, size};
+    TileArgs tile{b.raw_input(0), b.input(1), b.output(), {}, size};
     tile.out.offset += corner(box, out_strides) * size;
     tile.walk.operands = 3;
     kernels::Walk<2> rest;

@@ -66,7 +66,7 @@ struct Program {
   std::vector<std::shared_ptr<const void>> owners;  // keep constants alive
   AlignedBuffer weights;
   size_t arena_bytes = 0, scratch_bytes = 0;
-  size_t packed_bytes = 0;  // weights that were packed for this Program; others may be shared
+  size_t packed_bytes = 0;  // packed weights, shared ones included
   uint32_t base_of_input(uint32_t i) const { return 2 + i; }
   uint32_t base_of_output(uint32_t i) const { return 2 + static_cast<uint32_t>(inputs.size()) + i; }
   uint32_t base_of_constant(uint32_t i) const { return base_of_output(static_cast<uint32_t>(outputs.size())) + i; }

@@ -22,6 +22,16 @@ double efficiency(Algorithm a) {
 
 constexpr double gather_gb_per_s = 10;  // of input copied into a tile's scratch
 
+constexpr double weight_rows = 12;  // bringing weights to L1 costs as much as this many rows of products
+
+// Rows (pixels, tokens) of one product of a box.
+int64_t gemm_rows(const NodeView& view, const Box& box) {
+  if (view.node.op == &matmul_op) return box[box.rank - 3].size();
+  int64_t rows = 1;
+  for (int i = 0; i < box.rank - 2; i++) rows *= box[i].size();
+  return rows;
+}
+
 // Bytes a box touches, apart: constants come from the outer caches or memory, once per tile; activations were just
 // written by a producer's tile, and are still in this core's L2 when they and the result fit into it.
 struct Traffic {
@@ -64,8 +74,10 @@ double winograd_us(const NodeView& view, const Box& box, const Machine& machine)
 double box_us(const NodeView& view, const Box& box, Algorithm algorithm, const Machine& machine) {
   if (algorithm == Algorithm::winograd) return winograd_us(view, box, machine);
   double operations = view.node.op->operations(view, box);
-  double us =
-      operations / (efficiency(algorithm) * machine.peak_gflops * 1e3) + transfer_us(traffic(view, box), machine);
+  double us = operations / (efficiency(algorithm) * machine.peak_gflops * 1e3);
+  if (algorithm == Algorithm::gemm)
+    us *= 1 + weight_rows / static_cast<double>(std::max<int64_t>(gemm_rows(view, box), 1));
+  us += transfer_us(traffic(view, box), machine);
   // The direct method first copies a window's input into zero-bordered scratch: again for every cut of the channels.
   if (algorithm == Algorithm::gemm && view.node.op == &conv_op && view.in_shape(1).back() > 1) {
     Box x = apply(view.node.op->reads(view, 0), box, view.in_shape(0));

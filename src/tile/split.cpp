@@ -11,11 +11,13 @@ namespace {
 
 constexpr int max_candidates = 7;
 
-// Block extents to try for a dimension: the whole, then about 1/2, 1/3, 1/4, 1/6 ... of it, aligned.
+// Block extents to try for a dimension: the whole, then about 1/2, 1/4 ... of it, aligned. Rows of images are mostly
+// multiples of 7, channels of powers of two.
 int candidates(int64_t extent, int64_t align, std::array<int64_t, max_candidates>& out) {
+  constexpr int64_t rows[] = {2, 4, 7, 14, 28, 56}, channels[] = {2, 4, 8, 16, 32, 64};
   int n = 0;
   out[n++] = extent;
-  for (int64_t parts : {2, 4, 7, 14, 28, 64}) {
+  for (int64_t parts : align >= 16 ? channels : rows) {
     int64_t block = ((extent + parts - 1) / parts + align - 1) / align * align;
     if (block < out[n - 1] && block < extent && n < max_candidates) out[n++] = block;
   }
@@ -48,9 +50,10 @@ struct Search {
       box[i] = {shift, shift + block[i]};
     }
     double us = box_us(view, box, rules.algorithm, machine) + machine.tile_overhead_us;
-    // Work spread over the cores, and a tail in which half a tile's time is lost on average at the end of the operator.
+    // Two views of the same tiles, weighed alike: in the middle of a flow the work spreads over the cores and half a
+    // tile's time is lost at the end; where everything waits for everything the cores go through them round by round.
     double cores = static_cast<double>(std::max(machine.cores, 2));
-    double score = tiles * us / cores + 0.5 * us;
+    double score = 0.5 * (tiles * us / cores + 0.5 * us) + 0.5 * std::ceil(tiles / cores) * us;
     if (options.tile_us > 0) score = std::abs(std::log(us / options.tile_us)) * 1e6 + tiles * us;
     if (score < best_score * (1 - 1e-9)) {
       best_score = score;

@@ -1,0 +1,200 @@
+// Figures of the engine as a whole, on the public API:
+//   engine_bench MODEL_A MODEL_B     (say the zoo's resnet50 and bert-base)
+// scheduling cost per tile, scaling of the scheduler, a new input shape to its first result, two models in flight at
+// once, 16 workers against 2, a run after a pause, idle CPU time, depth-first against barrier.
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <thread>
+
+#include "pando/pando.hpp"
+
+namespace {
+
+using namespace pando;
+using Clock = std::chrono::steady_clock;
+
+double ms_since(Clock::time_point t) { return std::chrono::duration<double, std::milli>(Clock::now() - t).count(); }
+
+double median(std::vector<double> v) {
+  std::nth_element(v.begin(), v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2), v.end());
+  return v[v.size() / 2];
+}
+
+double cpu_ms() {
+  rusage u{};
+  getrusage(RUSAGE_SELF, &u);
+  return 1e3 * static_cast<double>(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+         1e-3 * static_cast<double>(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
+
+// A compiled model with arrays bound to it.
+struct Net {
+  Compiled compiled;
+  std::vector<Array> arrays;
+  std::vector<const void*> inputs;
+  std::vector<void*> outputs;
+
+  Net(const Model& model, const Engine& engine, const CompileOptions& options = {})
+      : compiled(model.compile(engine, options)) {
+    for (const Port& p : compiled.inputs()) {
+      arrays.emplace_back(p.dtype, p.shape);
+      if (p.dtype == DType::f32)
+        for (size_t i = 0; i < arrays.back().count(); i++)
+          arrays.back().as<float>()[i] = static_cast<float>(i % 97) / 97;
+      if (p.dtype == DType::i64) std::fill_n(arrays.back().as<int64_t>().begin(), arrays.back().count(), 1);
+      inputs.push_back(arrays.back().data());
+    }
+    for (const Port& p : compiled.outputs()) {
+      arrays.emplace_back(p.dtype, p.shape);
+      outputs.push_back(arrays.back().data());
+    }
+  }
+  void run() { compiled.run(inputs, outputs); }
+  double time() {
+    auto t = Clock::now();
+    run();
+    return ms_since(t);
+  }
+};
+
+// Medians of several ways to do something, taken in turn so that a drift of the machine hits all of them.
+std::vector<double> in_turn(const std::vector<std::function<double()>>& ways, double seconds) {
+  std::vector<std::vector<double>> times(ways.size());
+  for (const auto& way : ways) way();
+  auto begin = Clock::now();
+  while (ms_since(begin) < 1e3 * seconds || times[0].size() < 7)
+    for (size_t i = 0; i < ways.size(); i++) times[i].push_back(ways[i]());
+  std::vector<double> out;
+  for (auto& t : times) out.push_back(median(t));
+  return out;
+}
+
+void scheduling(const Model& model, const char* name) {
+  Engine one({.threads = 1}), two({.threads = 2});
+  CompileOptions empty, spin;
+  empty.empty_kernels = true;
+  spin.spin_kernels_us = 5;
+  Net walk(model, one, empty), spin1(model, one, spin), spin2(model, two, spin);
+  double tiles = static_cast<double>(walk.compiled.stats().tiles);
+  auto t = in_turn({[&] { return walk.time(); }}, 1);
+  auto s = in_turn({[&] { return spin1.time(); }, [&] { return spin2.time(); }}, 3);
+  const CompileStats& stats = walk.compiled.stats();
+  fmt::print(
+      "{}: {} tiles, {:.2f} edges and events per tile, tile() {:.2f} ms; {:.1f} ns per tile with empty kernels; 5 us "
+      "kernels: 2 "
+      "workers {:.3f} of twice the speed\n",
+      name, stats.tiles, static_cast<double>(stats.edges + stats.events) / tiles, stats.tile_ms, t[0] * 1e6 / tiles,
+      s[0] / s[1] / 2);
+}
+
+void new_shape(const Model& model) {
+  Engine engine;
+  std::vector<double> extra;
+  Net known(model, engine);
+  for (int i = 0; i < 10; i++) {  // the weights are packed already: that is once per model
+    auto t = Clock::now();
+    Net again(model, engine);
+    double compiled = ms_since(t), first = again.time();
+    std::vector<double> later;
+    for (int k = 0; k < 5; k++) later.push_back(again.time());
+    extra.push_back(compiled + first - median(later));
+  }
+  const CompileStats& s = Net(model, engine).compiled.stats();
+  fmt::print("a new shape to its first result: {:.2f} ms beyond a run (import {:.1f}, optimize {:.1f}, tile {:.1f}, bind {:.1f})\n",
+             median(extra), s.import_ms, s.optimize_ms, s.tile_ms, s.bind_ms);
+}
+
+void together(const Model& a, const Model& b) {
+  Engine engine;
+  Net first(a, engine), second(b, engine);
+  int ra = 12, rb = 4;
+  auto alone = [&](Net& net, int runs) {
+    auto t = Clock::now();
+    for (int i = 0; i < runs; i++) net.run();
+    return ms_since(t);
+  };
+  auto t = in_turn({[&] { return alone(first, ra); }, [&] { return alone(second, rb); },
+                    [&] {
+                      auto begin = Clock::now();
+                      std::thread other([&] { alone(second, rb); });
+                      alone(first, ra);
+                      other.join();
+                      return ms_since(begin);
+                    }},
+                   6);
+  fmt::print("two models at once: {:.1f} ms against {:.1f} + {:.1f} = {:.3f} of the sum\n", t[2], t[0], t[1],
+             t[2] / (t[0] + t[1]));
+}
+
+void oversubscription(const Model& model) {
+  Engine two({.threads = 2}), sixteen({.threads = 16});
+  Net a(model, two), b(model, sixteen);
+  auto t = in_turn({[&] { return a.time(); }, [&] { return b.time(); }}, 4);
+  fmt::print("2 workers {:.2f} ms, 16 workers {:.2f} ms: {:.3f}\n", t[0], t[1], t[1] / t[0]);
+}
+
+void pauses(const Model& model) {
+  Engine engine({.threads = 2});
+  Net net(model, engine);
+  auto t = in_turn({[&] { return net.time(); },
+                    [&] {
+                      std::this_thread::sleep_for(std::chrono::milliseconds(30));
+                      return net.time();
+                    }},
+                   4);
+  fmt::print("back to back {:.2f} ms, after 30 ms of pause {:.2f} ms: {:.3f}\n", t[0], t[1], t[1] / t[0]);
+}
+
+void idle(const Model& model) {
+  Engine engine;
+  Net net(model, engine);
+  for (int i = 0; i < 5; i++) net.run();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  double before = cpu_ms();
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  fmt::print("idle: {:.3f} ms of CPU time in a second\n", cpu_ms() - before);
+}
+
+void barrier(const Model& model) {
+  Engine engine({.threads = 2});
+  CompileOptions barriers;
+  barriers.policy = Policy::barrier;
+  Net a(model, engine), b(model, engine, barriers);
+  double sum_a = 0, sum_b = 0;
+  int runs = 0;
+  a.run(), b.run();
+  for (auto t = Clock::now(); ms_since(t) < 8000; runs++) sum_a += a.time(), sum_b += b.time();
+  fmt::print("means of {} runs: depth-first {:.2f} ms, barrier {:.2f} ms: {:.3f}\n", runs, sum_a / runs, sum_b / runs,
+             sum_b / sum_a);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 3) {
+    fmt::print(stderr,
+               "usage: engine_bench MODEL_A MODEL_B [scheduling|shape|together|workers|pause|idle|barrier]...\n");
+    return 2;
+  }
+  try {
+    Model a = Model::load(argv[1]), b = Model::load(argv[2]);
+    auto wants = [&](const std::string& what) {
+      return argc == 3 || std::find(argv + 3, argv + argc, what) != argv + argc;
+    };
+    if (wants("scheduling")) scheduling(a, argv[1]), scheduling(b, argv[2]);
+    if (wants("shape")) new_shape(a), new_shape(b);
+    if (wants("together")) together(a, b);
+    if (wants("workers")) oversubscription(a);
+    if (wants("pause")) pauses(a);
+    if (wants("idle")) idle(a);
+    if (wants("barrier")) barrier(a);
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "engine_bench: {}\n", e.what());
+    return 1;
+  }
+  return 0;
+}
