@@ -29,6 +29,7 @@ class PANDO_API Array {
   size_t count() const;
   size_t bytes() const { return count() * size_of(dtype_); }
   void* data() const { return data_.get(); }
+  // Valid while an array that shares the memory lives: copies of an Array do.
   template <class T>
   std::span<T> as() const {
     return {static_cast<T*>(data()), count()};

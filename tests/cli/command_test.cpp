@@ -1,0 +1,268 @@
+// The built command: results, figures, exit codes and error lines.
+#include <sys/wait.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "api/models.hpp"
+#include "cli/files.hpp"
+#include "cli/npy.hpp"
+
+namespace pando::testing {
+namespace {
+
+using nlohmann::json;
+
+struct Result {
+  int code;
+  std::string out, err;
+};
+
+std::string content(const std::string& path) {
+  std::ifstream f(path, std::ios::binary);
+  std::stringstream text;
+  text << f.rdbuf();
+  return text.str();
+}
+
+Result pando(const std::string& arguments, const std::string& input = "") {
+  std::string out = temporary("stdout"), err = temporary("stderr"), in = temporary("stdin");
+  cli::write_file(in, input);
+  int status = std::system((PANDO_BINARY " " + arguments + " <" + in + " >" + out + " 2>" + err).c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, content(out), content(err)};
+}
+
+// Fails with `code`, one line on standard error that holds `part`, and no output.
+void expect_error(const std::string& arguments, int code, const std::string& part) {
+  Result r = pando(arguments);
+  EXPECT_EQ(r.code, code) << arguments << "\n" << r.err;
+  EXPECT_TRUE(holds(r.err, part)) << arguments;
+  EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << r.err;
+  EXPECT_EQ(r.out, "") << arguments;
+}
+
+std::string x_file(uint32_t seed = 1) {
+  std::string path = temporary("x.npy");
+  cli::write_file(path, cli::npy_bytes(random_array({1, 3, 40, 36}, seed)));
+  return path;
+}
+
+TEST(RunCommand, WritesEveryOutput) {
+  std::string folder = temporary("out/deep");
+  Result r = pando("run " + small_cnn() + " --input x=" + x_file() + " --output-dir " + folder);
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(r.err, "");
+  Engine engine;
+  Array expected = Model::load(small_cnn()).compile(engine).run({{"x", random_array({1, 3, 40, 36}, 1)}})[0];
+  EXPECT_TRUE(same_bits(cli::read_npy(folder + "/y.npy"), expected));
+}
+
+TEST(RunCommand, GivesTheSameBitsWithEveryFlag) {
+  std::string expected;
+  for (std::string flags : {"", "--threads 1", "--threads 3 --policy barrier", "--policy breadth-first --tile-us 5",
+                            "--isa avx2", "--isa avx512"}) {
+    std::string folder = temporary("flags");
+    Result r = pando("run " + small_transformer() + " --random-inputs --seed 7 --output-dir " + folder + " " + flags);
+    ASSERT_EQ(r.code, 0) << r.err;
+    std::string bytes = content(folder + "/y.npy");
+    if (expected.empty()) expected = bytes;
+    EXPECT_TRUE(bytes == expected) << flags;
+  }
+  std::string folder = temporary("flags");
+  ASSERT_EQ(pando("run " + small_transformer() + " --random-inputs --seed 8 --output-dir " + folder).code, 0);
+  EXPECT_FALSE(content(folder + "/y.npy") == expected);
+}
+
+TEST(RunCommand, AgreesWithThePortablePath) {
+  std::string folder = temporary("isa");
+  std::vector<Array> y;
+  for (std::string flags : {"", "--isa portable --no-winograd", "--no-optimize"}) {
+    ASSERT_EQ(pando("run " + small_cnn() + " --random-inputs --output-dir " + folder + " " + flags).code, 0);
+    y.push_back(cli::read_npy(folder + "/y.npy"));
+  }
+  for (const Array& other : y)
+    for (size_t i = 0; i < other.count(); i++) EXPECT_NEAR(other.as<float>()[i], y[0].as<float>()[i], 1e-5);
+}
+
+TEST(RunCommand, KeepsOutputsInItsFolder) {
+  OnnxWriter w("names", 1);
+  w.input("x", Type::f32, {2});
+  std::vector<std::string> names{"../escape", "a/b", "a:b", "plain"};
+  for (const std::string& name : names) {
+    w.output(name, Type::f32, {2});
+    w.node("Relu", {"x"}, {}, name);
+  }
+  std::string path = temporary("names.onnx"), folder = temporary("names");
+  w.write(path);
+  ASSERT_EQ(pando("run " + path + " --random-inputs --output-dir " + folder).code, 0);
+  for (const char* file : {".._escape", "a_b", "a_b-2", "plain"})
+    EXPECT_TRUE(std::filesystem::exists(folder + "/" + file + ".npy")) << file;
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 4);
+  // Not through a link either.
+  std::filesystem::remove(folder + "/plain.npy");
+  std::filesystem::create_symlink(temporary("target"), folder + "/plain.npy");
+  Result r = pando("run " + path + " --random-inputs --output-dir " + folder);
+  EXPECT_EQ(r.code, 1);
+  EXPECT_TRUE(holds(r.err, "plain.npy"));
+  EXPECT_FALSE(std::filesystem::exists(temporary("target")));
+}
+
+TEST(RunCommand, FixesValuesThatShapesDependOn) {
+  OnnxWriter w("reshape", 1);
+  w.input("x", Type::f32, {6, -1});
+  w.input("shape", Type::i64, {2});
+  w.output("y", Type::f32, {-1, -1});
+  w.node("Reshape", {"x", "shape"}, {}, "y");
+  std::string path = temporary("values.onnx"), file = temporary("shape.npy"), folder = temporary("values");
+  w.write(path);
+  Array shape(DType::i64, {2});
+  shape.as<int64_t>()[0] = 8, shape.as<int64_t>()[1] = 3;
+  cli::write_file(file, cli::npy_bytes(shape));
+  Result r = pando("run " + path + " --random-inputs --shape x:6x4 --input shape=" + file + " --output-dir " + folder);
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(cli::read_npy(folder + "/y.npy").shape(), (std::vector<int64_t>{8, 3}));
+  expect_error("run " + path + " --random-inputs --input shape=" + file + " --output-dir " + folder, 1, "--shape");
+}
+
+TEST(BenchCommand, PrintsAndWritesItsFigures) {
+  std::string file = temporary("bench.json");
+  Result r = pando("bench " + small_cnn() + " --runs 20 --warmup 2 --threads 2 --json " + file);
+  ASSERT_EQ(r.code, 0) << r.err;
+  json printed = json::parse(r.out);
+  EXPECT_EQ(printed, json::parse(content(file)));
+  for (const char* key :
+       {"load_ms",      "import_ms",        "optimize_ms", "tile_ms",         "bind_ms",
+        "first_run_ms", "min_ms",           "mean_ms",     "median_ms",       "p90_ms",
+        "p99_ms",       "throughput_per_s", "gflops",      "percent_of_peak", "matrix_percent_of_peak",
+        "peak_gflops",  "peak_rss_mb",      "tiles",       "edges",           "events",
+        "steals",       "idle_fraction",    "threads"}) {
+    ASSERT_TRUE(printed.contains(key)) << key;
+    EXPECT_TRUE(printed[key].is_number()) << key;
+  }
+  EXPECT_TRUE(printed["cpu"].is_string());
+  EXPECT_EQ(printed.size(), 24u);
+  EXPECT_EQ(printed["threads"], 2);
+  EXPECT_LE(printed["min_ms"], printed["median_ms"]);
+  EXPECT_LE(printed["median_ms"], printed["p90_ms"]);
+  EXPECT_LE(printed["p90_ms"], printed["p99_ms"]);
+  EXPECT_GT(printed["peak_gflops"], 0.1);
+  EXPECT_GT(printed["gflops"], 0);
+  json empty = json::parse(pando("bench " + small_cnn() + " --runs 3 --empty-kernels").out);
+  EXPECT_EQ(empty["tiles"], printed["tiles"]);
+}
+
+TEST(BenchCommand, Serves) {
+  std::string folder = temporary("served");
+  Result r = pando("bench " + small_cnn() + " --input x=" + x_file() + " --serve",
+                   "{\"run\": 0.01}\n{\"run\": 0.01, \"pause_ms\": 4}\n{\"save\": \"" + folder + "\"}\n");
+  ASSERT_EQ(r.code, 0) << r.err;
+  std::istringstream lines(r.out);
+  std::vector<json> answers;
+  for (std::string line; std::getline(lines, line);) answers.push_back(json::parse(line));
+  ASSERT_EQ(answers.size(), 4u);
+  EXPECT_GT(answers[0]["load_ms"], 0);
+  EXPECT_GT(answers[0]["rss_mb"], 0);
+  EXPECT_GE(answers[1]["times_ms"].size(), 1u);
+  EXPECT_LE(answers[2]["times_ms"].size(), 3u);
+  EXPECT_EQ(answers[3]["saved"], 1);
+  EXPECT_GT(answers[3]["peak_rss_mb"], 0);
+  EXPECT_EQ(cli::read_npy(folder + "/0.npy").shape(), (std::vector<int64_t>{1, 10}));
+}
+
+TEST(InspectCommand, SaysTheSameInTextAndJson) {
+  Result text = pando("inspect " + small_cnn() + " --tiles"),
+         data = pando("inspect " + small_cnn() + " --tiles --json");
+  ASSERT_EQ(text.code, 0) << text.err;
+  json all = json::parse(data.out);
+  EXPECT_EQ(all["tiles"].size(), all["graph"]["tiles"].get<size_t>());
+  EXPECT_TRUE(holds(text.out, std::to_string(all["graph"]["tiles"].get<size_t>()) + " tiles"));
+  for (const json& row : all["operators"]) EXPECT_TRUE(holds(text.out, row["operator"].get<std::string>()));
+  for (const char* key : {"inputs", "outputs", "operators", "operator_counts", "graph", "memory"})
+    EXPECT_TRUE(all.contains(key)) << key;
+}
+
+TEST(TraceCommand, WritesATrace) {
+  std::string file = temporary("trace.json");
+  Result r = pando("trace " + small_cnn() + " --threads 2 -o " + file);
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_GT(json::parse(content(file))["traceEvents"].size(), 50u);
+}
+
+TEST(ZooCommand, WritesTheSameModelTwice) {
+  std::string a = temporary("a.onnx"), b = temporary("b.onnx");
+  ASSERT_EQ(pando("zoo mobilenetv2 -o " + a + " --batch 2").code, 0);
+  ASSERT_EQ(pando("zoo mobilenetv2 -o " + b + " --batch 2").code, 0);
+  EXPECT_TRUE(content(a) == content(b));
+  json all = json::parse(pando("inspect " + a + " --json").out);
+  EXPECT_EQ(all["inputs"][0]["shape"], (std::vector<int64_t>{2, 3, 224, 224}));
+  std::filesystem::remove(a);
+  std::filesystem::remove(b);
+}
+
+TEST(Usage, EndsWithTwo) {
+  std::string cnn = small_cnn(), out = temporary("never");
+  expect_error("", 2, "subcommand");
+  expect_error("fly", 2, "subcommand");
+  expect_error("run", 2, "MODEL");
+  expect_error("run " + cnn, 2, "--output-dir");
+  expect_error("run " + cnn + " --output-dir " + out + " --input x", 2, "NAME=FILE");
+  expect_error("bench " + cnn + " --threads 0", 2, "--threads");
+  expect_error("bench " + cnn + " --threads two", 2, "two");
+  expect_error("bench " + cnn + " --policy fastest", 2, "fastest");
+  expect_error("bench " + cnn + " --shape x", 2, "--shape");
+  expect_error("bench " + cnn + " --isa mmx", 2, "mmx");
+  expect_error("bench " + cnn + " --runs 0", 2, "--runs");
+  expect_error("bench " + cnn + " --nonsense", 2, "nonsense");
+  expect_error("trace " + cnn, 2, "--output");
+  expect_error("zoo alexnet -o " + out, 2, "alexnet");
+  expect_error("zoo resnet50 -o " + out + " --batch 0", 2, "--batch");
+  EXPECT_FALSE(std::filesystem::exists(out));
+  EXPECT_EQ(pando("--help").code, 0);
+  EXPECT_EQ(pando("bench --help").code, 0);
+  EXPECT_EQ(pando("--version").out, std::string(version()) + "\n");
+}
+
+TEST(Failure, EndsWithOne) {
+  std::string cnn = small_cnn(), folder = temporary("failed"), noise = temporary("noise.onnx"),
+              cut = temporary("cut.onnx");
+  std::string run = " --random-inputs --output-dir " + folder;
+  cli::write_file(noise, std::string(1000, 'Z'));
+  cli::write_file(cut, content(cnn).substr(0, 5000));
+  expect_error("run /nowhere/m.onnx" + run, 1, "/nowhere/m.onnx");
+  expect_error("run " + folder + "-none" + run, 1, "No such file");
+  expect_error("run " + noise + run, 1, "");
+  expect_error("run " + cut + run, 1, "");
+  expect_error("run " + cnn + " --output-dir " + folder, 1, "'x' float32 [1,3,40,36]");
+  expect_error("run " + cnn + " --input z=" + x_file() + run, 1, "'z'");
+  expect_error("run " + cnn + " --input x=/nowhere.npy" + run, 1, "/nowhere.npy");
+  expect_error("run " + cnn + " --shape x:1x3x40x37" + run, 1, "[1,3,40,37]");
+  expect_error("run " + small_transformer() + " --input x=" + x_file() + run, 1, "[1,3,40,36]");
+  EXPECT_FALSE(std::filesystem::exists(folder));
+  expect_error("run " + cnn + " --random-inputs --output-dir " + noise, 1, noise);
+  expect_error("bench " + cnn + " --inputs " + noise, 1, noise);
+  expect_error("trace " + cnn + " -o /dev/full", 1, "/dev/full: cannot write: No space left");
+  expect_error("zoo mobilenetv2 -o /dev/full", 1, "No space left");
+  expect_error("zoo mobilenetv2 -o /nowhere/m.onnx", 1, "/nowhere/m.onnx");
+  Result r = pando("bench " + cnn + " --runs 1 --json /dev/full");
+  EXPECT_EQ(r.code, 1);
+  EXPECT_TRUE(holds(r.err, "/dev/full"));
+  EXPECT_EQ(WEXITSTATUS(std::system((PANDO_BINARY " inspect " + cnn + " >/dev/full 2>/dev/null").c_str())), 1);
+}
+
+TEST(Failure, IsOneLineWithoutControlCodes) {
+  OnnxWriter w("odd\x1b[31m", 1);
+  w.input("x", Type::f32, {2});
+  w.output("y", Type::f32, {2});
+  w.node("No\nSuch\x1b[31mOperator", {"x"}, {}, "y");
+  std::string path = temporary("control.onnx");
+  w.write(path);
+  Result r = pando("inspect " + path);
+  EXPECT_EQ(r.code, 1);
+  EXPECT_TRUE(holds(r.err, "not supported"));
+  EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1);
+  EXPECT_EQ(r.err.find('\x1b'), std::string::npos);
+}
+
+}  // namespace
+}  // namespace pando::testing
