@@ -164,7 +164,7 @@ Command add_bench(CLI::App& app) {
   CLI::App* command = app.add_subcommand("bench", "Measures a model: speed, percent of peak, memory, scheduling.");
   add_common(*command, options->common);
   command->add_option("--warmup", options->warmup, "runs before the timed ones")
-      ->check(CLI::Range(1, 1'000'000))
+      ->check(CLI::Range(0, 1'000'000))
       ->capture_default_str();
   command->add_option("--runs", options->runs, "timed runs (default: for a second, at least 10)")
       ->check(CLI::Range(1, 1'000'000));
