@@ -2,7 +2,9 @@
 // Compares Pando with ONNX Runtime on the same models and inputs: outputs against each other, then time, in turn, block
 // by block, so that a drift of the machine hits both. A ratio above 1: Pando is faster.
 //   bench/compare.mjs [--pando BIN] [--models resnet50,FILE.onnx,...] [--threads 1,2] [--pairs 5] [--block 1.0]
-//     [--inputs FILE.json] [--no-spinning] [--pause-ms N] [--neighbour CPU] [--check-only] [--json FILE] [--pando-args '...']
+//     [--inputs FILE.json] [--no-spinning] [--pause-ms N] [--neighbour CPU] [--check-only] [--load] [--json FILE]
+//     [--pando-args '...']
+// Models: files, or names of the zoo, changed as in bert-base@batch4@seq64.
 import {spawn, spawnSync} from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -19,7 +21,7 @@ const args = {pando: path.join(here, '../build/release/bin/pando'), models: zoo.
   block: '1', ort: path.join(cache, 'ort')};
 for (let i = 2; i < process.argv.length; i++) {
   const name = process.argv[i].replace(/^--/, '');
-  if (['no-spinning', 'check-only'].includes(name)) args[name] = true;
+  if (['no-spinning', 'check-only', 'load'].includes(name)) args[name] = true;
   else args[name] = process.argv[++i];
 }
 if (!fs.existsSync(path.join(args.ort, 'node_modules/onnxruntime-node'))) {
@@ -34,6 +36,28 @@ function random() {  // xorshift: the same inputs on every machine
   return (seed >>> 0) / 4294967296;
 }
 
+// Something like a page of text: lines of dark words on a light ground, for models that were trained on such.
+function page([dark, light], shape, data) {
+  const first = shape[1] <= 4, [h, w] = first ? shape.slice(2) : shape.slice(1, 3);
+  const channels = first ? shape[1] : shape[3];
+  const ink = new Uint8Array(h * w);
+  for (let y = 20; y + 18 < h; y += 34)
+    for (let x = 24; x + 60 < w;) {
+      const letters = 2 + Math.floor(random() * 6);
+      for (let l = 0; l < letters && x + 12 < w; l++, x += 11) {
+        const rows = 9 + Math.floor(random() * 8), bar = Math.floor(random() * rows);
+        for (let i = 0; i < rows; i++)
+          for (let j = 0; j < 8; j++)
+            if (j < 2 || i === bar || (j > 5 && random() < 0.9)) ink[(y + i) * w + x + j] = 1;
+      }
+      x += 14;
+    }
+  for (let i = 0; i < data.length; i++) {
+    const pixel = first ? i % (h * w) : Math.floor(i / channels) % (h * w);
+    data[i] = ink[pixel] ? dark : light;
+  }
+}
+
 const arrays = {float32: Float32Array, float64: Float64Array, int64: BigInt64Array, int32: Int32Array, uint8: Uint8Array,
   int8: Int8Array, bool: Uint8Array};
 
@@ -43,6 +67,10 @@ function makeInput(meta, spec = {}, folder) {
   const n = shape.reduce((a, b) => a * b, 1);
   const data = new arrays[meta.type](n);
   const big = meta.type.endsWith('64') && meta.type !== 'float64';
+  if (spec.page) {
+    page(spec.page, shape, data);
+    return {type: meta.type, shape, data};
+  }
   const [lo, hi] = spec.uniform ?? [0, 1];
   for (let i = 0; i < n; i++) {
     let v;
@@ -139,13 +167,32 @@ async function pairs(pando, ort, block) {
     pando_ms: median(a), ort_ms: median(b), pando_mean_ms: mean(a), ort_mean_ms: mean(b), runs: a.length};
 }
 
+// Load time and peak memory after a run, each in a fresh process, medians of three.
+async function load(config, flags) {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'pando-load-'));
+  const lists = {pando_load_ms: [], ort_load_ms: [], pando_peak_mb: [], ort_peak_mb: []};
+  for (let i = 0; i < 3; i++)
+    for (const [name, worker] of [
+      ['pando', () => new Worker(args.pando, ['bench', config.model, ...flags, '--threads', '2', '--serve'])],
+      ['ort', () => ortWorker(config)]]) {
+      const w = worker();
+      lists[name + '_load_ms'].push((await w.read()).load_ms);
+      lists[name + '_peak_mb'].push((await w.ask({save: dir})).peak_rss_mb);
+      w.stop();
+    }
+  fs.rmSync(dir, {recursive: true});
+  return Object.fromEntries(Object.entries(lists).map(([k, v]) => [k, median(v)]));
+}
+
 async function compareModel(model, work) {
   let file = model;
-  if (!model.endsWith('.onnx')) {
+  if (!model.endsWith('.onnx')) {  // of the zoo: NAME, NAME@batch4, NAME@seq64, NAME@batch4@seq64
     file = path.join(cache, 'zoo', model + '.onnx');
     if (!fs.existsSync(file)) {
       fs.mkdirSync(path.dirname(file), {recursive: true});
-      const r = spawnSync(args.pando, ['zoo', model, '-o', file], {encoding: 'utf8'});
+      const [name, ...changes] = model.split('@');
+      const flags = changes.flatMap((c) => ['--' + c.replace(/[0-9]+$/, ''), /[0-9]+$/.exec(c)[0]]);
+      const r = spawnSync(args.pando, ['zoo', name, '-o', file, ...flags], {encoding: 'utf8'});
       if (r.status !== 0) throw new Error(r.stderr.trim());
     }
   }
@@ -165,6 +212,7 @@ async function compareModel(model, work) {
   const base = {model: file, ort: args.ort, inputs};
   const row = {model: name, ...(await agreement({...base, threads: 1}, flags, outputs, dir)), timings: []};
   if (args['check-only']) return row;
+  if (args.load) row.load = await load({...base, threads: 2}, flags);
   for (const threads of args.threads.split(',').map(Number)) {
     const pando = new Worker(args.pando, ['bench', file, ...flags, '--threads', String(threads), '--serve',
       ...(args['pando-args'] ? args['pando-args'].split(' ') : [])]);
@@ -184,11 +232,16 @@ async function compareModel(model, work) {
 function print(row) {
   const ok = row.agrees ? 'agrees' : 'DIFFERS';
   console.log(`${row.model.padEnd(34)} ${ok} ${row.difference.toExponential(1)} (limit ${row.limit.toExponential(1)})`);
+  if (row.load)
+    console.log(`${''.padEnd(34)} load: pando ${row.load.pando_load_ms.toFixed(0)} ms, ort ${row.load.ort_load_ms.toFixed(0)} ms; ` +
+      `peak memory of the process: ${row.load.pando_peak_mb.toFixed(0)} and ${row.load.ort_peak_mb.toFixed(0)} MB ` +
+      `(an empty Node process: ${emptyNodeMb.toFixed(0)} MB)`);
   for (const t of row.timings)
     console.log(`${''.padEnd(34)} ${t.threads} threads: pando ${t.pando_ms.toFixed(2)} ms, ort ${t.ort_ms.toFixed(2)} ms, ` +
       `ratio ${t.ratio.toFixed(3)} (spread ${(100 * t.spread).toFixed(0)} %), means' ratio ${t.mean_ratio.toFixed(3)}`);
 }
 
+const emptyNodeMb = Number(spawnSync(process.execPath, ['-p', 'process.resourceUsage().maxRSS / 1024'], {encoding: 'utf8'}).stdout);
 const work = fs.mkdtempSync(path.join(os.tmpdir(), 'pando-compare-'));
 const neighbour = args.neighbour !== undefined
   ? spawn('taskset', ['-c', args.neighbour, 'sh', '-c', 'while :; do :; done'], {detached: true}) : null;
