@@ -104,8 +104,10 @@ void new_shape(const Model& model) {
     extra.push_back(compiled + first - median(later));
   }
   const CompileStats& s = Net(model, engine).compiled.stats();
-  fmt::print("a new shape to its first result: {:.2f} ms beyond a run (import {:.1f}, optimize {:.1f}, tile {:.1f}, bind {:.1f})\n",
-             median(extra), s.import_ms, s.optimize_ms, s.tile_ms, s.bind_ms);
+  fmt::print(
+      "a new shape to its first result: {:.2f} ms beyond a run (import {:.1f}, optimize {:.1f}, tile {:.1f}, bind "
+      "{:.1f})\n",
+      median(extra), s.import_ms, s.optimize_ms, s.tile_ms, s.bind_ms);
 }
 
 void together(const Model& a, const Model& b) {

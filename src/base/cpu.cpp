@@ -60,9 +60,7 @@ std::string cpu_name() {
   return "unknown CPU";
 }
 
-const char* name_of(Isa isa) {
-  return isa == Isa::avx512 ? "avx512" : isa == Isa::avx2 ? "avx2" : "portable";
-}
+const char* name_of(Isa isa) { return isa == Isa::avx512 ? "avx512" : isa == Isa::avx2 ? "avx2" : "portable"; }
 
 Isa active_isa() {
   static const Isa detected = detect();

@@ -28,8 +28,8 @@ struct Box {
 };
 Box whole(std::span<const int64_t> shape);
 Box intersect(const Box& a, const Box& b);
-Box hull(const Box& a, const Box& b);  // the smallest box that covers both; an empty box adds nothing
-std::string to_string(const Box& box); // "[0:1,4:8,0:56]"
+Box hull(const Box& a, const Box& b);   // the smallest box that covers both; an empty box adds nothing
+std::string to_string(const Box& box);  // "[0:1,4:8,0:56]"
 
 // How a dimension of the iteration domain may be split (FlexFlow's SOAP; reduction is AccPar's type II).
 enum class Tag : uint8_t { sample, attribute, parameter, reduction, sequential, whole };

@@ -50,8 +50,8 @@ NodeId Graph::add_node(const OpDef& op, std::string name, std::vector<ValueId> i
     fail(e.code(), "node '{}' ({}): {}", where, op.name, e.what());
   }
   for (size_t i = 0; i < made.size(); i++)
-    node.outputs.push_back(add_value(i < names.size() ? std::move(names[i]) : std::string(), made[i].dtype,
-                                     std::move(made[i].shape)));
+    node.outputs.push_back(
+        add_value(i < names.size() ? std::move(names[i]) : std::string(), made[i].dtype, std::move(made[i].shape)));
   return static_cast<NodeId>(nodes.size() - 1);
 }
 

@@ -83,9 +83,9 @@ struct Graph {
 
 // Who makes and who reads each value; made anew by passes that need it.
 struct Uses {
-  std::vector<NodeId> producer;               // none for inputs and constants
+  std::vector<NodeId> producer;                // none for inputs and constants
   std::vector<std::vector<NodeId>> consumers;  // a node stands once per operand
-  std::vector<bool> is_output;                // of the graph
+  std::vector<bool> is_output;                 // of the graph
   explicit Uses(const Graph& graph);
   bool single(ValueId v) const { return consumers[v].size() == 1 && !is_output[v]; }
 };
@@ -135,9 +135,9 @@ struct OpDef {
   // The plain reference on strided views (an absent operand has no data). Serves as test oracle, for constant folding
   // and, as one tile, for operators and types without a kernel of their own: so it must not allocate.
   void (*evaluate)(const std::any& attrs, std::span<const View> inputs, std::span<const View> outputs);
-  bool matrix = false;   // multiply-adds that count in GFLOP figures
-  bool view = false;     // output i is (part of) input 0, or a concat: an address where storage allows, else a copy
-  bool by_box = false;   // evaluate may be given a box of the domain: operands cut by the access rules
+  bool matrix = false;  // multiply-adds that count in GFLOP figures
+  bool view = false;    // output i is (part of) input 0, or a concat: an address where storage allows, else a copy
+  bool by_box = false;  // evaluate may be given a box of the domain: operands cut by the access rules
 };
 
 // Bytes that a box reads and writes, from the access rules.

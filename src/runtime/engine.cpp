@@ -96,7 +96,8 @@ void Engine::Impl::reserve_memory(size_t scratch_bytes, size_t nodes) {
   size_t scratch = (grown(scratch_bytes, scratch_bytes_) + page - 1) / page * page;
   size_t capacity = grown(nodes, node_capacity_);
   std::vector<AlignedBuffer> memory;
-  retired_memory_.reserve(retired_memory_.size() + memory_.size());  // nothing may throw once workers know the new memory
+  retired_memory_.reserve(retired_memory_.size() +
+                          memory_.size());  // nothing may throw once workers know the new memory
   for (int i = 0; i < worker_count; i++) memory.emplace_back(scratch + capacity * sizeof(uint32_t));
   for (size_t i = 0; i < memory.size(); i++)
     workers[i]->set_memory(memory[i].data(), reinterpret_cast<uint32_t*>(memory[i].data() + scratch));

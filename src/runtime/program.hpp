@@ -60,7 +60,8 @@ struct Program {
   std::vector<const void*> functions;
   std::vector<std::any> attributes;
   // ---- memory ----
-  // bases: 0 the arena, 1 the Program's own tables, then inputs, then outputs, then `constants` (pointers fixed at load)
+  // bases: 0 the arena, 1 the Program's own tables, then inputs, then outputs, then `constants` (pointers fixed at
+  // load)
   std::vector<ProgramPort> inputs, outputs;
   std::vector<const std::byte*> constants;
   std::vector<std::shared_ptr<const void>> owners;  // keep constants alive

@@ -1,6 +1,6 @@
 // The ONNX standard's own test models with operators of supported_onnx_ops(): each is imported, its graph is evaluated
-// node by node with the operators' references, then optimized, tiled, bound and run by an engine with random delays; both
-// results are compared with the expected outputs.
+// node by node with the operators' references, then optimized, tiled, bound and run by an engine with random delays;
+// both results are compared with the expected outputs.
 #include <gtest/gtest.h>
 
 #include <algorithm>

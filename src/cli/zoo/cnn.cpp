@@ -24,8 +24,11 @@ struct Cnn {
     int64_t fan_in = in / group * k * k, pad = k / 2;
     std::string weight = w.random(n + ".weight", {out, in / group, k, k}, std::sqrt(2.0f / static_cast<float>(fan_in)));
     std::string y = w.node("Conv", {x, weight},
-                           {{"dilations", Dims{1, 1}}, {"group", group}, {"kernel_shape", Dims{k, k}},
-                            {"pads", Dims{pad, pad, pad, pad}}, {"strides", Dims{stride, stride}}});
+                           {{"dilations", Dims{1, 1}},
+                            {"group", group},
+                            {"kernel_shape", Dims{k, k}},
+                            {"pads", Dims{pad, pad, pad, pad}},
+                            {"strides", Dims{stride, stride}}});
     return w.node("BatchNormalization",
                   {y, w.random(n + ".bn.weight", {out}, 0.05f * gain, gain), w.random(n + ".bn.bias", {out}, 0.05f),
                    w.random(n + ".bn.running_mean", {out}, 0.1f), w.random(n + ".bn.running_var", {out}, 0.1f, 1)},
@@ -36,8 +39,11 @@ struct Cnn {
     int64_t pad = k / 2;
     float spread = std::sqrt(2.0f / static_cast<float>(in * k * k));
     return w.node("Conv", {x, w.random(n + ".weight", {out, in, k, k}, spread), w.random(n + ".bias", {out}, 0.02f)},
-                  {{"dilations", Dims{1, 1}}, {"group", 1}, {"kernel_shape", Dims{k, k}},
-                   {"pads", Dims{pad, pad, pad, pad}}, {"strides", Dims{stride, stride}}});
+                  {{"dilations", Dims{1, 1}},
+                   {"group", 1},
+                   {"kernel_shape", Dims{k, k}},
+                   {"pads", Dims{pad, pad, pad, pad}},
+                   {"strides", Dims{stride, stride}}});
   }
   std::string conv_relu(const std::string& x, int64_t in, int64_t out, int64_t k, int64_t stride = 1) {
     return w.node("Relu", {conv(x, in, out, k, stride)});
@@ -45,12 +51,15 @@ struct Cnn {
   std::string dense(const std::string& x, int64_t in, int64_t out, const std::string& output = {}) {
     std::string n = fmt::format("fc{}", layer++);
     std::string weight = w.random(n + ".weight", {out, in}, std::sqrt(1.0f / static_cast<float>(in)));
-    return w.node("Gemm", {x, weight, w.random(n + ".bias", {out}, 0.02f)}, {{"alpha", 1.0f}, {"beta", 1.0f}, {"transB", 1}},
-                  output);
+    return w.node("Gemm", {x, weight, w.random(n + ".bias", {out}, 0.02f)},
+                  {{"alpha", 1.0f}, {"beta", 1.0f}, {"transB", 1}}, output);
   }
   std::string max_pool(const std::string& x, int64_t k, int64_t stride, Dims pads, int ceil_mode = 0) {
     return w.node("MaxPool", {x},
-                  {{"ceil_mode", ceil_mode}, {"kernel_shape", Dims{k, k}}, {"pads", std::move(pads)}, {"strides", Dims{stride, stride}}});
+                  {{"ceil_mode", ceil_mode},
+                   {"kernel_shape", Dims{k, k}},
+                   {"pads", std::move(pads)},
+                   {"strides", Dims{stride, stride}}});
   }
 };
 
@@ -105,7 +114,8 @@ void mobilenetv2(OnnxWriter& w, const Options& o) {
   auto relu6 = [&](const std::string& x) { return w.node("Clip", {x, low, high}); };
   std::string x = relu6(net.conv_bn("input", 3, 32, 3, 2));
   int64_t in = 32;
-  const int64_t table[][4] = {{1, 16, 1, 1}, {6, 24, 2, 2}, {6, 32, 3, 2}, {6, 64, 4, 2}, {6, 96, 3, 1}, {6, 160, 3, 2}, {6, 320, 1, 1}};
+  const int64_t table[][4] = {{1, 16, 1, 1}, {6, 24, 2, 2},  {6, 32, 3, 2}, {6, 64, 4, 2},
+                              {6, 96, 3, 1}, {6, 160, 3, 2}, {6, 320, 1, 1}};
   for (const auto& [expand, out, repeats, first_stride] : table)
     for (int64_t b = 0; b < repeats; b++) {
       int64_t stride = b == 0 ? first_stride : 1, hidden = in * expand;

@@ -18,8 +18,11 @@ struct Darknet {
     int64_t pad = k / 2;
     std::string weight = w.random(n + ".weight", {out, in, k, k}, std::sqrt(2.0f / static_cast<float>(in * k * k)));
     std::string y = w.node("Conv", {x, weight},
-                           {{"dilations", Dims{1, 1}}, {"group", 1}, {"kernel_shape", Dims{k, k}},
-                            {"pads", Dims{pad, pad, pad, pad}}, {"strides", Dims{stride, stride}}});
+                           {{"dilations", Dims{1, 1}},
+                            {"group", 1},
+                            {"kernel_shape", Dims{k, k}},
+                            {"pads", Dims{pad, pad, pad, pad}},
+                            {"strides", Dims{stride, stride}}});
     y = w.node("BatchNormalization",
                {y, w.random(n + ".bn.weight", {out}, 0.05f * gain, gain), w.random(n + ".bn.bias", {out}, 0.05f),
                 w.random(n + ".bn.running_mean", {out}, 0.1f), w.random(n + ".bn.running_var", {out}, 0.1f, 1)},
@@ -42,8 +45,12 @@ struct Darknet {
     std::string n = output + ".conv";
     float spread = std::sqrt(1.0f / static_cast<float>(2 * width));
     w.node("Conv", {y, w.random(n + ".weight", {255, 2 * width, 1, 1}, spread), w.random(n + ".bias", {255}, 0.05f)},
-           {{"dilations", Dims{1, 1}}, {"group", 1}, {"kernel_shape", Dims{1, 1}}, {"pads", Dims{0, 0, 0, 0}},
-            {"strides", Dims{1, 1}}}, output);
+           {{"dilations", Dims{1, 1}},
+            {"group", 1},
+            {"kernel_shape", Dims{1, 1}},
+            {"pads", Dims{0, 0, 0, 0}},
+            {"strides", Dims{1, 1}}},
+           output);
   }
 };
 

@@ -50,7 +50,9 @@ std::string varint(uint64_t v) {
   return s + static_cast<char>(v);
 }
 
-std::string length_prefix(int field, uint64_t bytes) { return varint(static_cast<uint64_t>(field) << 3 | 2) + varint(bytes); }
+std::string length_prefix(int field, uint64_t bytes) {
+  return varint(static_cast<uint64_t>(field) << 3 | 2) + varint(bytes);
+}
 
 }  // namespace
 

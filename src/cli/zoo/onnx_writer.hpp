@@ -51,7 +51,7 @@ class OnnxWriter {
   struct Initializer {
     std::string header;  // TensorProto without raw_data
     uint64_t bytes;
-    std::string data;    // empty: random
+    std::string data;  // empty: random
     float spread = 0, mean = 0;
     uint64_t seed = 0;
   };

@@ -28,7 +28,8 @@ struct Transformer {
     std::string square = w.node("Pow", {centered, scalar(2)});
     std::string variance = w.node("ReduceMean", {square}, {{"axes", Dims{-1}}});
     std::string deviation = w.node("Sqrt", {w.node("Add", {variance, scalar(epsilon)})});
-    std::string scaled = w.node("Mul", {w.node("Div", {centered, deviation}), w.random(name + ".weight", {width}, 0.05f, 1)});
+    std::string scaled =
+        w.node("Mul", {w.node("Div", {centered, deviation}), w.random(name + ".weight", {width}, 0.05f, 1)});
     return w.node("Add", {scaled, w.random(name + ".bias", {width}, 0.02f)}, {}, output);
   }
   std::string linear(const std::string& x, const std::string& name, int64_t in, int64_t out, float gain = 1) {
@@ -72,8 +73,9 @@ void bert(OnnxWriter& w, const Options& o, int64_t layers, int64_t width, int64_
   for (int64_t i = 0; i < s; i++) positions[static_cast<size_t>(i)] = i;
   std::string words = w.node("Gather", {w.random("embeddings.word.weight", {30522, width}, 0.5f), "input_ids"});
   std::string types = w.node("Gather", {w.random("embeddings.type.weight", {2, width}, 0.2f), "token_type_ids"});
-  std::string places = w.node("Gather", {w.random("embeddings.position.weight", {std::max<int64_t>(512, s), width}, 0.2f),
-                                         w.ints("position_ids", {1, s}, positions)});
+  std::string places =
+      w.node("Gather", {w.random("embeddings.position.weight", {std::max<int64_t>(512, s), width}, 0.2f),
+                        w.ints("position_ids", {1, s}, positions)});
   std::string x = t.norm(w.node("Add", {w.node("Add", {words, types}), places}), "embeddings.norm", 1e-12f);
   std::string keep = w.node("Unsqueeze", {w.node("Unsqueeze", {"attention_mask", t.list({1})}), t.list({2})});
   keep = w.node("Sub", {t.scalar(1), w.node("Cast", {keep}, {{"to", 1}})});

@@ -1,8 +1,8 @@
 // The core operators: their attribute structs and definitions. Matrix and pooling operators are channels-last:
 // images are [N, spatial..., C]; the importer brings ONNX's NCHW here with transposes that the optimizer moves away.
 #pragma once
-#include "graph/graph.hpp"
 #include "base/map_program.hpp"
+#include "graph/graph.hpp"
 
 namespace pando {
 
@@ -134,7 +134,14 @@ struct ScatterAttrs {
 extern const OpDef scatter_elements_op, scatter_nd_op;
 
 enum class ResizeMode : uint8_t { nearest, linear, cubic };
-enum class ResizeCoord : uint8_t { half_pixel, asymmetric, align_corners, pytorch_half_pixel, tf_crop_and_resize, half_pixel_symmetric };
+enum class ResizeCoord : uint8_t {
+  half_pixel,
+  asymmetric,
+  align_corners,
+  pytorch_half_pixel,
+  tf_crop_and_resize,
+  half_pixel_symmetric
+};
 enum class ResizeRound : uint8_t { prefer_floor, prefer_ceil, floor, ceil };
 struct ResizeAttrs {
   ResizeMode mode = ResizeMode::nearest;
@@ -142,9 +149,9 @@ struct ResizeAttrs {
   ResizeRound round = ResizeRound::prefer_floor;
   float cubic_a = -0.75f, extrapolation = 0;
   bool exclude_outside = false, antialias = false;
-  Shape out;                   // extents of the output, all dimensions
-  std::vector<float> scales;   // per dimension
-  std::vector<float> roi;      // 2 * rank or empty
+  Shape out;                  // extents of the output, all dimensions
+  std::vector<float> scales;  // per dimension
+  std::vector<float> roi;     // 2 * rank or empty
 };
 extern const OpDef resize_op;
 
