@@ -23,7 +23,7 @@ json port_rows(const std::vector<Port>& ports) {
 json operator_row(const TileGraph& g, const OpTiles& op) {
   const Node& node = g.graph->nodes[op.node];
   NodeView view{*g.graph, node};
-  json row = {{"name", node.name},
+  json row = {{"name", display_name(*g.graph, node)},
               {"operator", node.op->name},
               {"algorithm", name_of(op.algorithm)},
               {"output_shape", view.out_shape()},
@@ -42,16 +42,26 @@ json operator_row(const TileGraph& g, const OpTiles& op) {
   return row;
 }
 
+json successors(const TileGraph& g, uint32_t node) {
+  return std::vector<uint32_t>(g.successors.begin() + g.successor_begin[node],
+                               g.successors.begin() + g.successor_begin[node + 1]);
+}
+
+json event_rows(const TileGraph& g) {
+  json rows = json::array();
+  for (uint32_t e = g.tiles; e < g.tiles + g.events; e++)
+    rows.push_back({{"event", e}, {"waits_for", g.need[e]}, {"then", successors(g, e)}});
+  return rows;
+}
+
 json tile_rows(const TileGraph& g) {
   json rows = json::array();
   for (uint32_t t = 0; t < g.tiles; t++) {
-    json after = json::array();
-    for (uint32_t i = g.successor_begin[t]; i < g.successor_begin[t + 1]; i++) after.push_back(g.successors[i]);
     rows.push_back({{"tile", t},
-                    {"operator", g.graph->nodes[g.ops[g.tile_op[t]].node].name},
+                    {"operator", display_name(*g.graph, g.graph->nodes[g.ops[g.tile_op[t]].node])},
                     {"box", to_string(g.box(t))},
                     {"waits_for", g.need[t]},
-                    {"then", after},
+                    {"then", successors(g, t)},
                     {"to_end_us", g.to_end_us[t]}});
   }
   return rows;
@@ -94,7 +104,10 @@ std::string describe(const TileGraph& g, const Compiled& model, bool with_tiles)
                    {"activation_bytes_without_reuse", unshared},
                    {"packed_weight_bytes", stats.weight_bytes},
                    {"scratch_bytes_per_worker", stats.scratch_bytes}};
-  if (with_tiles) out["tiles"] = tile_rows(g);
+  if (with_tiles) {
+    out["tiles"] = tile_rows(g);
+    out["events"] = event_rows(g);
+  }
   return out.dump(1, ' ', false, json::error_handler_t::replace);  // names in files may be no UTF-8
 }
 

@@ -189,7 +189,8 @@ void label(const TileGraph& tiles, const BindOptions& options, Program& program)
     const Node& node = tiles.graph->nodes[op.node];
     NodeView view{*tiles.graph, node};
     double flops = node.op->matrix ? node.op->operations(view, whole(op.domain)) : 0;
-    program.labels.push_back({node.name, node.op->name, name_of(op.algorithm), flops / op.tile_count, node.op->matrix});
+    program.labels.push_back({display_name(*tiles.graph, node), node.op->name, name_of(op.algorithm),
+                              flops / op.tile_count, node.op->matrix});
   }
   if (options.tile_boxes)
     for (uint32_t t = 0; t < tiles.tiles; t++) program.tile_box.push_back(to_string(tiles.box(t)));

@@ -162,6 +162,13 @@ void remove_dead(Graph& graph) {
   }
 }
 
+std::string display_name(const Graph& graph, const Node& node) {
+  if (!node.name.empty()) return node.name;
+  for (ValueId v : node.inputs)
+    if (v != none && !graph.values[v].name.empty()) return fmt::format("{} of {}", node.op->name, graph.values[v].name);
+  return fmt::format("{} #{}", node.op->name, &node - graph.nodes.data());
+}
+
 double bytes_moved(const NodeView& view, const Box& box) {
   double bytes = 0;
   for (int i = 0; i < view.inputs(); i++)

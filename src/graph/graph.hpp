@@ -97,6 +97,9 @@ void sort_nodes(Graph& graph);
 // Drops nodes that no output depends on, and values that nobody uses; renumbers values.
 void remove_dead(Graph& graph);
 
+// What people read: the node's name, or for nodes that passes made without one "operator of FIRST_INPUT".
+std::string display_name(const Graph& graph, const Node& node);
+
 // What a rule may look at of a node.
 struct NodeView {
   const Graph& graph;

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "base/cpu.hpp"
+#include "kernels/gemm/fused.hpp"
+#include "kernels/gemm/pass.hpp"
 
 namespace pando::kernels {
 namespace {
@@ -120,6 +122,44 @@ TEST(Gemm, AnUnpreparedKernelRunsThePortableOne) {
   (*gemm_family(29, 33, 31, 57))(24, 13, true, p.a.data(), p.b.data(), p.c.data(), 5, p.a_offsets.data(),
                                  p.b_offsets.data());
   EXPECT_TRUE(same_bits(expected, p.c));
+}
+
+TEST(Gemm, TheFusedProductIsTheProductThenTheFinish) {
+  std::mt19937 rng(5);
+  for (int t = 0; t < 300; t++) {
+    GemmShape s = random_shape(rng, gemm_block, 1 + static_cast<int>(rng() % 50));
+    s.lda = s.ldc = gemm_block;
+    const auto n = static_cast<size_t>(s.n);
+    Problem p = make_problem(rng, s, 1 + static_cast<int>(rng() % 5));
+    const int64_t channels = 1 + rng() % gemm_block, y_stride = channels + rng() % 9;
+    std::vector<float> bias(gemm_block), residual(n * gemm_block), y(n * static_cast<size_t>(y_stride) + 40, 7);
+    for (auto* v : {&bias, &residual})
+      for (float& x : *v) x = static_cast<float>(rng() % 100) - 50;
+    EpilogueArgs e;
+    e.activation = static_cast<Activation>(rng() % 4);
+    e.residual_last = rng() % 2;
+    e.lo = -3, e.hi = 5, e.slope = 0.25f;
+    const float* with_bias = rng() % 3 ? bias.data() : nullptr;
+    const float* with_residual = rng() % 2 ? residual.data() : nullptr;
+    FusedBlock f{};
+    f.a = p.a.data(), f.b = p.b.data(), f.ldb = s.ldb, f.k = s.k;
+    f.count = static_cast<int64_t>(p.a_offsets.size());
+    f.a_offsets = p.a_offsets.data(), f.b_offsets = p.b_offsets.data();
+    f.n = s.n, f.channels = channels;
+    std::vector<float> before = p.c, sums = p.c, expected = y;
+    f.begin = s.accumulate ? before.data() : nullptr;
+    f.y = y.data(), f.y_stride = y_stride, f.bias = with_bias;
+    f.residual = with_residual, f.residual_stride = gemm_block;
+    f.ahead = p.a.data(), f.ahead_floats = 100;
+    fused_block(e, f);
+    gemm_portable(s, p.a.data(), p.b.data(), sums.data(), p.a_offsets.size(), f.a_offsets, f.b_offsets);
+    finish_block(
+        e, {sums.data(), gemm_block, expected.data(), y_stride, with_residual, gemm_block, with_bias, s.n, channels});
+    ASSERT_TRUE(same_bits(expected, y)) << s.n << " columns, " << channels << " channels";
+    f.sums = p.c.data(), f.channels = gemm_block;
+    fused_block(e, f);
+    ASSERT_TRUE(same_bits(sums, p.c)) << s.n << " columns";
+  }
 }
 
 }  // namespace

@@ -43,7 +43,8 @@ void set_block(DirectPlan& p, int64_t rows, int64_t cols) {
   p.row_planes = s.kh == 1 ? 1 : s.sy;
   p.column_planes = p.merged ? 1 : p.shared_columns ? s.sx : s.kw;
   p.plane_rows = p.block_rows + row_tap(s, s.kh - 1).shift;
-  p.plane_cols = p.block_cols + (p.shared_columns ? column_tap(p, s.kw - 1).shift : 0);
+  const int64_t shared = p.merged ? ceil_div(std::max(s.kw - s.sx, 0), s.sx) : column_tap(p, s.kw - 1).shift;
+  p.plane_cols = p.block_cols + (p.merged || p.shared_columns ? static_cast<int>(shared) : 0);
   p.gathered_floats = p.in_place ? 0
                                  : static_cast<int64_t>(p.parts) * p.row_planes * p.column_planes * p.plane_rows *
                                        p.plane_cols * p.inner;
@@ -88,7 +89,7 @@ DirectPlan plan_direct(const ConvShape& s, int64_t rows, int64_t cols, int64_t o
   p.kb = k_block(pixel);
   const int parts = static_cast<int>(pixel / p.kb);
   p.entries = s.kh * (p.merged ? 1 : s.kw) * parts;
-  p.inner = p.merged ? static_cast<int>(pixel) : p.kb;
+  p.inner = p.merged ? s.sx * s.ci : p.kb;
   p.parts = p.merged ? 1 : parts;
   const double per_entry = 4.0 * gemm_block * p.kb;
   const int64_t fit = std::max<int64_t>(1, static_cast<int64_t>(l1 * 0.75 / per_entry));
@@ -148,23 +149,14 @@ Inside inside(int64_t first, int64_t width, int64_t stride, int64_t extent, int6
   return {lo, last < 0 ? lo : std::clamp<int64_t>(last / stride + 1, lo, cols)};
 }
 
-// Pixels that hold whole kernel rows. A window on the border is gathered piece by piece.
+// The windows of neighbouring outputs overlap: a copy of the row between zeros.
 void gather_merged_row(const DirectPlan& p, const float* image_row, int64_t x0, int64_t cols, float* to) {
   const ConvShape& s = p.shape;
-  const int64_t first = x0 * s.sx - s.pad_x, step = static_cast<int64_t>(s.sx) * s.ci;
-  const Inside in = inside(first, s.kw, s.sx, s.in_w, cols);
-  for (int64_t x = 0; x < cols; x++) {
-    if (x == in.lo && in.hi > in.lo) {
-      gather_pixels(to + x * p.inner, image_row + first * s.ci + x * step, {step, 1, 0, 1, p.inner}, in.hi - in.lo);
-      x = in.hi - 1;
-      continue;
-    }
-    const int64_t at = first + x * s.sx;
-    const int64_t lo = std::clamp<int64_t>(-at, 0, s.kw), hi = std::clamp<int64_t>(s.in_w - at, lo, s.kw);
-    float* pixel = to + x * p.inner;
-    std::fill_n(pixel, p.inner, 0.0f);
-    if (hi > lo) std::copy_n(image_row + (at + lo) * s.ci, (hi - lo) * s.ci, pixel + lo * s.ci);
-  }
+  const int64_t first = x0 * s.sx - s.pad_x, width = (cols - 1) * s.sx + s.kw;
+  const int64_t lo = std::clamp<int64_t>(-first, 0, width), hi = std::clamp<int64_t>(s.in_w - first, lo, width);
+  std::fill_n(to, lo * s.ci, 0.0f);
+  std::copy_n(image_row + (first + lo) * s.ci, (hi - lo) * s.ci, to + lo * s.ci);
+  std::fill_n(to + hi * s.ci, (width - hi) * s.ci, 0.0f);
 }
 
 // One row of the input for output columns x0 .. x0 + cols - 1; `to` is its place in part 0, column plane 0.
@@ -214,13 +206,7 @@ constexpr int max_runs = 256;
 
 }  // namespace
 
-void prepare_direct(const DirectPlan& p, const MatrixPass& pass, const ConvBox& box) {
-  const int64_t lo = p.shape.groups > 1 ? 0 : box.c0, hi = p.shape.groups > 1 ? p.shape.co : box.c1;
-  ConvBox first = box;
-  first.n1 = std::min(first.n1, first.n0 + 1);
-  for_blocks(p, first,
-             [&](const Pixels& b) { prepare_pass(pass, one_run(p, b) ? b.rows() * b.cols() : b.cols(), lo, hi); });
-}
+void prepare_direct(const DirectPlan&, const MatrixPass&, const ConvBox&) {}
 
 void conv_direct(const DirectPlan& p, const DirectArgs& args, const ConvBox& box, std::byte* scratch) {
   const ConvShape& s = p.shape;

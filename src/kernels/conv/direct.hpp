@@ -21,7 +21,7 @@ struct DirectPlan {
   // Input of a block of output pixels: read in place, or gathered into scratch, zero-bordered, so that the pixels of
   // each tap follow each other without gaps.
   bool in_place = false;
-  bool merged = false;  // gathered pixels hold all kw * ci values of a kernel row: few input channels
+  bool merged = false;  // k runs over all kw * ci values of a kernel row, which follow each other: few input channels
   int kb = 1;           // k of one kernel call
   int entries = 1, chunk = 1;
   int block_rows = 1, block_cols = 1;  // output pixels handled at once: their input stays in L2

@@ -26,17 +26,6 @@ struct MatrixPass {
   int64_t out_stride = 0, residual_stride = 0;  // from column to column
 };
 
-// Columns of the next call when n are left. Calls are alike, and a multiple of 3 (the kernels' register block on AVX2).
-inline int pass_piece(int64_t n) {
-  constexpr int64_t limit = 63;
-  const int64_t calls = (n + limit - 1) / limit;
-  const int64_t even = (n + calls - 1) / calls;
-  return static_cast<int>(calls == 1 ? n : (even + 2) / 3 * 3);
-}
-
-// Makes the kernels for runs of n columns and channels [lo, hi).
-void prepare_pass(const MatrixPass& pass, int64_t n, int64_t lo, int64_t hi);
-
 inline size_t pass_scratch_bytes(int64_t columns) { return static_cast<size_t>(columns) * gemm_block * sizeof(float); }
 
 // Output channels [lo, hi) of every run, lo a multiple of gemm_block, with bias, residual and activation applied while
