@@ -16,7 +16,7 @@ struct PassRun {
 };
 
 struct MatrixPass {
-  const GemmFamily* gemm;  // ldc = gemm_block
+  const GemmFamily* gemm;  // only its k and ldb are read: the kernels are those of fused.hpp
   const float* weights;    // block i (output channels 32 i ..) at weights + i * block_stride
   int64_t block_stride;
   const GemmOffset *a_offsets, *b_offsets;
