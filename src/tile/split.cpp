@@ -50,10 +50,10 @@ struct Search {
       box[i] = {shift, shift + block[i]};
     }
     double us = box_us(view, box, rules.algorithm, machine) + machine.tile_overhead_us;
-    // Two views of the same tiles, weighed alike: in the middle of a flow the work spreads over the cores and half a
+    // Two views of the same tiles, weighed alike: in the middle of a flow the work spreads over the cores and a
     // tile's time is lost at the end; where everything waits for everything the cores go through them round by round.
     double cores = static_cast<double>(std::max(machine.cores, 2));
-    double score = 0.5 * (tiles * us / cores + 0.5 * us) + 0.5 * std::ceil(tiles / cores) * us;
+    double score = 0.5 * (tiles * us / cores + us) + 0.5 * std::ceil(tiles / cores) * us;
     if (options.tile_us > 0) score = std::abs(std::log(us / options.tile_us)) * 1e6 + tiles * us;
     if (score < best_score * (1 - 1e-9)) {
       best_score = score;
