@@ -81,11 +81,7 @@ void bind_conv_gemm(Binder& b) {
   b.kernel(run);
   b.op_args(op);
   b.scratch(op.plan.scratch_bytes());
-  for (uint32_t i = 0; i < b.tile_count(); i++) {
-    const kernels::ConvBox box = direct_box(b.box(i), dims);
-    prepare_direct(op, box);
-    b.tile_args(i, box);
-  }
+  for (uint32_t i = 0; i < b.tile_count(); i++) b.tile_args(i, direct_box(b.box(i), dims));
 }
 
 }  // namespace pando

@@ -48,14 +48,6 @@ kernels::ConvBox direct_box(const Box& box, ImageDims dims) {
   return {i(n.lo), i(n.hi), i(y.lo), i(y.hi), i(x.lo), i(x.hi), i(c.lo), i(c.hi)};
 }
 
-void prepare_direct(const DirectOp& op, const kernels::ConvBox& box) {
-  kernels::MatrixPass pass{};
-  pass.gemm = family(op.plan);
-  pass.entries = op.plan.entries;
-  pass.chunk = op.plan.chunk;
-  kernels::prepare_direct(op.plan, pass, box);
-}
-
 kernels::DirectArgs resolve(const DirectOp& op, const TileContext& context) {
   kernels::DirectArgs args;
   args.x = context.at<const float>(op.x);

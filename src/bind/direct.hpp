@@ -27,8 +27,6 @@ DirectOp make_direct(Binder& b, const kernels::ConvShape& shape, ImageDims dims,
                      int bias_input, int first_operand);
 // The tile's box in the kernel's terms.
 kernels::ConvBox direct_box(const Box& box, ImageDims dims);
-// Makes the JIT kernels for a box.
-void prepare_direct(const DirectOp& op, const kernels::ConvBox& box);
 // Addresses of a run. op.weights may be absent: then the caller sets pass.weights.
 kernels::DirectArgs resolve(const DirectOp& op, const TileContext& context);
 

@@ -93,11 +93,7 @@ void bind_constant(Binder& b, const Matrix& a, int64_t n) {
   b.kernel(few ? run_gemv : run_image);
   b.op_args(op);
   if (!few) b.scratch(op.plan.scratch_bytes());
-  for (uint32_t i = 0; i < b.tile_count(); i++) {
-    const kernels::ConvBox box = direct_box(b.box(i), dims);
-    if (!few) prepare_direct(op, box);
-    b.tile_args(i, box);
-  }
+  for (uint32_t i = 0; i < b.tile_count(); i++) b.tile_args(i, direct_box(b.box(i), dims));
 }
 
 // ---- any other b: packed into scratch, one product after the other ----
@@ -185,9 +181,7 @@ void bind_products(Binder& b, const Matrix& a, const Matrix& w) {
   b.scratch(static_cast<size_t>(op.weights_bytes) + op.direct.plan.scratch_bytes());
   for (uint32_t i = 0; i < b.tile_count(); i++) {
     const Box box = b.box(i);
-    const kernels::ConvBox image = direct_box(box, dims);
-    prepare_direct(op.direct, image);
-    b.tile_args(i, ProductsTile{box, image});
+    b.tile_args(i, ProductsTile{box, direct_box(box, dims)});
   }
 }
 

@@ -127,7 +127,6 @@ struct Conv {
           for (int o = 0; o < co; o += channels) {
             ConvBox box{
                 n, n + 1, y, std::min(oh, y + rows), xx, std::min(ow, xx + cols), o, std::min(co, o + channels)};
-            prepare_direct(plan, args.pass, box);
             std::memset(scratch.data(), 0x7f, scratch.size());
             conv_direct(plan, args, box, scratch.data());
           }

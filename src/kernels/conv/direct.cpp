@@ -206,8 +206,6 @@ constexpr int max_runs = 256;
 
 }  // namespace
 
-void prepare_direct(const DirectPlan&, const MatrixPass&, const ConvBox&) {}
-
 void conv_direct(const DirectPlan& p, const DirectArgs& args, const ConvBox& box, std::byte* scratch) {
   const ConvShape& s = p.shape;
   float* gathered = reinterpret_cast<float*>(scratch);

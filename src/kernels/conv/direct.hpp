@@ -67,8 +67,6 @@ struct DirectArgs {
   EpilogueArgs epilogue;
 };
 
-// Does nothing now: no kernel of conv_direct is made at run time. Its callers may go.
-void prepare_direct(const DirectPlan& plan, const MatrixPass& pass, const ConvBox& box);
 // c0 must be a multiple of 32 when there is one group; more groups: all channels.
 void conv_direct(const DirectPlan& plan, const DirectArgs& args, const ConvBox& box, std::byte* scratch);
 
