@@ -17,7 +17,11 @@ ALLOWED = {
     "schedule": {"base"},
     "runtime": {"base", "schedule"},
     "bind": {"base", "graph", "tile", "kernels", "runtime"},
-    "api": {"base", "graph", "import", "optimize", "tile", "kernels", "schedule", "runtime", "bind"},
+    "train": {"base", "graph"},
+    "plan": {"base", "graph", "tile", "schedule"},
+    "dist": {"base", "graph", "tile", "schedule", "kernels", "runtime", "bind", "plan"},
+    "api": {"base", "graph", "import", "optimize", "tile", "kernels", "schedule", "runtime", "bind", "train", "plan",
+            "dist"},
     "cli": set(),
 }
 LINE_LIMIT = 1000
