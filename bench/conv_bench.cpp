@@ -46,24 +46,16 @@ double measure(const Layer& l, int turns, double& peak) {
                        pad,      l.ci,     l.co,     1};
   if (l.h == 1) s.kh = s.sy = 1, s.pad_y = 0;
   const kernels::ResidualStrides rs{l.residual, static_cast<int64_t>(ow) * l.co, l.co};
-  const auto plan = kernels::plan_direct(s, l.rows, ow, ow, rs, machine.l1_bytes, machine.l2_bytes);
+  const auto plan = kernels::plan_direct(s, l.rows, ow, ow, rs, machine.l2_bytes);
   AlignedBuffer x = floats(static_cast<int64_t>(l.h) * l.w * l.ci), w = floats(l.co * plan.weights_k());
   AlignedBuffer y = floats(static_cast<int64_t>(oh) * ow * l.co), r = floats(static_cast<int64_t>(oh) * ow * l.co);
   AlignedBuffer bias = floats(l.co), packed(static_cast<size_t>(kernels::packed_floats(l.co, plan.weights_k())) * 4);
   kernels::pack_conv_weights(w.data(), nullptr, l.co, l.ci, s.kh * s.kw, data(packed));
-  std::vector<kernels::GemmOffset> a(static_cast<size_t>(plan.entries)), b(a.size());
-  kernels::fill_offsets(plan, gemm_block, a.data(), b.data());
   kernels::DirectArgs args;
   args.x = data(x);
   args.y = data(y);
-  args.pass = {kernels::gemm_family(plan.kb, gemm_block, plan.ldb(), gemm_block),
-               data(packed),
-               gemm_block * plan.weights_k(),
-               a.data(),
-               b.data(),
-               plan.entries,
-               plan.chunk,
-               data(bias)};
+  args.weights = data(packed);
+  args.epilogue.bias = data(bias);
   args.epilogue.activation = kernels::Activation::relu;
   if (l.residual) {
     args.epilogue.operands = 1;

@@ -15,19 +15,18 @@ struct ImageDims {
 
 struct DirectOp {
   kernels::DirectPlan plan;
-  Ref x, y, weights, offsets;  // weights absent: given with the run
-  uint32_t gemm = 0;           // function
+  Ref x, y, weights;  // weights absent: given with the run
   int64_t group_stride = 0;
   EpilogueRefs epilogue;  // operand strides {n, y, x, channel}
 };
 static_assert(std::is_trivially_copyable_v<DirectOp>);
 
-// Plans for the boxes of b.op and packs the offsets. The caller adds x, weights and, for each tile, its box.
+// Plans for the boxes of b.op. The caller adds x, weights and, for each tile, its box.
 DirectOp make_direct(Binder& b, const kernels::ConvShape& shape, ImageDims dims, const Epilogue& epilogue,
                      int bias_input, int first_operand);
 // The tile's box in the kernel's terms.
 kernels::ConvBox direct_box(const Box& box, ImageDims dims);
-// Addresses of a run. op.weights may be absent: then the caller sets pass.weights.
+// Addresses of a run. op.weights may be absent: then the caller sets them.
 kernels::DirectArgs resolve(const DirectOp& op, const TileContext& context);
 
 }  // namespace pando

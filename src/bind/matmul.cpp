@@ -61,7 +61,7 @@ void run_gemv(const void* op_args, const void* tile_args, const TileContext& con
   const kernels::DirectArgs args = resolve(op, context);
   const kernels::ConvShape& s = op.plan.shape;
   const kernels::EpilogueOperand* residual = args.epilogue.residual();
-  kernels::gemv({args.x, s.in_w, s.x_x, s.x_c, s.ci, args.pass.weights, args.pass.bias, args.y, s.y_x,
+  kernels::gemv({args.x, s.in_w, s.x_x, s.x_c, s.ci, args.weights, args.epilogue.bias, args.y, s.y_x,
                  residual ? residual->data : nullptr, residual ? residual->stride[2] : 0},
                 box.c0, box.c1, args.epilogue);
   const int64_t at[4] = {0, 0, 0, box.c0};
@@ -143,7 +143,7 @@ void run_products(const void* op_args, const void* tile_args, const TileContext&
                            packed);
       packed_from = from;
     }
-    args.pass.weights = packed - tile.image.c0 * s.ci;  // block c0 / 32 is the first one packed
+    args.weights = packed - tile.image.c0 * s.ci;  // block c0 / 32 is the first one packed
     kernels::conv_direct(op.direct.plan, args, tile.image, context.scratch + op.weights_bytes);
     int d = op.batch - 1;
     for (; d >= 0 && ++at[d].lo == at[d].hi; d--) at[d].lo = tile.box[d].lo;

@@ -1,6 +1,7 @@
 // Running: contexts, callbacks, cancelling, several models in one engine, what wrong arguments give.
 #include <atomic>
 #include <chrono>
+#include <ctime>
 #include <future>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -148,7 +149,7 @@ TEST(Run, CallbackMaySubmitTheNextRun) {
 TEST(Cancel, EndsARunAndLeavesTheEngineAsNew) {
   Engine engine = engine_of(2);
   CompileOptions slow;
-  slow.spin_kernels_us = 2000;
+  slow.spin_kernels_us = 20000;
   Model model = Model::load(small_cnn());
   Compiled net = model.compile(engine, slow), plain = model.compile(engine);
   Bound run(net, 1);
@@ -160,12 +161,12 @@ TEST(Cancel, EndsARunAndLeavesTheEngineAsNew) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
     token.cancel();
   });
-  auto begin = std::chrono::steady_clock::now();
+  const std::clock_t begin = std::clock();
   std::string text = error_of([&] { net.run(run.in, run.out, options); }, ErrorCode::cancelled);
-  std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  const double cpu_seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
   canceller.join();
   EXPECT_TRUE(holds(text, "cancelled"));
-  EXPECT_LT(took.count(), 0.001 * static_cast<double>(net.stats().tiles));  // the whole run: 2 ms per tile on 2 workers
+  EXPECT_LT(cpu_seconds, 0.01 * static_cast<double>(net.stats().tiles));  // half of the whole run
   token.reset();
   plain.run(run.in, run.out, options);
   EXPECT_TRUE(same_bits(run.y, expected));

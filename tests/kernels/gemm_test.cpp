@@ -131,6 +131,14 @@ TEST(Gemm, TheFusedProductIsTheProductThenTheFinish) {
     s.lda = s.ldc = gemm_block;
     const auto n = static_cast<size_t>(s.n);
     Problem p = make_problem(rng, s, 1 + static_cast<int>(rng() % 5));
+    const size_t taps = p.a_offsets.size();
+    std::vector<float> weights;  // [taps][k][block]
+    std::vector<const float*> columns;
+    for (size_t q = 0; q < taps; q++) {
+      const float* a = p.a.data() + p.a_offsets[q] / sizeof(float);
+      weights.insert(weights.end(), a, a + s.k * gemm_block);
+      for (int j = 0; j < s.n; j++) columns.push_back(p.b.data() + p.b_offsets[q] / sizeof(float) + j * s.ldb - 3);
+    }
     const int64_t channels = 1 + rng() % gemm_block, y_stride = channels + rng() % 9;
     std::vector<float> bias(gemm_block), residual(n * gemm_block), y(n * static_cast<size_t>(y_stride) + 40, 7);
     for (auto* v : {&bias, &residual})
@@ -142,17 +150,15 @@ TEST(Gemm, TheFusedProductIsTheProductThenTheFinish) {
     const float* with_bias = rng() % 3 ? bias.data() : nullptr;
     const float* with_residual = rng() % 2 ? residual.data() : nullptr;
     FusedBlock f{};
-    f.a = p.a.data(), f.b = p.b.data(), f.ldb = s.ldb, f.k = s.k;
-    f.count = static_cast<int64_t>(p.a_offsets.size());
-    f.a_offsets = p.a_offsets.data(), f.b_offsets = p.b_offsets.data();
-    f.n = s.n, f.channels = channels;
+    f.weights = weights.data(), f.columns = columns.data(), f.column_stride = s.n, f.begin = 3;
+    f.taps = static_cast<int64_t>(taps), f.k = s.k, f.n = s.n, f.channels = channels;
     std::vector<float> before = p.c, sums = p.c, expected = y;
-    f.begin = s.accumulate ? before.data() : nullptr;
+    f.begin_sums = s.accumulate ? before.data() : nullptr;
     f.y = y.data(), f.y_stride = y_stride, f.bias = with_bias;
     f.residual = with_residual, f.residual_stride = gemm_block;
     f.ahead = p.a.data(), f.ahead_floats = 100;
     fused_block(e, f);
-    gemm_portable(s, p.a.data(), p.b.data(), sums.data(), p.a_offsets.size(), f.a_offsets, f.b_offsets);
+    gemm_portable(s, p.a.data(), p.b.data(), sums.data(), taps, p.a_offsets.data(), p.b_offsets.data());
     finish_block(
         e, {sums.data(), gemm_block, expected.data(), y_stride, with_residual, gemm_block, with_bias, s.n, channels});
     ASSERT_TRUE(same_bits(expected, y)) << s.n << " columns, " << channels << " channels";

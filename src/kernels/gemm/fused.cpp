@@ -19,43 +19,49 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Full = hn::ScalableTag<float>;
 using Vector = hn::Vec<Full>;
 constexpr int64_t lanes = static_cast<int64_t>(hn::MaxLanes(Full()));
-// Vectors of channels, and columns, of the sums held in registers: 12 of 16, or 24 of 32.
+// Vectors of channels, and columns, of the sums held in registers: 12 of 16, or 20 of 32. More columns than ten would
+// leave no register for their pointers; eight chains hide the latency of fma.
 constexpr int max_vectors = static_cast<int>(HWY_MIN(gemm_block / lanes, 4));
-constexpr int max_columns(int vectors) {
-  constexpr int sums = HWY_MAX_BYTES == 64 ? 24 : 12;
-  return std::min(sums / vectors, 12);
-}
+constexpr int max_columns(int vectors) { return HWY_MAX_BYTES == 64 ? 10 : std::min(12 / vectors, 8); }
 
-const float* at_offset(const float* p, GemmOffset bytes) {
-  return reinterpret_cast<const float*>(reinterpret_cast<const std::byte*>(p) + bytes);
-}
+constexpr int64_t line = 64 / sizeof(float);
+constexpr int64_t stretch = 64;  // values of k between prefetches
 
-// Brings this tile's share of block.ahead, cut into `parts`, into L2.
-HWY_INLINE void prefetch(const FusedBlock& f, int64_t part, int64_t parts) {
-  constexpr int64_t line = 64 / sizeof(float);
-  const int64_t lines = f.ahead_floats / line;
-  for (int64_t i = lines * part / parts; i < lines * (part + 1) / parts; i++)
-    __builtin_prefetch(f.ahead + i * line, 0, 2);
-}
+// Brings the weights that are read next into L2, evenly over the work of a block.
+struct Ahead {
+  const float *at, *end;
+  int64_t step;  // floats for each stretch of each group of columns
 
-// Without a bias, -0 is added: it changes no value.
-struct Zeros {
-  alignas(64) float v[gemm_block];
+  Ahead(const FusedBlock& f, int64_t groups) : at(f.ahead), end(f.ahead + f.ahead_floats) {
+    const int64_t parts = groups * f.taps * ((f.k + stretch - 1) / stretch);
+    step = (f.ahead_floats / line + parts - 1) / parts * line;
+  }
+  HWY_INLINE void prefetch() {
+    const float* stop = std::min(at + step, end);
+    for (; at < stop; at += line) __builtin_prefetch(at, 0, 2);
+  }
 };
-constexpr Zeros no_bias = [] {
-  Zeros z{};
-  for (float& v : z.v) v = -0.0f;
-  return z;
-}();
 
-// sum += column of R vectors of weights x N inputs `ldb` apart; the fewer of both wait in registers.
+// Sums begin at 0. Without a bias, -0 is added: it changes no value.
+struct Constant {
+  alignas(64) float v[gemm_block];
+  constexpr explicit Constant(float x) : v() {
+    for (float& value : v) value = x;
+  }
+};
+constexpr Constant zeros(0.0f), no_bias(-0.0f);
+
+// Lambdas over registers must be inlined whatever the compiler thinks of their size.
+#define PANDO_REGISTERS HWY_ATTR __attribute__((always_inline))
+
+// sum += column of R vectors of weights x value p of N inputs; the fewer of both wait in registers.
 template <int R, int N>
-HWY_INLINE void step(Vector (&sum)[R][N], const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t ldb) {
+HWY_INLINE void step(Vector (&sum)[R][N], const float* HWY_RESTRICT a, const float* const (&b)[N], int64_t p) {
   const Full d;
   if constexpr (R > N) {
     Vector x[N];
 #pragma GCC unroll 16
-    for (int j = 0; j < N; j++) x[j] = hn::Set(d, b[j * ldb]);
+    for (int j = 0; j < N; j++) x[j] = hn::Set(d, b[j][p]);
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
       const Vector weight = hn::LoadU(d, a + r * lanes);
@@ -68,46 +74,60 @@ HWY_INLINE void step(Vector (&sum)[R][N], const float* HWY_RESTRICT a, const flo
     for (int r = 0; r < R; r++) weight[r] = hn::LoadU(d, a + r * lanes);
 #pragma GCC unroll 16
     for (int j = 0; j < N; j++) {
-      const Vector x = hn::Set(d, b[j * ldb]);
+      const Vector x = hn::Set(d, b[j][p]);
 #pragma GCC unroll 16
       for (int r = 0; r < R; r++) sum[r][j] = hn::MulAdd(weight[r], x, sum[r][j]);
     }
   }
 }
 
-// R vectors of channels from `channel` on for N columns from column j0 on, the group-th of `groups` such sets.
-template <int R, int N, bool from_zero>
-void fused_tile(const EpilogueArgs& e, const FusedBlock& f, int64_t channel, int64_t j0, int64_t group,
-                int64_t groups) {
+// What the end of a tile reads and writes comes from L3 or memory while its sums are computed.
+template <int R, int N>
+HWY_INLINE void prefetch_end(const FusedBlock& f, int64_t channel, int64_t j0) {
+  for (int j = 0; j < N; j++)
+    for (int64_t c = channel; c < channel + R * lanes; c += line) {
+      __builtin_prefetch(f.y + (j0 + j) * f.y_stride + c, 1, 3);
+      if (f.residual) __builtin_prefetch(f.residual + (j0 + j) * f.residual_stride + c, 0, 3);
+    }
+}
+
+// R vectors of channels from `channel` on for N columns from column j0 on.
+template <int R, int N>
+void fused_tile(const EpilogueArgs& e, const FusedBlock& f, int64_t channel, int64_t j0, Ahead& ahead) {
   const Full d;
   const int64_t left = f.channels - channel;
   Vector sum[R][N];
-  const auto each = [&](const auto& g) HWY_ATTR {
+  const auto each = [&](const auto& g) PANDO_REGISTERS {
 #pragma GCC unroll 16
     for (int j = 0; j < N; j++)
 #pragma GCC unroll 16
       for (int r = 0; r < R; r++) g(sum[r][j], r, j);
   };
-  if constexpr (from_zero) each([&](Vector& s, int, int) HWY_ATTR { s = hn::Zero(d); });
-  else
-    each([&](Vector& s, int r, int j)
-             HWY_ATTR { s = hn::LoadU(d, f.begin + (j0 + j) * gemm_block + channel + r * lanes); });
-  for (int64_t q = 0; q < f.count; q++) {
-    if (f.ahead_floats > 0) prefetch(f, group * f.count + q, groups * f.count);
-    const float* HWY_RESTRICT a = at_offset(f.a, f.a_offsets[q]) + channel;
-    const float* HWY_RESTRICT b = at_offset(f.b, f.b_offsets[q]) + j0 * f.ldb;
-#pragma GCC unroll 4
-    for (int p = 0; p < f.k; p++, a += gemm_block, b++) {
-      step<R, N>(sum, a, b, f.ldb);
+  const int64_t first = j0 * gemm_block + channel;
+  const float* from = f.begin_sums ? f.begin_sums + first : zeros.v;
+  const int64_t from_stride = f.begin_sums ? gemm_block : 0;
+  each([&](Vector& s, int r, int j) PANDO_REGISTERS { s = hn::LoadU(d, from + j * from_stride + r * lanes); });
+  if (f.sums == nullptr) prefetch_end<R, N>(f, channel, j0);
+
+  const float* HWY_RESTRICT a = f.weights + channel;
+  for (int64_t t = 0; t < f.taps; t++) {
+    const float* b[N];
+#pragma GCC unroll 16
+    for (int j = 0; j < N; j++) b[j] = f.columns[t * f.column_stride + j0 + j] + f.begin;
+    for (int64_t p = 0; p < f.k;) {
+      ahead.prefetch();
+      const int64_t end = std::min(p + stretch, f.k);
+      for (; p < end; p++, a += gemm_block) step<R, N>(sum, a, b, p);
     }
   }
-  if (f.sums != nullptr)
-    return each([&](Vector& s, int r, int j)
-                    HWY_ATTR { hn::StoreU(s, d, f.sums + (j0 + j) * gemm_block + channel + r * lanes); });
+  if (f.sums != nullptr) {
+    float* to = f.sums + first;
+    return each([&](Vector& s, int r, int j) PANDO_REGISTERS { hn::StoreU(s, d, to + j * gemm_block + r * lanes); });
+  }
 
   if (HWY_UNLIKELY(left < R * lanes)) {  // a vector may reach past the last channel
     HWY_ALIGN float sums[N * gemm_block];
-    each([&](Vector& s, int r, int j) HWY_ATTR { hn::Store(s, d, sums + j * gemm_block + r * lanes); });
+    each([&](Vector& s, int r, int j) PANDO_REGISTERS { hn::Store(s, d, sums + j * gemm_block + r * lanes); });
     return finish_block(e, {sums, gemm_block, f.y + j0 * f.y_stride + channel, f.y_stride,
                             f.residual ? f.residual + j0 * f.residual_stride + channel : nullptr, f.residual_stride,
                             f.bias ? f.bias + channel : nullptr, N, left});
@@ -115,14 +135,14 @@ void fused_tile(const EpilogueArgs& e, const FusedBlock& f, int64_t channel, int
   const float* bias = f.bias ? f.bias + channel : no_bias.v;
   const float* residual = f.residual ? f.residual + j0 * f.residual_stride + channel : nullptr;
   float* y = f.y + j0 * f.y_stride + channel;
-  const auto end = [&](auto activation) HWY_ATTR {
+  const auto end = [&](auto activation) PANDO_REGISTERS {
     EpilogueArgs known;
     known.activation = activation;
     known.residual_last = e.residual_last;
     known.lo = e.lo;
     known.hi = e.hi;
     known.slope = e.slope;
-    each([&](Vector& s, int r, int j) HWY_ATTR {
+    each([&](Vector& s, int r, int j) PANDO_REGISTERS {
       const Vector v = hn::Add(s, hn::LoadU(d, bias + r * lanes));
       const float* add = residual ? residual + j * f.residual_stride + r * lanes : nullptr;
       hn::StoreU(finish(d, known, add, v), d, y + j * f.y_stride + r * lanes);
@@ -136,30 +156,28 @@ void fused_tile(const EpilogueArgs& e, const FusedBlock& f, int64_t channel, int
   }
 }
 
-using TileFn = void (*)(const EpilogueArgs&, const FusedBlock&, int64_t, int64_t, int64_t, int64_t);
+using TileFn = void (*)(const EpilogueArgs&, const FusedBlock&, int64_t, int64_t, Ahead&);
 template <int R, int... N>
-TileFn columns_tile(int n, bool from_zero, std::integer_sequence<int, N...>) {
-  static constexpr TileFn tiles[][2] = {{fused_tile<R, N + 1, false>, fused_tile<R, N + 1, true>}...};
-  return tiles[n - 1][from_zero];
+TileFn columns_tile(int n, std::integer_sequence<int, N...>) {
+  static constexpr TileFn tiles[] = {fused_tile<R, N + 1>...};
+  return tiles[n - 1];
 }
 template <int R>
-TileFn columns_tile(int n, bool from_zero) {
-  return columns_tile<R>(n, from_zero, std::make_integer_sequence<int, max_columns(R)>());
+TileFn columns_tile(int64_t n) {
+  return columns_tile<R>(static_cast<int>(n), std::make_integer_sequence<int, max_columns(R)>());
 }
 
 void Fused(const EpilogueArgs& e, const FusedBlock& f) {
   for (int64_t channel = 0; channel < f.channels;) {
-    const int vectors = static_cast<int>(std::min<int64_t>((f.channels - channel + lanes - 1) / lanes, max_vectors));
-    // Groups of columns as alike as can be: none is left with too few chains to hide the latency of fma.
-    const int64_t limit = max_columns(vectors), groups = (f.n + limit - 1) / limit;
-    const bool from_zero = f.begin == nullptr;
+    const int64_t vectors = std::min<int64_t>((f.channels - channel + lanes - 1) / lanes, max_vectors);
     const auto each_group = [&](auto R) HWY_ATTR {
-      const int64_t size = f.n / groups, longer = f.n % groups;
-      const TileFn large = columns_tile<R>(static_cast<int>(size + (longer > 0)), from_zero),
-                   small = columns_tile<R>(static_cast<int>(size), from_zero);
+      // Groups of columns as alike as can be: none is left with too few chains to hide the latency of fma.
+      const int64_t groups = (f.n + max_columns(R) - 1) / max_columns(R), size = f.n / groups, longer = f.n % groups;
+      const TileFn large = columns_tile<R>(size + (longer > 0)), small = columns_tile<R>(size);
+      Ahead ahead(f, groups);
       int64_t j = 0;
       for (int64_t g = 0; g < groups; g++) {
-        (g < longer ? large : small)(e, f, channel, j, g, groups);
+        (g < longer ? large : small)(e, f, channel, j, ahead);
         j += size + (g < longer);
       }
     };

@@ -1,4 +1,4 @@
-// One pass of packed weights over the columns (pixels, tokens) of a tile: the loops around the batch-reduce kernels.
+// One pass of packed weights over the columns (pixels, tokens) of a tile: the loops around fused_block.
 #pragma once
 #include <span>
 
@@ -7,30 +7,32 @@
 
 namespace pando::kernels {
 
-// n columns that lie evenly spaced in memory: by the family's ldb in the input, by out_stride in the output.
+// n columns whose outputs lie evenly spaced in memory.
 struct PassRun {
-  const float* b;
   float* c;               // channel 0 of the operator's output
   const float* residual;  // likewise, or null
   int64_t n;
 };
 
 struct MatrixPass {
-  const GemmFamily* gemm;  // only its k and ldb are read: the kernels are those of fused.hpp
-  const float* weights;    // block i (output channels 32 i ..) at weights + i * block_stride
-  int64_t block_stride;
-  const GemmOffset *a_offsets, *b_offsets;
-  int entries = 0;              // of the batch
-  int chunk = 0;                // entries per call, so that their weights stay in L1 while all columns pass
-  const float* bias = nullptr;  // of channel 0 of the weights
+  const float* weights = nullptr;  // block i (output channels 32 i ..), [taps][k][32], at weights + i * block_stride
+  int64_t block_stride = 0;
+  const float* const* columns = nullptr;  // [taps][columns of all runs]
+  int64_t taps = 1, k = 1;
+  // Of one call, so that its weights stay in L2 while all columns pass: whole taps, or a part of one.
+  int64_t chunk_taps = 1, chunk_k = 1;
+  const float* bias = nullptr;                  // of channel 0 of the weights
   int64_t out_stride = 0, residual_stride = 0;  // from column to column
 };
+
+// Chooses the chunks of `pass` from its taps and k, for an L2 of `l2` bytes.
+void choose_chunks(MatrixPass& pass, double l2);
 
 inline size_t pass_scratch_bytes(int64_t columns) { return static_cast<size_t>(columns) * gemm_block * sizeof(float); }
 
 // Output channels [lo, hi) of every run, lo a multiple of gemm_block, with bias, residual and activation applied while
-// a block is in L1 (a program, epilogue.code, is left to the caller). Nothing outside those channels is written.
-// `scratch` holds pass_scratch_bytes(columns of all runs).
+// a block is in registers (a program, epilogue.code, is left to the caller). Nothing outside those channels is
+// written. `scratch` holds pass_scratch_bytes(columns of all runs).
 void matrix_pass(const MatrixPass& pass, std::span<const PassRun> runs, int64_t lo, int64_t hi,
                  const EpilogueArgs& epilogue, float* scratch);
 
