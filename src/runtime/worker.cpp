@@ -84,7 +84,12 @@ void Worker::work(Found found, const RunContext::State* own_run) {
         run.plain ? step<true>(run, found.item.tile, found.stolen) : step<false>(run, found.item.tile, found.stolen);
     // Without a next tile in hand the run may have ended and its context be gone.
     Found other;
-    if (++turns_ % tiles_per_turn == 0 && engine_.has_several_runs() && find_in_turn(other)) {
+    turns_++;
+    if (timeslice_.is_over(turns_)) {
+      if (next != no_tile) push(run, {&next, 1});
+      timeslice_.give_way();
+      if (!find(found)) return;
+    } else if (turns_ % tiles_per_turn == 0 && engine_.has_several_runs() && find_in_turn(other)) {
       if (next != no_tile) push(run, {&next, 1});
       found = other;
     } else if (next != no_tile) {

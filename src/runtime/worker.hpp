@@ -3,6 +3,7 @@
 #include "runtime/context_state.hpp"
 #include "runtime/crew.hpp"
 #include "runtime/injection.hpp"
+#include "runtime/timeslice.hpp"
 
 namespace pando::runtime {
 
@@ -55,6 +56,7 @@ class alignas(128) Worker {
   uint32_t random_;
   uint32_t turns_ = 0;         // tiles run, for fairness between runs
   bool takes_oldest_ = false;  // by the policy of the run last worked for
+  Timeslice timeslice_;
   std::atomic<uint64_t> steals_{0};
   std::atomic<std::byte*> scratch_{nullptr};
   std::atomic<uint32_t*> ready_{nullptr};
