@@ -131,6 +131,7 @@ void remove_dead(Graph& graph) {
   std::vector<bool> live(graph.values.size(), false);
   for (ValueId v : graph.outputs) live[v] = true;
   std::vector<Node> kept;
+  kept.reserve(graph.nodes.size());
   for (size_t i = graph.nodes.size(); i-- > 0;) {
     Node& node = graph.nodes[i];
     if (std::none_of(node.outputs.begin(), node.outputs.end(), [&](ValueId v) { return live[v]; })) continue;
@@ -142,8 +143,10 @@ void remove_dead(Graph& graph) {
   std::reverse(kept.begin(), kept.end());
   graph.nodes = std::move(kept);
   for (ValueId v : graph.inputs) live[v] = true;
+  if (std::find(live.begin(), live.end(), false) == live.end()) return;
   std::vector<ValueId> renumbered(graph.values.size(), none);
   std::vector<Value> values;
+  values.reserve(graph.values.size());
   for (ValueId v = 0; v < graph.values.size(); v++)
     if (live[v]) {
       renumbered[v] = static_cast<ValueId>(values.size());

@@ -8,6 +8,7 @@ namespace pando {
 Rewriter::Rewriter(Graph graph) : g(std::move(graph)) {
   pending_ = std::move(g.nodes);
   g.nodes.clear();
+  g.nodes.reserve(pending_.size());
   grow();
   for (const Node& node : pending_) hold(node.inputs);
   hold(g.outputs);

@@ -148,6 +148,25 @@ void evaluate_mixed_pow(const Operands& v) {
   });
 }
 
+// What importers fold for every normalization, as loops of their own: a tenth of the time of importing ResNet-50.
+bool evaluate_arithmetic(MapOp op, const Operands& v) {
+  if (v.a.dtype != DType::f32 || v.out.dtype != DType::f32) return false;
+  const auto loop = [&](auto f) {
+    walk(v.a, v.b, v.b, v.out, [&](int64_t a, int64_t b, int64_t, int64_t o) {
+      store(v.out.data, o, f(load<float>(v.a.data, a), load<float>(v.b.data, b)));
+    });
+    return true;
+  };
+  switch (op) {
+    case MapOp::add: return loop([](float a, float b) { return a + b; });
+    case MapOp::sub: return loop([](float a, float b) { return a - b; });
+    case MapOp::mul: return loop([](float a, float b) { return a * b; });
+    case MapOp::div: return loop([](float a, float b) { return a / b; });
+    case MapOp::sqrt: return loop([](float a, float) { return std::sqrt(a); });
+    default: return false;
+  }
+}
+
 // Operands of one type; the result is of that type or boolean.
 void evaluate_uniform(const MapInstr& in, const Operands& v) {
   dispatch(v.a.dtype, [&](auto tag) {
@@ -201,7 +220,7 @@ void evaluate(const std::any& any, std::span<const View> inputs, std::span<const
   if (in.op == MapOp::copy) return copy_view(a, out);
   if (in.op == MapOp::where) return evaluate_where(v);
   if (in.op == MapOp::pow && v.a.dtype != v.b.dtype) return evaluate_mixed_pow(v);
-  evaluate_uniform(in, v);
+  if (!evaluate_arithmetic(in.op, v)) evaluate_uniform(in, v);
 }
 
 }  // namespace
