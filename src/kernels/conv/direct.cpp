@@ -172,6 +172,7 @@ void run_group(const DirectPlan& p, const DirectArgs& args, const Pixels& b, int
   MatrixPass pass;
   pass.weights = args.weights + group * args.group_stride;
   pass.block_stride = p.weights_k() * gemm_block;
+  pass.channels = s.co;
   pass.columns = columns;
   pass.taps = p.taps;
   pass.k = p.k;

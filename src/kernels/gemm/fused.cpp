@@ -81,14 +81,13 @@ HWY_INLINE void step(Vector (&sum)[R][N], const float* HWY_RESTRICT a, const flo
   }
 }
 
-// What the end of a tile reads and writes comes from L3 or memory while its sums are computed.
+// Lines of N rows of R vectors, which come from L3 or memory while the sums are computed.
 template <int R, int N>
-HWY_INLINE void prefetch_end(const FusedBlock& f, int64_t channel, int64_t j0) {
+HWY_INLINE void prefetch_rows(const float* row, int64_t stride) {
+#pragma GCC unroll 16
   for (int j = 0; j < N; j++)
-    for (int64_t c = channel; c < channel + R * lanes; c += line) {
-      __builtin_prefetch(f.y + (j0 + j) * f.y_stride + c, 1, 3);
-      if (f.residual) __builtin_prefetch(f.residual + (j0 + j) * f.residual_stride + c, 0, 3);
-    }
+#pragma GCC unroll 16
+    for (int64_t c = 0; c < R * lanes; c += line) __builtin_prefetch(row + j * stride + c);
 }
 
 // R vectors of channels from `channel` on for N columns from column j0 on.
@@ -107,7 +106,13 @@ void fused_tile(const EpilogueArgs& e, const FusedBlock& f, int64_t channel, int
   const float* from = f.begin_sums ? f.begin_sums + first : zeros.v;
   const int64_t from_stride = f.begin_sums ? gemm_block : 0;
   each([&](Vector& s, int r, int j) PANDO_REGISTERS { s = hn::LoadU(d, from + j * from_stride + r * lanes); });
-  if (f.sums == nullptr) prefetch_end<R, N>(f, channel, j0);
+  const int64_t y_stride = f.y_stride, residual_stride = f.residual_stride;
+  float* y = f.y + j0 * y_stride + channel;
+  const float* residual = f.residual ? f.residual + j0 * residual_stride + channel : nullptr;
+  if (f.sums == nullptr) {
+    prefetch_rows<R, N>(y, y_stride);
+    if (residual) prefetch_rows<R, N>(residual, residual_stride);
+  }
 
   const float* HWY_RESTRICT a = f.weights + channel;
   for (int64_t t = 0; t < f.taps; t++) {
@@ -128,13 +133,10 @@ void fused_tile(const EpilogueArgs& e, const FusedBlock& f, int64_t channel, int
   if (HWY_UNLIKELY(left < R * lanes)) {  // a vector may reach past the last channel
     HWY_ALIGN float sums[N * gemm_block];
     each([&](Vector& s, int r, int j) PANDO_REGISTERS { hn::Store(s, d, sums + j * gemm_block + r * lanes); });
-    return finish_block(e, {sums, gemm_block, f.y + j0 * f.y_stride + channel, f.y_stride,
-                            f.residual ? f.residual + j0 * f.residual_stride + channel : nullptr, f.residual_stride,
-                            f.bias ? f.bias + channel : nullptr, N, left});
+    return finish_block(
+        e, {sums, gemm_block, y, y_stride, residual, residual_stride, f.bias ? f.bias + channel : nullptr, N, left});
   }
   const float* bias = f.bias ? f.bias + channel : no_bias.v;
-  const float* residual = f.residual ? f.residual + j0 * f.residual_stride + channel : nullptr;
-  float* y = f.y + j0 * f.y_stride + channel;
   const auto end = [&](auto activation) PANDO_REGISTERS {
     EpilogueArgs known;
     known.activation = activation;
@@ -144,8 +146,8 @@ void fused_tile(const EpilogueArgs& e, const FusedBlock& f, int64_t channel, int
     known.slope = e.slope;
     each([&](Vector& s, int r, int j) PANDO_REGISTERS {
       const Vector v = hn::Add(s, hn::LoadU(d, bias + r * lanes));
-      const float* add = residual ? residual + j * f.residual_stride + r * lanes : nullptr;
-      hn::StoreU(finish(d, known, add, v), d, y + j * f.y_stride + r * lanes);
+      const float* add = residual ? residual + j * residual_stride + r * lanes : nullptr;
+      hn::StoreU(finish(d, known, add, v), d, y + j * y_stride + r * lanes);
     });
   };
   switch (e.code ? Activation::none : e.activation) {

@@ -37,7 +37,7 @@ void chunk_pass(const MatrixPass& pass, std::span<const PassRun> runs, const Chu
   // What comes next lies behind this chunk, or is the next block's first one.
   const int64_t floats = chunk.taps * chunk.count * gemm_block;
   const float* next = last ? pass.weights + (block / gemm_block + 1) * pass.block_stride : f.weights + floats;
-  const int64_t next_floats = last && block + gemm_block >= hi ? 0 : floats;
+  const int64_t next_floats = last && block + gemm_block >= pass.channels ? 0 : floats;
   int64_t done = 0;
   for (const PassRun& run : runs) {
     f.columns = pass.columns + chunk.tap * columns + done;

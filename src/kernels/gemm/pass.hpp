@@ -17,6 +17,7 @@ struct PassRun {
 struct MatrixPass {
   const float* weights = nullptr;  // block i (output channels 32 i ..), [taps][k][32], at weights + i * block_stride
   int64_t block_stride = 0;
+  int64_t channels = 0;  // that have weights: what lies behind a tile's is brought near for the next one
   const float* const* columns = nullptr;  // [taps][columns of all runs]
   int64_t taps = 1, k = 1;
   // Of one call, so that its weights stay in L2 while all columns pass: whole taps, or a part of one.
