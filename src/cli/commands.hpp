@@ -10,6 +10,7 @@ Command add_run(CLI::App& app);
 Command add_bench(CLI::App& app);
 Command add_inspect(CLI::App& app);
 Command add_trace(CLI::App& app);
+Command add_plan(CLI::App& app);
 Command add_zoo(CLI::App& app);
 
 }  // namespace pando::cli

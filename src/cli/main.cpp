@@ -1,5 +1,5 @@
-// pando: runs, measures and shows ONNX models. Exit codes: 0 fine, 2 wrong use noticed before a file is opened, 1 all
-// else.
+// pando: runs, measures, shows and plans models. Exit codes: 0 fine, 2 wrong use noticed before a file is opened, 3 no
+// plan, 1 all else.
 #include <fmt/format.h>
 
 #include <csignal>
@@ -31,6 +31,7 @@ int main(int argc, char** argv) {
                                                 {"bench", add_bench(app)},
                                                 {"inspect", add_inspect(app)},
                                                 {"trace", add_trace(app)},
+                                                {"plan", add_plan(app)},
                                                 {"zoo", add_zoo(app)}};
   try {
     app.parse(argc, argv);
@@ -45,6 +46,8 @@ int main(int argc, char** argv) {
     return 0;
   } catch (const UsageError& e) {
     return report(e.what(), 2);
+  } catch (const NoPlan& e) {
+    return report(e.what(), 3);
   } catch (const std::bad_alloc&) {
     return report("out of memory", 1);
   } catch (const std::exception& e) {

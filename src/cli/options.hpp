@@ -16,6 +16,12 @@ class UsageError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// A search that proves or believes that there is no plan: exit code 3.
+class NoPlan : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 struct CommonOptions {
   std::string model;
   int threads = 0;

@@ -1,0 +1,125 @@
+#include "pando/plan.hpp"
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.hpp"
+#include "cli/files.hpp"
+#include "cli/options.hpp"
+#include "cli/progress.hpp"
+
+namespace pando::cli {
+namespace {
+
+using nlohmann::json;
+
+struct Settings {
+  PlanRequest request;
+  std::string json_file;
+};
+
+// At most `most` characters of a list, then how many there are.
+std::string listed(const json& items, size_t most = 60) {
+  std::string text;
+  for (const json& item : items) {
+    std::string next = item.is_string() ? item.get<std::string>() : item.dump();
+    if (text.size() + next.size() > most) return text + fmt::format(" ... {} in all", items.size());
+    text += (text.empty() ? "" : " ") + next;
+  }
+  return text;
+}
+
+std::string number(const json& value) { return value.is_number() ? fmt::format("{:.6g}", value.get<double>()) : "-"; }
+
+void print_stages(const char* title, const json& stages) {
+  fmt::print("\n{:<8} {:<12} {:>6} {:>7} {:>10} {:>12}  {}\n", title, "kind", "data", "tensor", "MB", "devices",
+             "nodes");
+  int i = 0;
+  for (const json& s : stages)
+    fmt::print("{:<8} {:<12} {:>6} {:>7} {:>10.1f} {:>12}  {}\n", i++, s["kind"].get<std::string>(),
+               s["data"].get<int64_t>(), s["tensor"].get<int64_t>(), s["memory_bytes"].get<double>() * 1e-6,
+               listed(s["devices"], 12), listed(s["nodes"]));
+}
+
+void print_plan(const json& report) {
+  const json& objective = report["objective"];
+  fmt::print("search     {}\n{:<10} {} {}{}\n", report["search"].get<std::string>(),
+             objective["name"].get<std::string>(), number(objective["value"]), objective["unit"].get<std::string>(),
+             report["optimal"].get<bool>() ? ", proven optimal" : "");
+  fmt::print("bound      {} (gap {} %)\nseconds    {:.3f}\n", number(report["lower_bound"]),
+             report["gap"].is_number() ? fmt::format("{:.2f}", 100 * report["gap"].get<double>()) : "-",
+             report["seconds"].get<double>());
+  if (report.contains("stages")) print_stages("stage", report["stages"]);
+  if (report.contains("pieces")) print_stages("piece", report["pieces"]);
+  if (report.contains("groups")) {
+    fmt::print("\n{:<8} devices\n", "group");
+    int i = 0;
+    for (const json& group : report["groups"]) fmt::print("{:<8} {}\n", i++, listed(group, 100));
+  }
+  if (report.contains("levels")) {
+    fmt::print("\n{:<6} {:>14}  types per layer\n", "level", "elements");
+    int i = 0;
+    for (const json& level : report["levels"])
+      fmt::print("{:<6} {:>14.0f}  {}\n", i++, level["elements_moved"].get<double>(), listed(level["types"], 200));
+  }
+}
+
+void plan(const Settings& settings) {
+  PlanRequest request = settings.request;
+  try {
+    validate(request);
+  } catch (const Error& e) {
+    throw UsageError(e.what());
+  }
+  ProgressBar bar;
+  request.progress = [&](double best, double seconds) {
+    double of = request.budget_seconds;
+    bar.show(fmt::format("best {:.6g}", best), of > 0 && of < 1e9 ? seconds / of : 0);
+  };
+  PlanResult result = make_plan(request);
+  bar.clear();
+  if (!settings.json_file.empty()) write_file(settings.json_file, result.json);
+  if (!result.feasible) throw NoPlan(result.reason);
+  print_plan(json::parse(result.json));
+}
+
+template <class T>
+void add(CLI::App& command, const char* flag, std::optional<T>& value, const char* help) {
+  command.add_option(flag, value, help);
+}
+
+}  // namespace
+
+Command add_plan(CLI::App& app) {
+  auto settings = std::make_shared<Settings>();
+  PlanRequest& r = settings->request;
+  CLI::App& c = *app.add_subcommand("plan", "Searches for a plan: which part of a model goes where.");
+  c.add_option("INPUT", r.input, "placement, pipeline or network file (JSON), or a table of layers")->required();
+  c.add_option("--search", r.search, "ideals, ideals-linear, local, pipeline, geo or chain (default: by the file)");
+  c.add_option("--objective", r.objective, "of placements: max-load or latency (default: max-load)");
+  c.add_flag("--noncontiguous", r.noncontiguous, "placements whose devices form no line");
+  add(c, "--devices", r.devices, "accelerators");
+  add(c, "--cpus", r.cpus, "CPUs of a placement");
+  add(c, "--memory", r.memory, "bytes of one accelerator");
+  add(c, "--microbatches", r.microbatches, "of a pipeline's batch");
+  add(c, "--bandwidth", r.bandwidth, "of a pipeline, bytes per second");
+  c.add_option("--time-unit", r.time_unit, "of a pipeline's times: s or ms (default: s, numbers as they stand)");
+  c.add_flag("--no-data", r.no_data, "pipelines without data parallelism");
+  c.add_flag("--no-tensor", r.no_tensor, "pipelines without tensor parallelism");
+  c.add_flag("--no-recompute", r.no_recompute, "pipelines that keep all activations");
+  c.add_option("--repeat-layers", r.repeat_layers, "more copies of a pipeline's node 34");
+  add(c, "--groups", r.groups, "of a network's devices (default: 8)");
+  add(c, "--gradient-bytes", r.gradient_bytes, "exchanged within a group of a network");
+  add(c, "--activation-bytes", r.activation_bytes, "sent between groups of a network");
+  add(c, "--levels", r.levels, "of halving, for a table of layers (default: 7)");
+  add(c, "--batch", r.batch, "of a table of layers (default: 512)");
+  c.add_option("--seed", r.seed, "of random searches")->capture_default_str();
+  c.add_option("--budget-seconds", r.budget_seconds, "then the best plan so far is taken");
+  c.add_option("--budget-bytes", r.budget_bytes, "of the search's tables (default: 4e9)");
+  c.add_option("--json", settings->json_file, "write the report here")->type_name("FILE");
+  return [settings] { plan(*settings); };
+}
+
+}  // namespace pando::cli

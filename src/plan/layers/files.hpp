@@ -1,0 +1,18 @@
+// The papers' input files: what they hold, their readers, and one entry that plans any of them.
+#pragma once
+#include <string>
+
+#include "pando/plan.hpp"
+#include "plan/layers/json_fields.hpp"
+#include "plan/layers/placement.hpp"
+
+namespace pando::plan {
+
+// Readers throw invalid_model with one line that names the place. The request's flags override the file.
+PlacementProblem read_placement(const Json& file, const PlanRequest& request);
+
+// Recognises the text by its keys, searches, re-scores the plan by the evaluator, and writes the report. Throws
+// invalid_model, invalid_argument; internal when evaluator and search disagree.
+PlanResult plan_layers(const std::string& text, const PlanRequest& request, const SearchControl& control);
+
+}  // namespace pando::plan

@@ -1,0 +1,293 @@
+// Least maximal load by dynamic programming over ideals: a device takes the difference of two ideals (Tarnawski et al.
+// 2020, section 5). An interval is looked at only while its load can stay below the best value known, and a state only
+// when the devices that are left could do the rest.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "plan/layers/labels.hpp"
+#include "plan/layers/lattice.hpp"
+#include "plan/layers/placement.hpp"
+#include "plan/layers/stopwatch.hpp"
+
+namespace pando::plan {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr size_t most_ideals = 2'000'000;  // beyond, a lattice takes minutes to walk
+constexpr int most_groups = 4096;          // beyond, neighbours are fused first
+constexpr double chain_walk_pushes = 2e8;  // of a walk along one order
+
+// The load of a growing set of groups, kept up to date in the time of the added group's nets.
+struct LoadPath {
+  const PlacementGroups& g;
+  double memory, limit = infinity;  // sets whose load cannot fall below the limit are refused
+  bool cpu_left = true;
+  struct Sums {
+    double accelerator = 0, cpu = 0, bytes = 0, moves = 0;
+    int unsupported = 0;
+  } now;
+  std::vector<Sums> before;
+  std::vector<int> inside, path;  // groups of each net that are in the set
+
+  LoadPath(const PlacementGroups& groups, double memory_limit)
+      : g(groups), memory(memory_limit), inside(groups.net_cost.size(), 0) {}
+
+  bool accelerator_fits() const { return now.unsupported == 0 && now.bytes <= memory; }
+  double load() const { return now.accelerator + now.moves; }
+
+  bool push(int v) {
+    before.push_back(now);
+    path.push_back(v);
+    const PlacementGroups::Group& x = g.groups[v];
+    now.accelerator += x.accelerator_time;
+    now.cpu += x.cpu_time;
+    now.bytes += x.bytes;
+    now.unsupported += !x.on_accelerator;
+    for (int net : g.group_nets[v]) {
+      int count = ++inside[net];
+      if (count == 1) now.moves += g.net_cost[net];
+      else if (count == g.net_groups.size(net)) now.moves -= g.net_cost[net];
+    }
+    return (accelerator_fits() && now.accelerator < limit) || (cpu_left && now.cpu < limit);
+  }
+  void pop() {
+    for (int net : g.group_nets[path.back()]) inside[net]--;
+    path.pop_back();
+    now = before.back();
+    before.pop_back();
+  }
+};
+
+// Can `accelerators` and `cpus` devices do what is left of an ideal, each below a limit?
+class Remainder {
+ public:
+  Remainder(const PlacementGroups& g, const Lattice& lattice) {
+    std::vector<double> weight;
+    for (const auto& x : g.groups) {
+      // CPUs take a group's work at the best exchange rate of all groups; a group without CPU time costs them nothing.
+      double work = x.on_accelerator && x.cpu_time > 0 ? x.accelerator_time : 0;
+      if (work > 0) rate_ = std::max(rate_, work / x.cpu_time);
+      weight.push_back(work);
+    }
+    done_ = ideal_weights(lattice, weight);
+  }
+  bool possible(uint32_t ideal, int64_t accelerators, int64_t cpus, double limit) const {
+    double rest = done_.back() - done_[ideal];
+    return rest <= (static_cast<double>(accelerators) + rate_ * static_cast<double>(cpus)) * limit * (1 + 1e-9);
+  }
+
+ private:
+  double rate_ = 0;
+  std::vector<double> done_;
+};
+
+class MaxLoadSearch {
+ public:
+  MaxLoadSearch(const PlacementProblem& problem, const PlacementGroups& groups, const Lattice& lattice,
+                const SearchControl& control, Stopwatch& watch)
+      : problem_(problem),
+        g_(groups),
+        lattice_(lattice),
+        rest_(groups, lattice),
+        watch_(watch),
+        accelerators_(std::min<int64_t>(problem.accelerators, groups.size())),
+        cpus_(std::min<int64_t>(problem.cpus, groups.size())),
+        most_labels_(control.budget_bytes / 2 / sizeof(Label)),
+        best_(0) {}
+
+  // Looks for a plan whose load is below `limit`; the load, or infinity. A plan that is found is the best one, unless
+  // out_of_budget().
+  double run(double limit) {
+    limit_ = limit;
+    labels_.assign(lattice_.size(), {});
+    label_count_ = 0;
+    best_ = infinity;
+    labels_[0].insert({0, 0, 0, 0, 0, 0});
+    IntervalWalk walk(lattice_);
+    LoadPath path(g_, problem_.memory);
+    for (uint32_t from = 0; from + 1 < lattice_.size() && !out_of_budget_; from++) {
+      const LabelSet& here = labels_[from];
+      if (here.empty()) continue;
+      path.limit = limit_;
+      path.cpu_left = std::any_of(here.begin(), here.end(), [&](const Label& l) { return l.b < cpus_; });
+      int64_t pushes = walk.run(from, path, [&](uint32_t to) { extend(from, to, path); });
+      if (watch_.spend(pushes, best_) || label_count_ > most_labels_) out_of_budget_ = true;
+    }
+    return best_;
+  }
+  bool out_of_budget() const { return out_of_budget_; }
+
+  // The device of each group in the best plan.
+  std::vector<int> devices() const {
+    std::vector<int> out(g_.size(), -1);
+    uint32_t to = lattice_.size() - 1;
+    const LabelSet* set = &labels_[to];
+    size_t at = 0;
+    for (size_t i = 0; i < set->size(); i++)
+      if ((*set)[i].value == best_) at = i;
+    while (to != 0) {
+      const Label& label = (*set)[at];
+      const LabelSet& before = labels_[label.ideal];
+      bool cpu = label.b > before[label.label].b;
+      int device = static_cast<int>(cpu ? problem_.accelerators + label.b - 1 : label.a - 1);
+      for (int v : vertices_between(lattice_, label.ideal, to)) out[v] = device;
+      to = label.ideal;
+      at = label.label;
+      set = &before;
+    }
+    return out;
+  }
+
+ private:
+  void extend(uint32_t from, uint32_t to, const LoadPath& path) {
+    bool last = to + 1 == lattice_.size();
+    auto offer = [&](uint32_t index, int64_t a, int64_t b, double load) {
+      double value = std::max(labels_[from][index].value, load);
+      if (value >= limit_ || (!last && !rest_.possible(to, accelerators_ - a, cpus_ - b, limit_))) return;
+      label_count_ += labels_[to].insert({value, a, b, from, index, 0});
+      if (last) limit_ = best_ = std::min(best_, value);
+    };
+    double load = path.accelerator_fits() ? path.load() : infinity;
+    const LabelSet& here = labels_[from];
+    for (uint32_t i = 0; i < here.size(); i++) {
+      const Label& l = here[i];
+      if (l.a < accelerators_ && load < limit_) offer(i, l.a + 1, l.b, load);
+      if (l.b < cpus_ && path.now.cpu < limit_) offer(i, l.a, l.b + 1, path.now.cpu);
+    }
+  }
+
+  const PlacementProblem& problem_;
+  const PlacementGroups& g_;
+  const Lattice& lattice_;
+  Remainder rest_;
+  Stopwatch& watch_;
+  int64_t accelerators_, cpus_;
+  size_t most_labels_, label_count_ = 0;
+  double limit_ = infinity, best_;
+  bool out_of_budget_ = false;
+  std::vector<LabelSet> labels_;
+};
+
+// Fuses runs of a topological order into at most `most` groups of about equal work.
+PlacementGroups coarsen(const PlacementGroups& g, int most) {
+  std::vector<int> order = topological_order(g.successors), label(g.size());
+  double total = 0, sum = 0;
+  auto work = [&](int v) { return g.groups[v].accelerator_time + 1e-300; };
+  for (int v : order) total += work(v);
+  int count = 0;
+  bool open = false, supported = true;
+  for (int v : order) {
+    // A block is either for accelerators or not: a node that needs a CPU must not drag others along.
+    bool next = g.groups[v].on_accelerator;
+    if (open && (sum + work(v) > total * (count + 1) / most || next != supported) && count + 1 < most) count++;
+    open = true;
+    supported = next;
+    label[v] = count;
+    sum += work(v);
+  }
+  return fuse(g, label, count + 1);
+}
+
+// Raises the limit step by step from the lower bound: low limits prune most, and the first plan found is the best.
+double run_rising(MaxLoadSearch& search, double bound) {
+  for (double slack = 0.02; slack < 64; slack *= 2) {
+    double value = search.run(bound * (1 + slack));
+    if (value < infinity || search.out_of_budget()) return value;
+  }
+  return search.run(infinity);
+}
+
+}  // namespace
+
+double max_load_bound(const PlacementProblem& problem, const PlacementGroups& groups) {
+  double largest = 0, work = 0, rate = 0;
+  for (const auto& x : groups.groups) {
+    bool accelerator = problem.accelerators > 0 && x.on_accelerator && x.bytes <= problem.memory;
+    double least = infinity;
+    if (accelerator) least = x.accelerator_time;
+    if (problem.cpus > 0) least = std::min(least, x.cpu_time);
+    largest = std::max(largest, least);
+    if (!accelerator || x.cpu_time == 0) continue;
+    work += x.accelerator_time;
+    rate = std::max(rate, x.accelerator_time / x.cpu_time);
+  }
+  double devices = static_cast<double>(problem.accelerators) + rate * static_cast<double>(problem.cpus);
+  return devices > 0 ? std::max(largest, work / devices) : largest;
+}
+
+PlacementOutcome search_ideals(const PlacementProblem& problem, bool linear, const SearchControl& control) {
+  Stopwatch watch(control);
+  PlacementOutcome out;
+  out.search = linear ? "ideals-linear" : "ideals";
+  out.objective = "max-load";
+  out.unit = "ms";
+  PlacementGroups groups = group_nodes(problem, true);
+  double bound = max_load_bound(problem, groups);
+  out.lower_bound = bound;
+  if (bound == infinity) {
+    out.reason = unplaceable(problem, groups);
+    return out;
+  }
+  bool exact = !linear;
+  // One order costs a push per pair of places in it: long ones are cut into blocks.
+  if (groups.size() > most_groups) {
+    groups = coarsen(groups, static_cast<int>(std::clamp(chain_walk_pushes / groups.size(), 256.0, 4096.0)));
+    exact = false;
+  }
+  std::vector<int> order = topological_order(groups.successors), device;
+  double best = infinity;
+  bool proven = exact;
+  {
+    Lattice chain = chain_lattice(order);
+    MaxLoadSearch search(problem, groups, chain, control, watch);
+    best = run_rising(search, bound);
+    if (best < infinity) device = search.devices();
+    if (search.out_of_budget()) proven = false;
+  }
+  if (!linear && !watch.ended()) {
+    size_t words = (static_cast<size_t>(groups.size()) + 63) / 64;
+    size_t most = std::min(most_ideals, control.budget_bytes / 2 / (16 * words + 128));
+    Lattice lattice = build_lattice(groups.successors, order, most, control);
+    MaxLoadSearch search(problem, groups, lattice, control, watch);
+    double value = best < infinity ? search.run(best) : run_rising(search, bound);
+    if (value < best) {
+      best = value;
+      device = search.devices();
+    }
+    proven = proven && lattice.complete && !search.out_of_budget();
+  } else {
+    proven = false;
+  }
+  out.proposals = watch.proposals();
+  out.seconds = watch.seconds();
+  if (best == infinity) {
+    out.reason = proven ? "no contiguous placement fits the accelerators' memory"
+                        : "no placement that fits the accelerators' memory was found; none is ruled out";
+    return out;
+  }
+  out.feasible = true;
+  out.plan.device.assign(problem.graph.nodes.size(), -1);
+  for (int v = 0; v < groups.size(); v++)
+    for (int node : groups.groups[v].members) out.plan.device[node] = device[v];
+  out.value = best;
+  out.optimal = proven || best <= bound;
+  if (out.optimal) out.lower_bound = best;
+  return out;
+}
+
+std::string unplaceable(const PlacementProblem& problem, const PlacementGroups& groups) {
+  for (const auto& x : groups.groups) {
+    if (problem.cpus > 0) break;
+    int64_t id = problem.graph.nodes[x.members.front()].id;
+    if (problem.accelerators == 0) return "there is no device";
+    std::string with =
+        x.members.size() > 1 ? " with the " + std::to_string(x.members.size() - 1) + " that share its device" : "";
+    if (!x.on_accelerator) return "node " + std::to_string(id) + with + " needs a CPU, and there is none";
+    if (x.bytes > problem.memory)
+      return "node " + std::to_string(id) + with + " needs more memory than an accelerator has, and there is no CPU";
+  }
+  return "some node has no device that it can run on";
+}
+
+}  // namespace pando::plan

@@ -1,0 +1,38 @@
+#include <algorithm>
+
+#include "plan/layers/report.hpp"
+
+namespace pando::plan {
+namespace {
+
+void require_search(const PlanRequest& request, const char* what, std::initializer_list<const char*> fitting) {
+  std::string names;
+  for (const char* name : fitting) {
+    if (request.search == name) return;
+    names += (names.empty() ? "" : ", ") + std::string(name);
+  }
+  fail(ErrorCode::invalid_argument, "the search {} does not fit a {} file; these do: {}", request.search, what, names);
+}
+
+PlanResult plan_placement(const Json& file, PlanRequest request, const SearchControl& control) {
+  if (request.search.empty()) request.search = request.noncontiguous ? "local" : "ideals";
+  require_search(request, "placement", {"ideals", "ideals-linear", "local"});
+  PlacementProblem problem = read_placement(file, request);
+  if (request.search == "local") return report_placement(problem, search_local(problem, control), false);
+  bool linear = request.search == "ideals-linear";
+  if (request.objective == "latency") return report_placement(problem, search_latency(problem, linear, control), false);
+  return report_placement(problem, search_ideals(problem, linear, control), true);
+}
+
+}  // namespace
+
+PlanResult plan_layers(const std::string& text, const PlanRequest& request, const SearchControl& control) {
+  Json file = parse_json(text, "the file");
+  if (!file.is_object()) fail(ErrorCode::invalid_model, "the file: expected an object");
+  if (file.contains("maxFPGAs")) return plan_placement(file, request, control);
+  fail(ErrorCode::invalid_model,
+       "the file is none that can be planned: expected the key maxFPGAs (placement), maxDevices (pipeline) or delay_ms "
+       "(network), or a table that begins with num_layers");
+}
+
+}  // namespace pando::plan
