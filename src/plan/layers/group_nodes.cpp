@@ -100,6 +100,38 @@ PlacementGroups from_classes(const LayerGraph& graph, const std::vector<int>& cl
   return out;
 }
 
+// Fuses groups of equal label (0..count-1).
+PlacementGroups fuse(const PlacementGroups& g, const std::vector<int>& label, int count) {
+  PlacementGroups out;
+  out.groups.resize(count);
+  for (int v = 0; v < g.size(); v++) {
+    const PlacementGroups::Group& from = g.groups[v];
+    PlacementGroups::Group& to = out.groups[label[v]];
+    to.accelerator_time += from.accelerator_time;
+    to.cpu_time += from.cpu_time;
+    to.bytes += from.bytes;
+    to.on_accelerator = to.on_accelerator && from.on_accelerator;
+    to.members.insert(to.members.end(), from.members.begin(), from.members.end());
+  }
+  Pairs edges;
+  for (int v = 0; v < g.size(); v++)
+    for (int w : g.successors[v])
+      if (label[v] != label[w]) edges.emplace_back(label[v], label[w]);
+  sort_unique(edges);
+  out.successors = adjacency(count, edges);
+  std::vector<Net> nets;
+  for (int net = 0; net < static_cast<int>(g.net_cost.size()); net++) {
+    std::vector<int> pins;
+    for (int v : g.net_groups[net]) pins.push_back(label[v]);
+    std::sort(pins.begin() + 1, pins.end());
+    pins.erase(std::unique(pins.begin() + 1, pins.end()), pins.end());
+    pins.erase(std::remove(pins.begin() + 1, pins.end(), pins[0]), pins.end());
+    if (pins.size() > 1) nets.emplace_back(std::move(pins), g.net_cost[net]);
+  }
+  set_nets(out, std::move(nets));
+  return out;
+}
+
 // Folds every group without time, whose neighbours all lie in one other group, into that group: moving it there never
 // raises a load, nor breaks the line. Not where memory or support of accelerators could be lost by it.
 bool fold_idle(PlacementGroups& g, bool memory_binds) {
@@ -146,37 +178,6 @@ bool fold_idle(PlacementGroups& g, bool memory_binds) {
 }
 
 }  // namespace
-
-PlacementGroups fuse(const PlacementGroups& g, const std::vector<int>& label, int count) {
-  PlacementGroups out;
-  out.groups.resize(count);
-  for (int v = 0; v < g.size(); v++) {
-    const PlacementGroups::Group& from = g.groups[v];
-    PlacementGroups::Group& to = out.groups[label[v]];
-    to.accelerator_time += from.accelerator_time;
-    to.cpu_time += from.cpu_time;
-    to.bytes += from.bytes;
-    to.on_accelerator = to.on_accelerator && from.on_accelerator;
-    to.members.insert(to.members.end(), from.members.begin(), from.members.end());
-  }
-  Pairs edges;
-  for (int v = 0; v < g.size(); v++)
-    for (int w : g.successors[v])
-      if (label[v] != label[w]) edges.emplace_back(label[v], label[w]);
-  sort_unique(edges);
-  out.successors = adjacency(count, edges);
-  std::vector<Net> nets;
-  for (int net = 0; net < static_cast<int>(g.net_cost.size()); net++) {
-    std::vector<int> pins;
-    for (int v : g.net_groups[net]) pins.push_back(label[v]);
-    std::sort(pins.begin() + 1, pins.end());
-    pins.erase(std::unique(pins.begin() + 1, pins.end()), pins.end());
-    pins.erase(std::remove(pins.begin() + 1, pins.end(), pins[0]), pins.end());
-    if (pins.size() > 1) nets.emplace_back(std::move(pins), g.net_cost[net]);
-  }
-  set_nets(out, std::move(nets));
-  return out;
-}
 
 PlacementGroups group_nodes(const PlacementProblem& problem, bool contiguous) {
   int count = 0;

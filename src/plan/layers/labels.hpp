@@ -16,6 +16,11 @@ struct Label {
 // Labels of which none is at least as good as another in value, a and b.
 class LabelSet {
  public:
+  // Would insert() refuse it?
+  bool beaten(const Label& x) const {
+    return std::any_of(labels_.begin(), labels_.end(),
+                       [&](const Label& y) { return y.value <= x.value && y.a <= x.a && y.b <= x.b; });
+  }
   // True when the label stays. Indices of labels that leave are used again, so insert nothing once others point here.
   bool insert(const Label& x) {
     size_t kept = 0;

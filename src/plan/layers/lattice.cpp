@@ -134,6 +134,11 @@ Lattice chain_lattice(const std::vector<int>& order) {
   return out;
 }
 
+uint32_t walk_stride(int vertices) {
+  constexpr double most_pushes = 5e7;
+  return static_cast<uint32_t>(1 + static_cast<double>(vertices) * vertices / most_pushes);
+}
+
 std::vector<double> ideal_weights(const Lattice& lattice, const std::vector<double>& weight) {
   std::vector<double> out(lattice.size(), 0);
   for (uint32_t i = 0; i < lattice.size(); i++)

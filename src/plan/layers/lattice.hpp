@@ -24,6 +24,10 @@ Lattice build_lattice(const Adjacency& successors, const std::vector<int>& order
 // Only the ideals along `order`.
 Lattice chain_lattice(const std::vector<int>& order);
 
+// Along one order of many vertices, cuts are tried at every stride-th place only: a walk costs a push for each vertex
+// after each cut.
+uint32_t walk_stride(int vertices);
+
 // Sums a per-vertex weight over each ideal.
 std::vector<double> ideal_weights(const Lattice& lattice, const std::vector<double>& weight);
 

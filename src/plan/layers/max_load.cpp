@@ -15,8 +15,7 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr size_t most_ideals = 2'000'000;  // beyond, a lattice takes minutes to walk
-constexpr int most_groups = 4096;          // beyond, neighbours are fused first
-constexpr double chain_walk_pushes = 2e8;  // of a walk along one order
+constexpr int most_groups = 4096;          // beyond, only one order is searched
 
 // The load of a growing set of groups, kept up to date in the time of the added group's nets.
 struct LoadPath {
@@ -94,7 +93,8 @@ class MaxLoadSearch {
         accelerators_(std::min<int64_t>(problem.accelerators, groups.size())),
         cpus_(std::min<int64_t>(problem.cpus, groups.size())),
         most_labels_(control.budget_bytes / 2 / sizeof(Label)),
-        best_(0) {}
+        best_(0),
+        stride_(walk_stride(groups.size())) {}
 
   // Looks for a plan whose load is below `limit`; the load, or infinity. A plan that is found is the best one, unless
   // out_of_budget().
@@ -142,6 +142,7 @@ class MaxLoadSearch {
  private:
   void extend(uint32_t from, uint32_t to, const LoadPath& path) {
     bool last = to + 1 == lattice_.size();
+    if (!last && to % stride_ != 0) return;
     auto offer = [&](uint32_t index, int64_t a, int64_t b, double load) {
       double value = std::max(labels_[from][index].value, load);
       if (value >= limit_ || (!last && !rest_.possible(to, accelerators_ - a, cpus_ - b, limit_))) return;
@@ -166,28 +167,9 @@ class MaxLoadSearch {
   size_t most_labels_, label_count_ = 0;
   double limit_ = infinity, best_;
   bool out_of_budget_ = false;
+  uint32_t stride_;
   std::vector<LabelSet> labels_;
 };
-
-// Fuses runs of a topological order into at most `most` groups of about equal work.
-PlacementGroups coarsen(const PlacementGroups& g, int most) {
-  std::vector<int> order = topological_order(g.successors), label(g.size());
-  double total = 0, sum = 0;
-  auto work = [&](int v) { return g.groups[v].accelerator_time + 1e-300; };
-  for (int v : order) total += work(v);
-  int count = 0;
-  bool open = false, supported = true;
-  for (int v : order) {
-    // A block is either for accelerators or not: a node that needs a CPU must not drag others along.
-    bool next = g.groups[v].on_accelerator;
-    if (open && (sum + work(v) > total * (count + 1) / most || next != supported) && count + 1 < most) count++;
-    open = true;
-    supported = next;
-    label[v] = count;
-    sum += work(v);
-  }
-  return fuse(g, label, count + 1);
-}
 
 // Raises the limit step by step from the lower bound: low limits prune most, and the first plan found is the best.
 double run_rising(MaxLoadSearch& search, double bound) {
@@ -229,15 +211,9 @@ PlacementOutcome search_ideals(const PlacementProblem& problem, bool linear, con
     out.reason = unplaceable(problem, groups);
     return out;
   }
-  bool exact = !linear;
-  // One order costs a push per pair of places in it: long ones are cut into blocks.
-  if (groups.size() > most_groups) {
-    groups = coarsen(groups, static_cast<int>(std::clamp(chain_walk_pushes / groups.size(), 256.0, 4096.0)));
-    exact = false;
-  }
   std::vector<int> order = topological_order(groups.successors), device;
   double best = infinity;
-  bool proven = exact;
+  bool proven = true;
   {
     Lattice chain = chain_lattice(order);
     MaxLoadSearch search(problem, groups, chain, control, watch);
@@ -245,7 +221,7 @@ PlacementOutcome search_ideals(const PlacementProblem& problem, bool linear, con
     if (best < infinity) device = search.devices();
     if (search.out_of_budget()) proven = false;
   }
-  if (!linear && !watch.ended()) {
+  if (!linear && groups.size() <= most_groups && !watch.ended()) {
     size_t words = (static_cast<size_t>(groups.size()) + 63) / 64;
     size_t most = std::min(most_ideals, control.budget_bytes / 2 / (16 * words + 128));
     Lattice lattice = build_lattice(groups.successors, order, most, control);

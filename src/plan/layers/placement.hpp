@@ -42,8 +42,6 @@ struct PlacementGroups {
 };
 // `contiguous`: strongly connected groups are fused, so that the groups can be put in a line.
 PlacementGroups group_nodes(const PlacementProblem& problem, bool contiguous);
-// Fuses groups of equal label; labels are 0..count-1 and must leave the result acyclic where `successors` matter.
-PlacementGroups fuse(const PlacementGroups& groups, const std::vector<int>& label, int count);
 
 // No placement has a lower maximal load, contiguous or not; infinity: some node can run nowhere.
 double max_load_bound(const PlacementProblem& problem, const PlacementGroups& groups);

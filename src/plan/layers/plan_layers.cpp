@@ -24,12 +24,19 @@ PlanResult plan_placement(const Json& file, PlanRequest request, const SearchCon
   return report_placement(problem, search_ideals(problem, linear, control), true);
 }
 
+PlanResult plan_pipeline(const Json& file, const PlanRequest& request, const SearchControl& control) {
+  require_search(request, "pipeline", {"", "pipeline"});
+  PipelineProblem problem = read_pipeline(file, request);
+  return report_pipeline(problem, search_pipeline(problem, control));
+}
+
 }  // namespace
 
 PlanResult plan_layers(const std::string& text, const PlanRequest& request, const SearchControl& control) {
   Json file = parse_json(text, "the file");
   if (!file.is_object()) fail(ErrorCode::invalid_model, "the file: expected an object");
   if (file.contains("maxFPGAs")) return plan_placement(file, request, control);
+  if (file.contains("maxDevices")) return plan_pipeline(file, request, control);
   fail(ErrorCode::invalid_model,
        "the file is none that can be planned: expected the key maxFPGAs (placement), maxDevices (pipeline) or delay_ms "
        "(network), or a table that begins with num_layers");

@@ -72,6 +72,35 @@ void require_agreement(const SearchOutcome& outcome, double value, const std::st
     fail(ErrorCode::internal, "the search {} says {}, the evaluator {}", outcome.search, outcome.value, value);
 }
 
+PlanResult report_pipeline(const PipelineProblem& p, const PipelineOutcome& outcome) {
+  Json report = report_of(outcome);
+  report["stages"] = Json::array();
+  if (!outcome.feasible) return finish(outcome, report);
+  PipelineScore score = evaluate_pipeline(p, outcome.stages);
+  require_agreement(outcome, score.value, score.violation);
+  report["objective"]["value"] = score.value;
+  int64_t device = 0;
+  for (size_t i = 0; i < outcome.stages.size(); i++) {
+    const PipelineStage& s = outcome.stages[i];
+    Json nodes = Json::array(), devices = Json::array(), options = Json::object();
+    for (size_t j = 0; j < s.nodes.size(); j++) {
+      const LayerNode& node = p.graph.nodes[s.nodes[j]];
+      nodes.push_back(node.id);
+      options[std::to_string(node.id)] = (*configs_at(node, s.tensor))[s.config[j]].id;
+    }
+    for (int64_t d = 0; d < s.data * s.tensor; d++) devices.push_back(device++);
+    report["stages"].push_back({{"nodes", nodes},
+                                {"devices", devices},
+                                {"kind", "accelerator"},
+                                {"data", s.data},
+                                {"tensor", s.tensor},
+                                {"options", options},
+                                {"time", score.stage_time[i]},
+                                {"memory_bytes", score.stage_memory[i]}});
+  }
+  return finish(outcome, report);
+}
+
 PlanResult report_placement(const PlacementProblem& p, const PlacementOutcome& outcome, bool contiguous) {
   Json report = report_of(outcome);
   report["stages"] = Json::array();

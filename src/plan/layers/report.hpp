@@ -12,5 +12,6 @@ PlanResult finish(const SearchOutcome& outcome, const Json& report);
 void require_agreement(const SearchOutcome& outcome, double value, const std::string& violation);
 
 PlanResult report_placement(const PlacementProblem& problem, const PlacementOutcome& outcome, bool contiguous);
+PlanResult report_pipeline(const PipelineProblem& problem, const PipelineOutcome& outcome);
 
 }  // namespace pando::plan
