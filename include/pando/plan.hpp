@@ -29,7 +29,7 @@ struct PlanRequest {
   int64_t repeat_layers = 0;                               // pipelines: copies of node 34
   std::optional<int64_t> groups;                           // networks
   std::optional<double> gradient_bytes, activation_bytes;  // networks
-  std::optional<int64_t> levels, batch;                    // tables of layers
+  std::optional<int64_t> levels, batch, shortcut;          // tables of layers
   uint64_t seed = 1;
   double budget_seconds = std::numeric_limits<double>::infinity();  // wall time; the best plan so far is returned
   double budget_bytes = 4e9;                                        // of the search's own tables

@@ -35,6 +35,7 @@ void validate(const PlanRequest& r) {
   for (auto [value, flag] : {std::pair(r.memory, "memory"), std::pair(r.gradient_bytes, "gradient bytes"),
                              std::pair(r.activation_bytes, "activation bytes")})
     require(!value || *value >= 0, flag, "0 or more");
+  require(!r.shortcut || *r.shortcut == 0 || *r.shortcut == 2 || *r.shortcut == 3, "shortcut", "0, 2 or 3");
   require(!r.bandwidth || *r.bandwidth > 0, "bandwidth", "more than 0");
   require(r.repeat_layers >= 0, "repeat layers", "0 or more");
   require(r.budget_seconds >= 0, "budget seconds", "0 or more");

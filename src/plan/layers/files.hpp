@@ -4,6 +4,8 @@
 
 #include "pando/plan.hpp"
 #include "plan/layers/json_fields.hpp"
+#include "plan/layers/layer_table.hpp"
+#include "plan/layers/network.hpp"
 #include "plan/layers/pipeline.hpp"
 #include "plan/layers/placement.hpp"
 
@@ -12,6 +14,8 @@ namespace pando::plan {
 // Readers throw invalid_model with one line that names the place. The request's flags override the file.
 PlacementProblem read_placement(const Json& file, const PlanRequest& request);
 PipelineProblem read_pipeline(const Json& file, const PlanRequest& request);
+NetworkProblem read_network(const Json& file, const PlanRequest& request);
+LayerTable read_layer_table(const std::string& text, const PlanRequest& request);
 
 // Recognises the text by its keys, searches, re-scores the plan by the evaluator, and writes the report. Throws
 // invalid_model, invalid_argument; internal when evaluator and search disagree.

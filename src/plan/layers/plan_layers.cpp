@@ -30,13 +30,28 @@ PlanResult plan_pipeline(const Json& file, const PlanRequest& request, const Sea
   return report_pipeline(problem, search_pipeline(problem, control));
 }
 
+PlanResult plan_network(const Json& file, const PlanRequest& request, const SearchControl& control) {
+  require_search(request, "network", {"", "geo"});
+  NetworkProblem problem = read_network(file, request);
+  return report_network(problem, search_network(problem, control));
+}
+
+PlanResult plan_table(const std::string& text, const PlanRequest& request, const SearchControl& control) {
+  require_search(request, "layer table", {"", "chain"});
+  LayerTable table = read_layer_table(text, request);
+  return report_chain(table, search_chain(table, control));
+}
+
 }  // namespace
 
 PlanResult plan_layers(const std::string& text, const PlanRequest& request, const SearchControl& control) {
+  size_t begin = text.find_first_not_of(" \t\r\n");
+  if (begin != text.npos && text.compare(begin, 10, "num_layers") == 0) return plan_table(text, request, control);
   Json file = parse_json(text, "the file");
   if (!file.is_object()) fail(ErrorCode::invalid_model, "the file: expected an object");
   if (file.contains("maxFPGAs")) return plan_placement(file, request, control);
   if (file.contains("maxDevices")) return plan_pipeline(file, request, control);
+  if (file.contains("delay_ms")) return plan_network(file, request, control);
   fail(ErrorCode::invalid_model,
        "the file is none that can be planned: expected the key maxFPGAs (placement), maxDevices (pipeline) or delay_ms "
        "(network), or a table that begins with num_layers");

@@ -101,6 +101,32 @@ PlanResult report_pipeline(const PipelineProblem& p, const PipelineOutcome& outc
   return finish(outcome, report);
 }
 
+PlanResult report_network(const NetworkProblem& p, const NetworkOutcome& outcome) {
+  Json report = report_of(outcome);
+  NetworkScore score = evaluate_network(p, outcome.groups);
+  require_agreement(outcome, score.value, score.violation);
+  report["objective"]["value"] = score.value;
+  report["data_parallel_seconds"] = score.data;
+  report["pipeline_seconds"] = 2 * score.pipeline;
+  report["groups"] = outcome.groups;
+  return finish(outcome, report);
+}
+
+PlanResult report_chain(const LayerTable& table, const TableOutcome& outcome) {
+  Json report = report_of(outcome);
+  std::vector<std::vector<int>> types;
+  for (const TableLevel& level : outcome.levels) types.push_back(level.types);
+  double sum = 0;
+  for (double moved : evaluate_chain(table, types)) {
+    Json names = Json::array();
+    for (int type : types[report["levels"].size()]) names.push_back(std::string(static_cast<size_t>(type), 'I'));
+    report["levels"].push_back({{"types", names}, {"elements_moved", moved}});
+    sum += moved;
+  }
+  require_agreement(outcome, sum, "");
+  return finish(outcome, report);
+}
+
 PlanResult report_placement(const PlacementProblem& p, const PlacementOutcome& outcome, bool contiguous) {
   Json report = report_of(outcome);
   report["stages"] = Json::array();
