@@ -7,6 +7,8 @@
 namespace pando::plan {
 namespace {
 
+constexpr size_t covers_per_ideal = 16;  // what the number of ideals is limited for
+
 // The ideals of one size: a set of bitsets of equal length, and beside each the vertices that may be added next.
 class Level {
  public:
@@ -104,7 +106,7 @@ Lattice build_narrow(const Adjacency& successors, const std::vector<int>& order,
   for (int chain : order) {
     Level above(words, level.first() + static_cast<uint32_t>(level.size()));
     if (control.stop.stop_requested()) width = 1;
-    if (above.first() > most) b.out.complete = false;
+    if (above.first() > most || b.out.vertex.size() > covers_per_ideal * most) b.out.complete = false;
     if (!b.out.complete && width == most) return std::move(b.out);  // the caller starts again with a narrower one
     for (size_t i = 0; i < level.size(); i++) b.expand(level, i, above, i == 0 ? chain : -1, width);
     level = std::move(above);
@@ -119,7 +121,9 @@ Lattice build_lattice(const Adjacency& successors, const std::vector<int>& order
                       const SearchControl& control) {
   Lattice all = build_narrow(successors, order, most, most, control);
   if (all.complete) return all;
-  return build_narrow(successors, order, std::max<size_t>(1, most / (order.size() + 2)), SIZE_MAX, control);
+  size_t dense = std::max(covers_per_ideal, all.vertex.size() / all.offset.size());
+  size_t width = covers_per_ideal * most / dense / (order.size() + 2);
+  return build_narrow(successors, order, std::max<size_t>(1, width), SIZE_MAX / covers_per_ideal, control);
 }
 
 Lattice chain_lattice(const std::vector<int>& order) {

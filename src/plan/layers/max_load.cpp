@@ -15,8 +15,8 @@ namespace pando::plan {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr size_t most_ideals = 2'000'000;  // beyond, a lattice takes minutes to walk
-constexpr int most_groups = 4096;          // beyond, only one order is searched
+constexpr size_t most_ideals = 400'000;
+constexpr int most_groups = 4096;  // beyond, only one order is searched
 
 // Can `accelerators` and `cpus` devices do what is left of an ideal, each below a limit?
 class Remainder {

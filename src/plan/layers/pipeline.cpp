@@ -14,7 +14,7 @@ namespace pando::plan {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr size_t most_ideals = 2'000'000;
+constexpr size_t most_ideals = 400'000;
 constexpr int most_layers = 4096;  // beyond, only one order is searched
 
 // What a layer adds to a stage at one tensor degree, whatever configurations are chosen: lower bounds.
