@@ -28,6 +28,7 @@ struct EdgeFinder::EventTable {
 EdgeFinder::EdgeFinder(const Graph& graph, const std::vector<bool>& executed, const TileGraph& tiles)
     : graph_(graph),
       tiles_(tiles),
+      executed_(executed),
       producer_(graph.values.size(), none),
       op_of_node_(graph.nodes.size(), none),
       events_(std::make_shared<EventTable>()) {
@@ -38,49 +39,28 @@ EdgeFinder::EdgeFinder(const Graph& graph, const std::vector<bool>& executed, co
   }
 }
 
-void EdgeFinder::producers(ValueId v, const Box& box, std::vector<Range>& out) const {
-  NodeId n = producer_[v];
-  if (n == none || box.empty()) return;
-  NodeView view{graph_, graph_.nodes[n]};
-  if (op_of_node_[n] == none) {  // a view: look through it by its own rules
-    for (int i = 0; i < view.inputs(); i++)
-      if (view.has(i)) producers(view.node.inputs[i], apply(view.node.op->reads(view, i), box, view.in_shape(i)), out);
-    return;
-  }
-  const OpTiles& op = tiles_.ops[op_of_node_[n]];
-  Range r{op_of_node_[n], {}, {}};
+std::vector<Origin> EdgeFinder::origins(ValueId v) const {
+  std::vector<Origin> out;
+  find_origins(graph_, producer_, executed_, v, out);
+  return out;
+}
+
+void EdgeFinder::producers(const Origin& origin, const Box& box, std::vector<Range>& out) const {
+  Box written = origin.pull(box);
+  if (written.empty()) return;
+  const OpTiles& op = tiles_.ops[op_of_node_[origin.node]];
+  Box from = writers(origin.writes, written, op.domain);
+  Range r{op_of_node_[origin.node], {}, {}};
   for (int i = 0; i < max_rank; i++) {
-    r.lo[i] = 0;
-    r.hi[i] = i < op.domain.rank ? static_cast<uint32_t>(op.grid[i]) : 1;
+    r.lo[i] = i < op.domain.rank ? static_cast<uint32_t>(from[i].lo / op.block[i]) : 0;
+    r.hi[i] = i < op.domain.rank && !from[i].empty() ? static_cast<uint32_t>((from[i].hi - 1) / op.block[i] + 1) : 1;
   }
-  int output = 0;
-  while (view.node.outputs[output] != v) output++;
-  Access writes = view.node.op->writes(view, output);
-  if (writes.kind == Access::Kind::axes)
-    for (int i = 0; i < writes.rank; i++) {
-      int d = writes.axis[i].dim;
-      if (d < 0) continue;
-      r.lo[d] = static_cast<uint32_t>(box[i].lo / op.block[d]);
-      r.hi[d] = static_cast<uint32_t>((box[i].hi - 1) / op.block[d] + 1);
-    }
   out.push_back(r);
 }
 
 void EdgeFinder::members(const Range& range, std::vector<uint32_t>& out) const {
   const OpTiles& op = tiles_.ops[range.op];
-  std::array<uint32_t, max_rank> at = range.lo;
-  int rank = op.domain.rank;
-  for (;;) {
-    uint64_t index = 0;
-    for (int i = 0; i < rank; i++) index = index * static_cast<uint64_t>(op.grid[i]) + at[i];
-    out.push_back(op.first_tile + static_cast<uint32_t>(index));
-    int i = rank - 1;
-    while (i >= 0 && ++at[i] == range.hi[i]) {
-      at[i] = range.lo[i];
-      i--;
-    }
-    if (i < 0) return;
-  }
+  for_each_cell(op.grid, range.lo, range.hi, [&](uint32_t index) { out.push_back(op.first_tile + index); });
 }
 
 void EdgeFinder::link(uint32_t op_index, bool barrier, Links& links) {
@@ -91,14 +71,18 @@ void EdgeFinder::link(uint32_t op_index, bool barrier, Links& links) {
   struct Operand {
     ValueId value;
     Access rule;
+    std::vector<Origin> origins;
   };
   std::vector<Operand> operands;  // those that tiles make
   for (int i = 0; i < view.inputs(); i++)
     if (view.has(i) && producer_[view.node.inputs[i]] != none)
-      operands.push_back({view.node.inputs[i], view.node.op->reads(view, i)});
+      operands.push_back({view.node.inputs[i], view.node.op->reads(view, i), origins(view.node.inputs[i])});
   for (uint32_t t = 0; t < op.tile_count; t++) {
     Box box = tiles_.box(op.first_tile + t);
-    for (const Operand& o : operands) producers(o.value, apply(o.rule, box, graph_.shape(o.value)), reads[t]);
+    for (const Operand& o : operands) {
+      Box read = apply(o.rule, box, graph_.shape(o.value));
+      for (const Origin& origin : o.origins) producers(origin, read, reads[t]);
+    }
     if (barrier)
       for (Range& r : reads[t])
         for (int i = 0; i < tiles_.ops[r.op].domain.rank; i++)

@@ -2,6 +2,7 @@
 #pragma once
 #include <map>
 
+#include "tile/boxes.hpp"
 #include "tile/tile_graph.hpp"
 
 namespace pando::tiling {
@@ -66,13 +67,16 @@ class EdgeFinder {
     bool operator==(const Range&) const = default;
     uint64_t count() const;
   };
-  // The executed producers' tiles behind `box` of value `v`, views looked through.
-  void producers(ValueId v, const Box& box, std::vector<Range>& out) const;
+  // The executed producers behind value `v`, views looked through.
+  std::vector<Origin> origins(ValueId v) const;
+  // The tiles of one of them that wrote `box` of the value.
+  void producers(const Origin& origin, const Box& box, std::vector<Range>& out) const;
   void members(const Range& range, std::vector<uint32_t>& tiles) const;
 
  private:
   const Graph& graph_;
   const TileGraph& tiles_;
+  const std::vector<bool>& executed_;
   std::vector<NodeId> producer_;      // per value: node that makes it
   std::vector<uint32_t> op_of_node_;  // per node: index into ops; none for views
   struct Hash {

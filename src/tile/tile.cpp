@@ -52,15 +52,9 @@ void set_priorities(TileGraph& g) {
 
 Box TileGraph::box(uint32_t t) const {
   const OpTiles& op = ops[tile_op[t]];
-  uint32_t index = t - op.first_tile;
-  Box b;
-  b.rank = op.domain.rank;
-  for (int i = b.rank - 1; i >= 0; i--) {
-    int64_t at = index % static_cast<uint32_t>(op.grid[i]);
-    index /= static_cast<uint32_t>(op.grid[i]);
-    b[i] = {at * op.block[i], std::min((at + 1) * op.block[i], op.domain[i].extent)};
-  }
-  return b;
+  return grid_box(op.grid, t - op.first_tile, [&](int i, int64_t at) {
+    return Interval{at * op.block[i], std::min((at + 1) * op.block[i], op.domain[i].extent)};
+  });
 }
 
 TileGraph tile(Graph graph, const Machine& machine, const TileOptions& options) {
