@@ -1,0 +1,101 @@
+// The machines that a plan is for: devices that may differ, links that they share, and the route between any two.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/machine.hpp"
+
+namespace pando::plan {
+
+// What a device is. `machine` holds the fp32 peak and the memory bandwidth; rates in GB/s are 1e9 bytes per second.
+struct DeviceKind {
+  std::string name;
+  Machine machine;
+  double peak_gflops_16 = 0;  // fp16 or bf16; 0: as fp32
+  int64_t memory_bytes = 0;
+  double matrix_efficiency = 1;  // share of the peak that matrix operators reach, of the bandwidth that others reach
+  double vector_efficiency = 1;
+  double task_overhead_us = 0;  // added to every task: a kernel's launch
+  int64_t task_overhead_ns() const { return static_cast<int64_t>(task_overhead_us * 1e3 + 0.5); }
+};
+
+struct Device {
+  uint32_t kind = 0;
+  uint32_t node = 0;  // devices of one node stand behind its links to the others
+};
+
+// One direction of a wire, or a bus: moves one thing at a time (first come) or shares its rate (fair).
+struct Link {
+  std::string name;
+  double gb_per_s = 1;
+  int64_t latency_ns = 0;
+};
+
+// How the links of one level (devices of a node; nodes) are shared.
+enum class Sharing : uint8_t {
+  pair,  // a link per ordered pair
+  port,  // everyone has one link out and one link in (a switch)
+  bus,   // one link for all of a node; between nodes: one per node, for both directions
+};
+
+// How the file describes the network; kept, so that writing gives the file again.
+struct Network {
+  enum class Form : uint8_t { nodes, matrices, routes } form = Form::nodes;
+  struct Level {
+    double gb_per_s = 10, latency_us = 0;
+    Sharing sharing = Sharing::port;
+    bool per_device = false;  // between nodes: the ports are the devices' own, not the node's
+  } inside, between;
+  std::vector<std::vector<double>> gb_per_s, latency_us;  // matrices: [from][to], the diagonal is unused
+  struct Route {
+    uint32_t from = 0, to = 0;
+    std::vector<uint32_t> links;
+  };
+  std::vector<Route> routes;  // of explicit links, one per ordered pair
+};
+
+struct Cluster {
+  std::string name, source;
+  std::vector<DeviceKind> kinds;
+  std::vector<Device> devices;
+  Network network;
+  std::vector<Link> links;
+  // Links between two devices, in order: route_links[route_begin[from * devices + to] ...). Empty when from == to.
+  std::vector<uint32_t> route_begin, route_links;
+
+  size_t size() const { return devices.size(); }
+  const DeviceKind& kind_of(uint32_t device) const { return kinds[devices[device].kind]; }
+  struct RouteView {
+    const uint32_t* first;
+    const uint32_t* last;
+    const uint32_t* begin() const { return first; }
+    const uint32_t* end() const { return last; }
+  };
+  RouteView route(uint32_t from, uint32_t to) const {
+    size_t i = size_t{from} * devices.size() + to;
+    return {route_links.data() + route_begin[i], route_links.data() + route_begin[i + 1]};
+  }
+  // Latency of the route and time per byte of its slowest link.
+  int64_t latency_ns(uint32_t from, uint32_t to) const;
+  double ns_per_byte(uint32_t from, uint32_t to) const;
+  std::string hash() const;  // 16 hex digits of everything that a prediction depends on
+};
+
+inline constexpr size_t max_devices = 4096;
+
+// Makes links and routes from kinds, devices and network (for Form::routes the links are given). Throws
+// invalid_argument.
+void connect(Cluster& cluster);
+// Reads and checks a cluster file. Throws invalid_argument with one line that names the place.
+Cluster read_cluster(std::string_view json);
+std::string write_cluster(const Cluster& cluster);
+
+// A machine by name: p100xN, p100xN-10g, k80xN, a100xN, tpu-v2xN, tpu-v3xN, host. Throws invalid_argument, naming what
+// there is.
+Cluster shipped_cluster(const std::string& name);
+// Names that stand for the families above, for messages and listings.
+std::vector<std::string> shipped_cluster_names();
+
+}  // namespace pando::plan
