@@ -172,7 +172,29 @@ struct TopKAttrs {
 };
 extern const OpDef topk_op;
 
-// All of the above, by name; nullptr when there is none.
+// ---- training (kernels are to come: evaluate throws not_supported) ----
+// gradient of operand `wrt` of another operator. Inputs: that operator's inputs, its outputs, the gradients of its
+// outputs (none where there is none). Domain, rules and work are derived from the operator's own, which stays the only
+// description: dimensions that address the operand are cut, all others are reductions.
+struct GradientAttrs {
+  const OpDef* op = nullptr;
+  std::any attrs;  // of the operator
+  int inputs = 0, outputs = 0, wrt = 0;
+};
+extern const OpDef gradient_op;
+// For each dimension of a gradient's domain the dimension of the operator's domain that it stands for, or -1.
+std::array<int8_t, max_rank> forward_dims(const NodeView& gradient);
+// sum of operands of one shape. A view: whoever reads it adds the parts.
+extern const OpDef sum_op;
+// exchange: a parameter's gradient, summed over everyone who holds a part of it.
+extern const OpDef exchange_op;
+// update: parameter, its gradient, the optimizer's states -> new parameter, new states.
+struct UpdateAttrs {
+  int operations_per_element = 2;
+};
+extern const OpDef update_op;
+
+// All of the above but those of training, by name; nullptr when there is none.
 const OpDef* find_op(const char* name);
 std::span<const OpDef* const> all_ops();
 
