@@ -22,7 +22,9 @@ struct Finder {
     }
     for (int i = 0; i < view.inputs(); i++) {
       if (!view.has(i)) continue;
-      path.push_back({view.node.op->reads(view, i), view.in_shape(i)});
+      Access reads = view.node.op->reads(view, i);
+      if (reads.kind == Access::Kind::none) continue;
+      path.push_back({reads, view.in_shape(i)});
       find(view.node.inputs[i]);
       path.pop_back();
     }

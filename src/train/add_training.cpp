@@ -92,28 +92,21 @@ class Differentiator {
     for (int i = 0; i < static_cast<int>(g_.nodes[n].inputs.size()); i++) {
       ValueId x = g_.nodes[n].inputs[i];
       if (x == none || !trained_[x]) continue;
-      ValueId dx = movement_gradient(n, i, dy[0]);
+      ValueId dx = view_gradient(n, i, dy[0]);
       if (dx == none) dx = general_gradient(n, i, dy);
       grow();
       gradients_[x].push_back(dx);
     }
   }
 
-  // Movement is undone by movement: views stay views.
-  ValueId movement_gradient(NodeId n, int input, ValueId dy) {
+  // Views stay views.
+  ValueId view_gradient(NodeId n, int input, ValueId dy) {
     const Node node = g_.nodes[n];
     ValueId x = node.inputs[input];
     const Shape shape = g_.shape(x);
     std::string label = name("gradient of", x);
     if (dy == none) return none;
     if (node.op == &reshape_op) return g_.add(reshape_op, label, {dy}, ReshapeAttrs{shape});
-    if (node.op == &transpose_op) {
-      const auto& perm = node.as<TransposeAttrs>().perm;
-      TransposeAttrs back;
-      back.perm.resize(perm.size());
-      for (size_t i = 0; i < perm.size(); i++) back.perm[static_cast<size_t>(perm[i])] = static_cast<int64_t>(i);
-      return g_.add(transpose_op, label, {dy}, back);
-    }
     if (node.op == &concat_op) {
       auto axis = static_cast<size_t>(node.as<ConcatAttrs>().axis);
       SliceAttrs slice{Shape(shape.size(), 0), Shape(shape.size(), 1), shape};

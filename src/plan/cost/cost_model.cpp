@@ -1,0 +1,54 @@
+#include "plan/cost/cost_model.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "graph/ops/ops.hpp"
+
+namespace pando::plan {
+
+Work::Work(const Graph& graph, NodeId node) : graph_(&graph), node_(node) {
+  NodeView v = view();
+  const OpDef* op = v.node.op;
+  matrix_ = op->matrix;
+  half_ = v.outputs() > 0 && size_of(v.out().dtype) == 2;
+  if (op == &gradient_op) {
+    const auto& a = v.as<GradientAttrs>();
+    matrix_ = a.op->matrix && a.wrt < 2;
+    Box all = whole(op->domain(v));
+    operations_per_element_ = op->operations(v, all) / std::max(1.0, static_cast<double>(all.count()));
+  }
+  for (int i = 0; i < v.inputs(); i++) {
+    if (!v.has(i)) continue;
+    Access rule = op->reads(v, i);
+    if (rule.kind != Access::Kind::none)
+      operands_.push_back({rule, v.in_shape(i), static_cast<double>(size_of(v.in(i).dtype))});
+  }
+  for (int i = 0; i < v.outputs(); i++)
+    operands_.push_back({op->writes(v, i), v.out_shape(i), static_cast<double>(size_of(v.out(i).dtype))});
+}
+
+double Work::operations(const Box& box) const {
+  if (operations_per_element_ >= 0) return operations_per_element_ * static_cast<double>(box.count());
+  NodeView v = view();
+  return v.node.op->operations(v, box);
+}
+
+double Work::bytes(const Box& box) const {
+  double sum = 0;
+  for (const Operand& o : operands_) sum += static_cast<double>(apply(o.rule, box, o.shape).count()) * o.element_bytes;
+  return sum;
+}
+
+int64_t Roofline::compute_ns(const Work& work, const Box& box, const DeviceKind& kind) const {
+  double peak = work.half() && kind.peak_gflops_16 > 0 ? kind.peak_gflops_16 : kind.machine.peak_gflops;
+  double arithmetic = work.operations(box) / (peak * (work.matrix() ? kind.matrix_efficiency : 1));
+  double memory = work.bytes(box) / (kind.machine.memory_gb_per_s * (work.matrix() ? 1 : kind.vector_efficiency));
+  return std::llround(std::min(std::max(arithmetic, memory), 1e17));
+}
+
+int64_t transfer_ns(const Cluster& c, uint32_t from, uint32_t to, int64_t bytes) {
+  return c.latency_ns(from, to) + std::llround(static_cast<double>(bytes) * c.ns_per_byte(from, to));
+}
+
+}  // namespace pando::plan

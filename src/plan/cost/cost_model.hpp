@@ -1,0 +1,54 @@
+// How long things take: one interface for formulas and for measured tables.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "graph/graph.hpp"
+#include "plan/cluster/cluster.hpp"
+
+namespace pando::plan {
+
+// How much work a box of a node is. The node's rules are asked once, since searches look at very many boxes.
+class Work {
+ public:
+  Work(const Graph& graph, NodeId node);
+  NodeView view() const { return {*graph_, graph_->nodes[node_]}; }
+  double operations(const Box& box) const;
+  double bytes(const Box& box) const;  // read and written
+  bool matrix() const { return matrix_; }
+  bool half() const { return half_; }  // 16-bit results
+
+ private:
+  struct Operand {
+    Access rule;
+    Shape shape;
+    double element_bytes;
+  };
+  const Graph* graph_;
+  NodeId node_;
+  bool matrix_ = false, half_ = false;
+  double operations_per_element_ = -1;  // of the domain, where the work is proportional to it
+  std::vector<Operand> operands_;
+};
+
+// Integer nanoseconds, so that simulations are exact. Thread-safe.
+class CostModel {
+ public:
+  virtual ~CostModel() = default;
+  virtual const char* name() const = 0;
+  // One node's box of its domain, alone on a device of this kind, without the device's overhead per task.
+  virtual int64_t compute_ns(const Work& work, const Box& box, const DeviceKind& kind) const = 0;
+};
+
+// The slower of arithmetic at the peak and bytes at the memory's rate, both at the kind's efficiencies (Williams,
+// Waterman, Patterson: Roofline, CACM 2009). Bytes are those of the access rules.
+class Roofline : public CostModel {
+ public:
+  const char* name() const override { return "roofline"; }
+  int64_t compute_ns(const Work& work, const Box& box, const DeviceKind& kind) const override;
+};
+
+// A transfer of `bytes` over the route: latency and the slowest link.
+int64_t transfer_ns(const Cluster& cluster, uint32_t from, uint32_t to, int64_t bytes);
+
+}  // namespace pando::plan

@@ -1,0 +1,67 @@
+#include "plan/plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace pando::plan {
+namespace {
+
+constexpr const char* keep_names[] = {"keep", "recompute", "offload"};
+constexpr const char* gradients_names[] = {"overlap", "after"};
+constexpr const char* collective_names[] = {"ring", "hierarchical", "auto"};
+
+template <class T, size_t n>
+bool find_name(std::string_view name, const char* const (&names)[n], T& out) {
+  for (size_t i = 0; i < n; i++)
+    if (name == names[i]) return out = static_cast<T>(i), true;
+  return false;
+}
+
+// Where piece `at` of `pieces` begins.
+int64_t cut(const std::vector<double>& ratio, int64_t extent, int64_t pieces, int64_t at) {
+  if (ratio.empty()) return extent * at / pieces;
+  double all = std::accumulate(ratio.begin(), ratio.end(), 0.0);
+  double before = std::accumulate(ratio.begin(), ratio.begin() + at, 0.0);
+  return std::clamp<int64_t>(std::llround(static_cast<double>(extent) * before / all), 0, extent);
+}
+
+const std::vector<double>& ratio_of(const Split& s, int dim) {
+  static const std::vector<double> equal;
+  return s.ratios.empty() ? equal : s.ratios[static_cast<size_t>(dim)];
+}
+
+}  // namespace
+
+const char* name_of(Keep k) { return keep_names[static_cast<int>(k)]; }
+const char* name_of(Gradients g) { return gradients_names[static_cast<int>(g)]; }
+const char* name_of(Collective c) { return collective_names[static_cast<int>(c)]; }
+bool parse(std::string_view name, Gradients& out) { return find_name(name, gradients_names, out); }
+bool parse(std::string_view name, Collective& out) { return find_name(name, collective_names, out); }
+
+Extents Split::grid(int rank) const {
+  Extents e;
+  e.rank = static_cast<int8_t>(rank);
+  for (int i = 0; i < rank; i++) e[i] = degree[static_cast<size_t>(i)];
+  return e;
+}
+
+Interval Split::piece(int dim, int64_t extent, int64_t at) const {
+  int64_t pieces = degree[static_cast<size_t>(dim)];
+  if (pieces == 1) return {0, extent};
+  const std::vector<double>& r = ratio_of(*this, dim);
+  return {cut(r, extent, pieces, at), cut(r, extent, pieces, at + 1)};
+}
+
+int64_t Split::piece_of(int dim, int64_t extent, int64_t x) const {
+  int64_t pieces = degree[static_cast<size_t>(dim)];
+  if (pieces == 1) return 0;
+  const std::vector<double>& r = ratio_of(*this, dim);
+  // The last i with extent * i / pieces <= x.
+  if (r.empty()) return ((x + 1) * pieces - 1) / extent;
+  int64_t i = 0;
+  while (i + 1 < pieces && cut(r, extent, pieces, i + 1) <= x) i++;
+  return i;
+}
+
+}  // namespace pando::plan

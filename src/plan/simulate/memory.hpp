@@ -1,0 +1,27 @@
+// What every device must hold over time, and why a plan does not fit.
+#pragma once
+#include <string>
+
+#include "plan/simulate/simulator.hpp"
+
+namespace pando::plan {
+
+// Bytes that stay all the time for `weights` bytes of parameters: themselves; in training their gradients and the
+// optimizer's states too.
+int64_t resident_bytes(const Space& space, int64_t weights);
+
+struct DeviceMemory {
+  int64_t weights = 0;      // resident_bytes
+  int64_t peak = 0;         // most at any time
+  int64_t peak_ns = 0;      // when that was first reached
+  int64_t activations = 0;  // outputs and received operands at that time
+};
+
+// The curves of a simulated plan. An output lives on its device from the start of its task to the end of the last
+// reader's (training: of the gradients that need it, where the operator keeps it); what a transfer brings lives on the
+// reader's device from the transfer's start to the reader's end, and until the gradients' end where it is kept.
+std::vector<DeviceMemory> memory_of(const TaskGraph& graph, const Timeline& timeline);
+// Empty when every device has room; else one line about the first that has not: device, need, limit, its parts.
+std::string memory_reason(const Space& space, const std::vector<DeviceMemory>& memory, int64_t limit = 0);
+
+}  // namespace pando::plan

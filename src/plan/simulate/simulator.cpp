@@ -1,0 +1,221 @@
+#include "plan/simulate/simulator.hpp"
+
+#include <algorithm>
+
+namespace pando::plan {
+
+void Simulator::Heap::push(Item item) {
+  size_t i = items_.size();
+  items_.push_back(item);
+  while (i > 0) {
+    size_t up = (i - 1) / 4;
+    if (!(item < items_[up])) break;
+    items_[i] = items_[up];
+    i = up;
+  }
+  items_[i] = item;
+}
+
+Simulator::Item Simulator::Heap::pop() {
+  Item top = items_[0], last = items_.back();
+  items_.pop_back();
+  size_t n = items_.size(), i = 0;
+  if (n == 0) return top;
+  for (;;) {
+    size_t first = 4 * i + 1, best = first;
+    if (first >= n) break;
+    size_t end = std::min(first + 4, n);
+    for (size_t k = first + 1; k < end; k++)
+      if (items_[k] < items_[best]) best = k;
+    if (!(items_[best] < last)) break;
+    items_[i] = items_[best];
+    i = best;
+  }
+  items_[i] = last;
+  return top;
+}
+
+// Lays out next_ for the graph as it is, counters set, nothing begun.
+void Simulator::prepare() {
+  const std::vector<Block>& blocks = graph_->blocks();
+  next_.base.resize(blocks.size() + 1);
+  uint32_t n = 0;
+  for (size_t b = 0; b < blocks.size(); b++) {
+    next_.base[b] = n;
+    n += blocks[b].size();
+  }
+  next_.base[blocks.size()] = n;
+  need_.resize(n);
+  next_.ready.assign(n, 0);
+  next_.start.resize(n);
+  next_.end.resize(n);
+  next_.order.clear();
+  next_.order.reserve(n);
+  next_.makespan = 0;
+  for (size_t b = 0; b < blocks.size(); b++)
+    std::copy(blocks[b].need.begin(), blocks[b].need.end(), need_.begin() + next_.base[b]);
+  free_.assign(graph_->resources(), 0);
+  left_ = graph_->work();
+  heap_.clear();
+  all_ += n;
+}
+
+// Tells the tasks behind a finished one.
+template <class Push>
+void Simulator::follow(uint32_t block, uint32_t task, int64_t end, Push&& push) {
+  auto release = [&](uint32_t b, uint32_t i) {
+    uint32_t at = next_.base[b] + i;
+    next_.ready[at] = std::max(next_.ready[at], end);
+    if (--need_[at] == 0) push(Item{next_.ready[at], uint64_t{b} << 32 | i});
+  };
+  const Block& from = graph_->blocks()[block];
+  if (from.kind == Block::Kind::transfer) {
+    uint32_t flow = block - static_cast<uint32_t>(graph_->space().stages().size());
+    return release(graph_->wires()[flow].to, from.target[task]);
+  }
+  for (uint32_t w : graph_->wires_of(block)) {
+    const Wire& wire = graph_->wires()[w];
+    for (uint32_t k = wire.begin[task], last = wire.begin[task + 1]; k < last; k++) {
+      Wire::Next n = wire.next[k];
+      if (n.transfer == none) release(wire.to, n.reader);
+      else release(wire.transfers, n.transfer);
+    }
+  }
+}
+
+bool Simulator::run(int64_t limit) {
+  const std::vector<Block>& blocks = graph_->blocks();
+  const Cluster& cluster = graph_->space().cluster();
+  const uint32_t devices = graph_->devices();
+  auto push = [this](Item item) { heap_.push(item); };
+  while (!heap_.empty()) {
+    Item item = heap_.pop();
+    auto block = static_cast<uint32_t>(item.id >> 32), task = static_cast<uint32_t>(item.id);
+    const Block& b = blocks[block];
+    const int64_t ns = b.duration[task];
+    int64_t start = item.ready, end = start;
+    uint32_t where = b.where[task];
+    // Takes all links of a route or a collective at once. A resource cannot end before what is left for it is done.
+    auto hold = [&](const auto& links) {
+      for (uint32_t l : links) start = std::max(start, free_[devices + l]);
+      end = start + ns;
+      bool late = false;
+      for (uint32_t l : links) {
+        free_[devices + l] = end;
+        left_[devices + l] -= ns;
+        late |= end > limit - left_[devices + l];
+      }
+      return !late;
+    };
+    bool fits = true;
+    switch (b.kind) {
+      case Block::Kind::compute:
+      case Block::Kind::update:
+        start = std::max(start, free_[where]);
+        free_[where] = end = start + ns;
+        left_[where] -= ns;
+        fits = end <= limit - left_[where];
+        break;
+      case Block::Kind::transfer: fits = hold(cluster.route(where / devices, where % devices)); break;
+      case Block::Kind::collective: fits = hold(graph_->groups()[where].links); break;
+      case Block::Kind::barrier: break;
+    }
+    timed_++;
+    if (!fits || end > limit) return false;
+    uint32_t at = next_.base[block] + task;
+    next_.start[at] = start;
+    next_.end[at] = end;
+    next_.order.push_back(item.id);
+    next_.makespan = std::max(next_.makespan, end);
+    follow(block, task, end, push);
+  }
+  return true;
+}
+
+void Simulator::full() {
+  prepare();
+  const std::vector<Block>& blocks = graph_->blocks();
+  for (uint32_t b = 0; b < blocks.size(); b++)
+    for (uint32_t i = 0; i < blocks[b].size(); i++)
+      if (blocks[b].need[i] == 0) heap_.push({0, uint64_t{b} << 32 | i});
+  run(unlimited);
+  accept();
+}
+
+// No task that became ready before this time, in the current timeline or the proposed one, belongs to a changed block
+// or follows a task of one: both runs are equal until then.
+int64_t Simulator::first_difference() const {
+  const std::vector<Block>& blocks = graph_->blocks();
+  int64_t first = unlimited;
+  std::vector<bool> changed(blocks.size(), false);
+  for (uint32_t b : graph_->edited()) changed[b] = true;
+  auto earliest = [&](const std::vector<int64_t>& times, uint32_t b) {
+    for (uint32_t i = now_.base[b]; i < now_.base[b + 1]; i++) first = std::min(first, times[i]);
+  };
+  for (uint32_t b : graph_->edited()) {
+    earliest(now_.ready, b);
+    for (uint32_t need : blocks[b].need)
+      if (need == 0) return 0;
+    for (uint32_t w : graph_->wires_into(b))
+      if (!changed[graph_->wires()[w].from]) earliest(now_.end, graph_->wires()[w].from);
+    if (blocks[b].kind == Block::Kind::transfer) {
+      uint32_t from = graph_->wires()[b - graph_->space().stages().size()].from;
+      if (!changed[from]) earliest(now_.end, from);
+    }
+  }
+  return first;
+}
+
+// Repeats what the current timeline did before `until`, without asking who goes first.
+void Simulator::replay(int64_t until) {
+  const std::vector<Block>& blocks = graph_->blocks();
+  const Cluster& cluster = graph_->space().cluster();
+  const uint32_t devices = graph_->devices();
+  auto push = [&](Item item) {
+    if (item.ready >= until) heap_.push(item);  // earlier ones are repeated in their turn
+  };
+  for (uint64_t id : now_.order) {
+    auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
+    uint32_t from = now_.base[block] + task, at = next_.base[block] + task;
+    if (now_.ready[from] >= until) break;
+    const Block& b = blocks[block];
+    int64_t end = now_.end[from], ns = b.duration[task];
+    next_.start[at] = now_.start[from];
+    next_.end[at] = end;
+    next_.ready[at] = now_.ready[from];
+    next_.order.push_back(id);
+    next_.makespan = std::max(next_.makespan, end);
+    uint32_t where = b.where[task];
+    auto hold = [&](uint32_t resource) {
+      free_[resource] = end;
+      left_[resource] -= ns;
+    };
+    if (b.kind == Block::Kind::transfer) {
+      for (uint32_t l : cluster.route(where / devices, where % devices)) hold(devices + l);
+    } else if (b.kind == Block::Kind::collective) {
+      for (uint32_t l : graph_->groups()[where].links) hold(devices + l);
+    } else if (b.kind != Block::Kind::barrier) {
+      hold(where);
+    }
+    follow(block, task, end, push);
+  }
+}
+
+bool Simulator::propose(int64_t limit, bool delta) {
+  for (int64_t work : graph_->work())
+    if (work > limit) {  // more than one resource can do in time
+      all_ += graph_->tasks();
+      return false;
+    }
+  prepare();
+  int64_t until = delta && !now_.base.empty() ? first_difference() : 0;
+  if (until > 0) replay(until);
+  const std::vector<Block>& blocks = graph_->blocks();
+  if (until == 0)
+    for (uint32_t b = 0; b < blocks.size(); b++)
+      for (uint32_t i = 0; i < blocks[b].size(); i++)
+        if (blocks[b].need[i] == 0) heap_.push({0, uint64_t{b} << 32 | i});
+  return run(limit);
+}
+
+}  // namespace pando::plan

@@ -1,0 +1,71 @@
+// Runs a task graph in virtual time. Devices and links serve whoever is ready first; among those ready at the same time
+// the smaller (block, task) goes first: one total order, so that every result is exact and repeatable. (After the
+// execution simulator of FlexFlow: Jia, Zaharia, Aiken, SysML 2019.)
+#pragma once
+#include <limits>
+#include <vector>
+
+#include "plan/simulate/task_graph.hpp"
+
+namespace pando::plan {
+
+// Times of task i of block b stand at base[b] + i. Nanoseconds.
+struct Timeline {
+  std::vector<uint32_t> base;  // blocks + 1
+  std::vector<int64_t> ready, start, end;
+  std::vector<uint64_t> order;  // block << 32 | task, as they began
+  int64_t makespan = 0;
+  bool operator==(const Timeline&) const = default;
+};
+
+class Simulator {
+ public:
+  static constexpr int64_t unlimited = std::numeric_limits<int64_t>::max();
+  explicit Simulator(const TaskGraph& graph) : graph_(&graph) {}
+
+  // Times all tasks anew: the current timeline.
+  void full();
+  // After graph.change(): times the changed graph beside the current timeline, which stays as it is until accept().
+  // False: stopped, since the makespan is above `limit`. `delta`: tasks that begin before the change can matter keep
+  // their times. The result equals that of full().
+  bool propose(int64_t limit = unlimited, bool delta = true);
+  void accept() { std::swap(now_, next_); }
+  const Timeline& timeline() const { return now_; }
+  const Timeline& proposed() const { return next_; }
+  // Of all proposals so far: tasks that were timed, and tasks that there were.
+  uint64_t timed() const { return timed_; }
+  uint64_t all() const { return all_; }
+
+ private:
+  struct Item {
+    int64_t ready;
+    uint64_t id;
+    bool operator<(const Item& o) const { return ready != o.ready ? ready < o.ready : id < o.id; }
+  };
+  // A heap with four children per node: half the levels, and siblings in one cache line.
+  class Heap {
+   public:
+    bool empty() const { return items_.empty(); }
+    void clear() { items_.clear(); }
+    void push(Item item);
+    Item pop();
+
+   private:
+    std::vector<Item> items_;
+  };
+  void prepare();
+  int64_t first_difference() const;
+  void replay(int64_t until);
+  bool run(int64_t limit);
+  template <class Push>
+  void follow(uint32_t block, uint32_t task, int64_t end, Push&& push);
+
+  const TaskGraph* graph_;
+  Timeline now_, next_;
+  std::vector<uint32_t> need_;
+  std::vector<int64_t> free_, left_;  // per resource: idle from, work that is still to begin
+  Heap heap_;
+  uint64_t timed_ = 0, all_ = 0;
+};
+
+}  // namespace pando::plan

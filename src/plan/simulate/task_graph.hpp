@@ -1,0 +1,140 @@
+// The tasks of a plan: parts of operators on devices, transfers and collectives on links, who waits for whom. Kept in
+// blocks, one per stage, flow and parameter set, so that a proposal replaces few of them.
+#pragma once
+#include <memory>
+#include <unordered_map>
+
+#include "plan/cost/collective.hpp"
+#include "plan/cost/cost_model.hpp"
+#include "plan/space.hpp"
+
+namespace pando::plan {
+
+// Tasks of one kind. Task i of block b has the identity (b, i), which orders tasks that are ready at the same time.
+struct Block {
+  enum class Kind : uint8_t { compute, transfer, collective, update, barrier } kind = Kind::compute;
+  std::vector<int64_t> duration;
+  // compute, update: device; transfer: from * devices + to; collective: index into TaskGraph::groups; barrier: 0
+  std::vector<uint32_t> where;
+  std::vector<uint32_t> need;    // tasks that it waits for
+  std::vector<uint32_t> target;  // transfer: the reading task
+  std::vector<int64_t> bytes;    // transfer, collective
+  uint32_t size() const { return static_cast<uint32_t>(duration.size()); }
+};
+
+// Who follows the tasks of block `from` in block `to`, directly or through a transfer. A list per task of `from`.
+struct Wire {
+  uint32_t from = 0, to = 0;
+  uint32_t transfers = none;  // the block that holds the transfers
+  std::vector<uint32_t> begin;
+  struct Next {
+    uint32_t reader;    // task of `to`
+    uint32_t transfer;  // task of `transfers`, or none: same device
+  };
+  std::vector<Next> next;
+  std::vector<uint32_t> need;  // per task of `to`: how many it waits for through this wire
+};
+
+struct TaskOptions {
+  Gradients gradients = Gradients::overlap;
+  Collective collective = Collective::automatic;
+};
+
+class TaskGraph {
+ public:
+  // `space` and `costs` must outlive it. Throws invalid_argument when a config does not fit.
+  TaskGraph(const Space& space, const CostModel& costs, const TaskOptions& options, std::vector<Config> configs);
+
+  const Space& space() const { return *space_; }
+  const std::vector<Config>& configs() const { return configs_; }
+  const std::vector<Block>& blocks() const { return blocks_; }
+  const std::vector<Wire>& wires() const { return wires_; }
+  const std::vector<CollectiveCost>& groups() const { return groups_; }
+  const std::vector<uint32_t>& wires_of(uint32_t block) const { return wires_of_[block]; }
+  const std::vector<uint32_t>& wires_into(uint32_t block) const { return wires_into_[block]; }
+  // Resources: devices, then links.
+  uint32_t resources() const { return devices_ + static_cast<uint32_t>(space_->cluster().links.size()); }
+  uint32_t devices() const { return devices_; }
+  const std::vector<int64_t>& work() const { return work_; }  // per resource: the time of all its tasks
+  uint64_t tasks() const;
+  int64_t bytes_moved() const;
+  uint32_t block_op(uint32_t block) const;  // the planned operator of a compute block; none
+
+  // Replaces configs; `edited` lists the blocks that changed. `undo` restores what was before the last call.
+  void change(const std::vector<std::pair<uint32_t, Config>>& changes);
+  void undo();
+  const std::vector<uint32_t>& edited() const { return edited_; }
+  // Time per device of a config's compute tasks: what a proposal costs at least, before anything is rebuilt.
+  void add_compute_work(uint32_t op, const Config& config, int64_t sign, std::vector<int64_t>& per_device);
+  // Bytes of weights, gradients and states, and of activations that an operator keeps, per part (cached).
+  struct PartBytes {
+    std::vector<int64_t> weights, outputs;
+  };
+  const PartBytes& part_bytes(uint32_t op, const Split& split);
+
+ private:
+  struct Pair {  // part `from` of a producer writes `bytes` that part `to` of a reader reads
+    uint32_t from, to;
+    int64_t bytes;
+  };
+  struct Sync {                                   // what a split does to an operator's parameters
+    std::vector<uint32_t> cell;                   // per part
+    std::vector<int64_t> bytes;                   // per cell: gradients exchanged
+    std::vector<std::vector<int64_t>> update_ns;  // per device kind, per cell
+  };
+  uint32_t split_id(uint32_t op, const Split& split);
+  const std::vector<int64_t>& durations(uint32_t stage, uint32_t split, uint32_t kind);
+  const std::vector<Pair>& pairs(uint32_t flow, uint32_t from_split, uint32_t to_split);
+  const Sync& sync_of(uint32_t op, uint32_t split);
+  void build_stage(uint32_t stage);
+  void build_flow(uint32_t flow);
+  void build_sync(uint32_t sync);
+  void build_follow(uint32_t op);
+  void count_needs(uint32_t block);
+  uint32_t group(std::vector<uint32_t> devices, int64_t bytes);
+  void account(const Block& block, int64_t sign);
+  void save(uint32_t block);
+  void save_wire(uint32_t wire);
+  void barrier_wires();
+  void rebuild(const std::vector<uint32_t>& ops);
+  void connect(uint32_t wire);
+
+  const Space* space_;
+  const CostModel* costs_;
+  TaskOptions options_;
+  uint32_t devices_;
+  std::vector<Config> configs_;
+  std::vector<uint32_t> splits_;  // per operator: number of its split
+  std::vector<std::vector<Split>> known_splits_;
+  std::vector<Block> blocks_;  // stages, flows' transfers, collectives, updates, barrier
+  std::vector<Wire> wires_;    // flows, gradient of inputs -> of parameters, -> collective, -> update, collective ->
+  std::vector<std::vector<uint32_t>> wires_of_, wires_into_;
+  std::vector<std::vector<uint32_t>> flows_of_;  // per operator: flows from or to it
+  std::vector<uint32_t> follow_;                 // per operator: wire from gradient of inputs to that of parameters
+  struct SyncWires {
+    uint32_t collective, update;                     // blocks
+    std::vector<uint32_t> to_collective, to_update;  // wires, per member
+    uint32_t behind;                                 // wire from collective to update
+  };
+  std::vector<SyncWires> sync_wires_;
+  uint32_t barrier_ = none;
+  std::vector<uint32_t> into_barrier_, behind_barrier_;  // wires
+  std::vector<CollectiveCost> groups_;
+  std::unordered_map<std::string, uint32_t> known_groups_;
+  std::vector<int64_t> work_;
+  std::unordered_map<uint64_t, std::vector<int64_t>> durations_;
+  std::unordered_map<uint64_t, std::vector<Pair>> pairs_;
+  std::unordered_map<uint64_t, Sync> sync_cells_;
+  std::unordered_map<uint64_t, PartBytes> part_bytes_;
+
+  // undo
+  std::vector<uint32_t> edited_, edited_wires_, need_only_;
+  std::vector<Block> old_blocks_;
+  std::vector<Wire> old_wires_;
+  std::vector<std::vector<uint32_t>> old_needs_;
+  std::vector<std::tuple<uint32_t, Config, uint32_t>> old_configs_;
+  std::vector<bool> touched_, touched_wires_;
+  std::vector<uint32_t> scratch_, row_;
+};
+
+}  // namespace pando::plan

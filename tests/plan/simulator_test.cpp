@@ -1,0 +1,242 @@
+// The simulator against hand-computed timelines, and proposals against full runs, bit for bit.
+#include "plan/simulate/simulator.hpp"
+
+#include <gtest/gtest.h>
+
+#include "networks.hpp"
+#include "plan/search/baselines.hpp"
+#include "plan/search/mcmc.hpp"
+#include "plan/simulate/memory.hpp"
+
+namespace pando::plan {
+namespace {
+
+// Every task takes as many nanoseconds as its node has arithmetic operations per million.
+class Counting : public CostModel {
+ public:
+  const char* name() const override { return "counting"; }
+  int64_t compute_ns(const Work& work, const Box& box, const DeviceKind&) const override {
+    return static_cast<int64_t>(work.operations(box) / 1e3);
+  }
+};
+
+Cluster two_devices(double gb_per_s, double latency_us) {
+  return read_cluster(fmt::format(R"({{"pando_cluster":1,
+    "kinds":{{"a":{{"peak_gflops":{{"f32":1000}},"memory_bytes":1000000000,"memory_gb_per_s":1000}}}},
+    "devices":[{{"kind":"a","count":2}}],"network":{{"inside":{{"gb_per_s":{},"latency_us":{}}}}}}})",
+                                  gb_per_s, latency_us));
+}
+
+TEST(Simulator, ByHandOnTwoDevices) {
+  // dense 8x100x100: 2 * 8 * 100 * 100 = 160,000 operations: 160 ns whole, 80 ns by halves.
+  Space space(dense_chain(2, 8, 100, false), two_devices(1, 0.05));
+  Counting costs;
+  std::vector<Config> plan = single_plan(space);
+  {
+    TaskGraph graph(space, costs, {}, plan);
+    Simulator s(graph);
+    s.full();
+    EXPECT_EQ(s.timeline().makespan, 320);
+    EXPECT_EQ(graph.bytes_moved(), 0);
+  }
+  plan[1].devices = {1};  // 3200 bytes at 1 GB/s, 50 ns of latency on each of the two ports
+  {
+    TaskGraph graph(space, costs, {}, plan);
+    Simulator s(graph);
+    s.full();
+    EXPECT_EQ(s.timeline().makespan, 160 + 100 + 3200 + 160);
+    EXPECT_EQ(graph.bytes_moved(), 3200);
+  }
+  plan = data_parallel_plan(space, 2);
+  {
+    TaskGraph graph(space, costs, {}, plan);
+    Simulator s(graph);
+    s.full();
+    EXPECT_EQ(s.timeline().makespan, 160);
+    EXPECT_EQ(graph.bytes_moved(), 0);
+  }
+  // Second operator by features: each half needs the other's half of the rows: 1600 bytes each way, in parallel.
+  plan[1].split.degree = {1, 2, 1, 1, 1, 1, 1, 1};
+  {
+    TaskGraph graph(space, costs, {}, plan);
+    Simulator s(graph);
+    s.full();
+    EXPECT_EQ(s.timeline().makespan, 80 + 100 + 1600 + 80);
+    EXPECT_EQ(graph.bytes_moved(), 3200);
+  }
+  // By the reduction: each needs half of the columns of the other's rows.
+  plan[1].split.degree = {1, 1, 2, 1, 1, 1, 1, 1};
+  plan[1].devices = {0, 1};
+  EXPECT_EQ(TaskGraph(space, costs, {}, plan).bytes_moved(), 1600);
+  // Who reads partial sums reads them all: here the other's, of both halves of the rows.
+  plan[0].split.degree = {1, 1, 2, 1, 1, 1, 1, 1};
+  plan[1].split.degree = {2, 1, 1, 1, 1, 1, 1, 1};
+  EXPECT_EQ(TaskGraph(space, costs, {}, plan).bytes_moved(), 3200);
+}
+
+TEST(Simulator, GradientsAreExchangedAndUpdated) {
+  Space space(dense_chain(1, 8, 100, true), two_devices(1, 0));
+  Counting costs;
+  TaskGraph graph(space, costs, {}, data_parallel_plan(space, 2));
+  Simulator s(graph);
+  s.full();
+  // forward 80, loss 0 (400 differences), gradient of weights 80 + of bias 0.4 -> 0; ring of two over 40,400 bytes:
+  // each sends half twice: 40,400 ns; update 2 * 10,000 operations: 20.
+  EXPECT_EQ(s.timeline().makespan, 80 + 80 + 40400 + 20);
+  TaskOptions after;
+  after.gradients = Gradients::after;
+  TaskGraph graph2(space, costs, after, data_parallel_plan(space, 2));
+  Simulator s2(graph2);
+  s2.full();
+  EXPECT_EQ(s2.timeline().makespan, s.timeline().makespan);
+  // By features nothing is exchanged but the prediction for the loss, which is by sample.
+  std::vector<Config> plan = data_parallel_plan(space, 2);
+  plan[0].split.degree = {1, 2, 1, 1, 1, 1, 1, 1};
+  TaskGraph graph3(space, costs, {}, plan);
+  for (const Block& b : graph3.blocks()) EXPECT_TRUE(b.kind != Block::Kind::collective || b.size() == 0);
+}
+
+void check_timeline(const TaskGraph& graph, const Timeline& t) {
+  // Every task follows those it waits for, and no device or link does two things at once.
+  std::vector<std::vector<std::pair<int64_t, int64_t>>> busy(graph.resources());
+  const Cluster& cluster = graph.space().cluster();
+  EXPECT_EQ(t.order.size(), graph.tasks());
+  for (uint32_t b = 0; b < graph.blocks().size(); b++) {
+    const Block& block = graph.blocks()[b];
+    for (uint32_t i = 0; i < block.size(); i++) {
+      uint32_t at = t.base[b] + i;
+      ASSERT_LE(t.ready[at], t.start[at]);
+      ASSERT_EQ(t.start[at] + block.duration[i], t.end[at]);
+      auto use = [&](uint32_t r) {
+        if (block.duration[i] > 0) busy[r].emplace_back(t.start[at], t.end[at]);
+      };
+      if (block.kind == Block::Kind::transfer)
+        for (uint32_t l : cluster.route(block.where[i] / graph.devices(), block.where[i] % graph.devices()))
+          use(graph.devices() + l);
+      else if (block.kind == Block::Kind::collective)
+        for (uint32_t l : graph.groups()[block.where[i]].links) use(graph.devices() + l);
+      else if (block.kind != Block::Kind::barrier) use(block.where[i]);
+    }
+  }
+  for (const Wire& w : graph.wires())
+    for (uint32_t i = 0; i + 1 < w.begin.size(); i++)
+      for (uint32_t k = w.begin[i]; k < w.begin[i + 1]; k++) {
+        uint32_t from = t.base[w.from] + i, to = t.base[w.to] + w.next[k].reader;
+        if (w.next[k].transfer != none) {
+          uint32_t transfer = t.base[w.transfers] + w.next[k].transfer;
+          ASSERT_EQ(t.ready[transfer], t.end[from]);
+          from = transfer;
+        }
+        ASSERT_LE(t.end[from], t.ready[to]);
+      }
+  for (auto& list : busy) {
+    std::sort(list.begin(), list.end());
+    for (size_t i = 1; i < list.size(); i++) ASSERT_LE(list[i - 1].second, list[i].first);
+  }
+}
+
+TEST(Simulator, TimelinesAreConsistent) {
+  Roofline costs;
+  for (const char* machine : {"p100x8", "k80x8", "p100x8-10g"})
+    for (Gradients g : {Gradients::overlap, Gradients::after}) {
+      Space space(small_network(), shipped_cluster(machine));
+      Random random(3);
+      for (int i = 0; i < 5; i++) {
+        TaskOptions options;
+        options.gradients = g;
+        TaskGraph graph(space, costs, options, i == 0 ? expert_plan(space) : random_plan(space, random));
+        Simulator s(graph);
+        s.full();
+        check_timeline(graph, s.timeline());
+      }
+    }
+}
+
+// Line by line the same as a simulation of a task graph that was built anew; rejected proposals leave no trace.
+void check_chain(const Space& space, Gradients gradients, int proposals, bool delta) {
+  Roofline costs;
+  TaskOptions tasks;
+  tasks.gradients = gradients;
+  ChainOptions options;
+  options.temperature = 0.02;
+  options.early = delta;
+  options.delta = delta;
+  Random random(11);
+  Chain chain(space, costs, tasks, random_plan(space, random), options);
+  int accepted = 0;
+  for (int i = 0; i < proposals; i++) {
+    Timeline before = chain.simulator().timeline();
+    std::vector<int64_t> work = chain.graph().work();
+    if (chain.step()) {
+      accepted++;
+      TaskGraph fresh(space, costs, tasks, chain.graph().configs());
+      Simulator s(fresh);
+      s.full();
+      ASSERT_TRUE(s.timeline() == chain.simulator().timeline()) << "proposal " << i;
+      ASSERT_EQ(fresh.work(), chain.graph().work());
+      if (accepted % 16 == 0) check_timeline(chain.graph(), chain.simulator().timeline());
+    } else {
+      ASSERT_TRUE(before == chain.simulator().timeline()) << "proposal " << i;
+      ASSERT_EQ(work, chain.graph().work());
+    }
+  }
+  EXPECT_GT(accepted, proposals / 200);
+}
+
+TEST(Simulator, ProposalsEqualFullRuns) {
+  for (const char* machine : {"p100x8", "k80x16"})
+    for (Gradients g : {Gradients::overlap, Gradients::after}) {
+      Space space(small_network(64), shipped_cluster(machine));
+      check_chain(space, g, 400, true);
+    }
+  Space inference(small_network(64, false), shipped_cluster("p100x8"));
+  check_chain(inference, Gradients::overlap, 400, true);
+}
+
+TEST(Simulator, EarlyRejectionKeepsEveryDecision) {
+  Roofline costs;
+  Space space(small_network(64), shipped_cluster("p100x8"));
+  std::vector<int64_t> reference;
+  for (int mode = 0; mode < 4; mode++) {
+    ChainOptions options;
+    options.temperature = 0.01;
+    options.delta = mode & 1;
+    options.early = mode & 2;
+    Chain chain(space, costs, {}, data_parallel_plan(space, 8), options);
+    std::vector<int64_t> seen;
+    for (int i = 0; i < 600; i++) {
+      chain.step();
+      seen.push_back(chain.makespan());
+    }
+    if (mode == 0) reference = seen;
+    EXPECT_EQ(seen, reference) << mode;
+  }
+  EXPECT_LT(reference.back(), reference.front());
+}
+
+TEST(Memory, CountsWeightsAndKeptActivations) {
+  Counting costs;
+  {
+    Space space(dense_chain(2, 8, 100, false), two_devices(1, 0));
+    TaskGraph graph(space, costs, {}, single_plan(space));
+    Simulator s(graph);
+    s.full();
+    std::vector<DeviceMemory> m = memory_of(graph, s.timeline());
+    EXPECT_EQ(m[0].weights, 2 * 40400);
+    EXPECT_EQ(m[0].activations, 2 * 3200);  // the second's result while the first's is read
+    EXPECT_EQ(m[1].peak, 0);
+    EXPECT_EQ(memory_reason(space, m), "");
+    EXPECT_EQ(memory_reason(space, m, 50000).substr(0, 34), "device 0: 0.1 MiB > 0.0 MiB: weigh");
+  }
+  Space space(dense_chain(3, 8, 100, true), two_devices(1, 0));
+  TaskGraph graph(space, costs, {}, single_plan(space));
+  Simulator s(graph);
+  s.full();
+  std::vector<DeviceMemory> m = memory_of(graph, s.timeline());
+  EXPECT_EQ(m[0].weights, 3 * 2 * 40400);  // with gradients
+  // Three results are kept for the backward pass, and the loss's difference is made from the third.
+  EXPECT_EQ(m[0].activations, 4 * 3200);
+}
+
+}  // namespace
+}  // namespace pando::plan
