@@ -217,14 +217,14 @@ class Importer {
     if (auto v = values_.find(name); v != values_.end()) return v->second;
     auto t = initializers_.find(name);
     if (t == initializers_.end()) return none;
-    ValueId v = graph_.add_constant(std::string(name), decode_tensor(*t->second, owner_, files_, options_.limits));
+    ValueId v = graph_.add_constant(std::string(name), decode_tensor(*t->second, owner_, files_, options_));
     values_.emplace(name, v);
     return v;
   }
 
   static TensorPtr decode_attribute(void* self, std::string_view message) {
     auto* importer = static_cast<Importer*>(self);
-    return decode_tensor(read_tensor(message), importer->owner_, importer->files_, importer->options_.limits);
+    return decode_tensor(read_tensor(message), importer->owner_, importer->files_, importer->options_);
   }
 
   void convert(const NodeProto& proto) {

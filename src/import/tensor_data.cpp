@@ -96,6 +96,12 @@ TensorPtr from_numbers(const TensorProto& proto, DType dtype, int64_t count, con
   return t;
 }
 
+bool has_no_data(const TensorProto& proto) {
+  auto empty = [](const NumberField& f) { return f.packed.empty() && f.chunks.empty(); };
+  return empty(proto.floats) && empty(proto.doubles) && empty(proto.int64s) && empty(proto.uint64s) &&
+         empty(proto.int32s);
+}
+
 uint64_t parse_number(const TensorProto& proto, std::string_view key, std::string_view text) {
   uint64_t value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -169,7 +175,8 @@ std::shared_ptr<const MappedFile> ExternalFiles::open(const std::string& locatio
 }
 
 TensorPtr decode_tensor(const TensorProto& proto, const std::shared_ptr<const void>& owner, ExternalFiles& files,
-                        const ImportLimits& limits) {
+                        const ImportOptions& options) {
+  const ImportLimits& limits = options.limits;
   DType dtype = to_dtype(proto.type, proto.name);
   std::string what = fmt::format("tensor '{}'", proto.name);
   int64_t count = checked_count(proto.dims, limits.tensor_elements, what);
@@ -178,6 +185,11 @@ TensorPtr decode_tensor(const TensorProto& proto, const std::shared_ptr<const vo
          max_rank);
   if (proto.external) return from_file(proto, dtype, count, files);
   if (proto.raw) return from_raw(proto, dtype, count, *proto.raw, owner);
+  if (count > 0 && has_no_data(proto)) {
+    if (!options.missing_data)
+      fail(ErrorCode::invalid_model, "{} has no data: a model without weights can be planned, not run", what);
+    return make_tensor(dtype, proto.dims);  // memory that is never written is never there
+  }
   return from_numbers(proto, dtype, count, owner);
 }
 

@@ -26,6 +26,6 @@ class ExternalFiles {
 
 // `owner` keeps the bytes that `proto` points to alive.
 TensorPtr decode_tensor(const TensorProto& proto, const std::shared_ptr<const void>& owner, ExternalFiles& files,
-                        const ImportLimits& limits);
+                        const ImportOptions& options);
 
 }  // namespace pando::onnx

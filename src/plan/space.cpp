@@ -69,7 +69,10 @@ void Space::find_ops() {
   for (NodeId n = 0; n < g.nodes.size(); n++) {
     NodeView view{g, g.nodes[n]};
     const OpDef* op = view.node.op;
-    training_ |= op == &update_op;
+    if (op == &update_op) {
+      training_ = true;
+      optimizer_states_ = view.inputs() - 2;
+    }
     if (op->view || op == &exchange_op || op == &update_op) continue;
     if (op == &gradient_op && view.as<GradientAttrs>().op->view) continue;  // an address, as the view itself
     Piece piece{n, Work(g, n), op->domain(view), identity_dims()};

@@ -73,6 +73,9 @@ class Space {
   const Graph& graph() const { return *graph_; }
   const Cluster& cluster() const { return cluster_; }
   bool training() const { return training_; }
+  int64_t optimizer_states() const {
+    return optimizer_states_;
+  }  // values per parameter besides itself and its gradient
   const std::vector<PlannedOp>& ops() const { return ops_; }
   const std::vector<Stage>& stages() const { return stages_; }
   const std::vector<Flow>& flows() const { return flows_; }
@@ -90,6 +93,7 @@ class Space {
   std::shared_ptr<const Graph> graph_;
   Cluster cluster_;
   bool training_ = false;
+  int64_t optimizer_states_ = 0;
   std::vector<NodeId> producer_;
   std::vector<bool> executed_;
   std::vector<uint32_t> op_of_node_, stage_of_node_, piece_of_node_;

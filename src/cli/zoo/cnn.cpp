@@ -1,7 +1,9 @@
 // Image classifiers: ResNet-50 v1.5 (He et al. 2015; the stride in the 3x3, as PyTorch has it), VGG-16 (Simonyan &
-// Zisserman 2014), MobileNetV2 (Sandler et al. 2018), GoogLeNet (Szegedy et al. 2014).
+// Zisserman 2014), MobileNetV2 (Sandler et al. 2018), GoogLeNet (Szegedy et al. 2014), AlexNet (Krizhevsky 2014, "One
+// weird trick"), Inception-v3 (Szegedy et al. 2016), ResNet-101.
 #include <fmt/format.h>
 
+#include <array>
 #include <cmath>
 
 #include "cli/zoo/onnx_writer.hpp"
@@ -34,19 +36,22 @@ struct Cnn {
                    w.random(n + ".bn.running_mean", {out}, 0.1f), w.random(n + ".bn.running_var", {out}, 0.1f, 1)},
                   {{"epsilon", 1e-5f}, {"momentum", 0.9f}});
   }
-  std::string conv(const std::string& x, int64_t in, int64_t out, int64_t k, int64_t stride = 1) {
+  std::string conv(const std::string& x, int64_t in, int64_t out, Dims kernel, int64_t stride, Dims pad) {
     std::string n = fmt::format("layer{}", layer++);
-    int64_t pad = k / 2;
-    float spread = std::sqrt(2.0f / static_cast<float>(in * k * k));
-    return w.node("Conv", {x, w.random(n + ".weight", {out, in, k, k}, spread), w.random(n + ".bias", {out}, 0.02f)},
+    float spread = std::sqrt(2.0f / static_cast<float>(in * kernel[0] * kernel[1]));
+    std::string weight = w.random(n + ".weight", {out, in, kernel[0], kernel[1]}, spread);
+    return w.node("Conv", {x, weight, w.random(n + ".bias", {out}, 0.02f)},
                   {{"dilations", Dims{1, 1}},
                    {"group", 1},
-                   {"kernel_shape", Dims{k, k}},
-                   {"pads", Dims{pad, pad, pad, pad}},
+                   {"kernel_shape", kernel},
+                   {"pads", Dims{pad[0], pad[1], pad[0], pad[1]}},
                    {"strides", Dims{stride, stride}}});
   }
   std::string conv_relu(const std::string& x, int64_t in, int64_t out, int64_t k, int64_t stride = 1) {
-    return w.node("Relu", {conv(x, in, out, k, stride)});
+    return w.node("Relu", {conv(x, in, out, {k, k}, stride, {k / 2, k / 2})});
+  }
+  std::string conv_relu(const std::string& x, int64_t in, int64_t out, Dims kernel, int64_t stride, Dims pad) {
+    return w.node("Relu", {conv(x, in, out, std::move(kernel), stride, std::move(pad))});
   }
   std::string dense(const std::string& x, int64_t in, int64_t out, const std::string& output = {}) {
     std::string n = fmt::format("fc{}", layer++);
@@ -65,15 +70,17 @@ struct Cnn {
 
 }  // namespace
 
-void resnet50(OnnxWriter& w, const Options& o) {
+namespace {
+
+void resnet(OnnxWriter& w, const Options& o, std::array<int64_t, 4> blocks) {
   Cnn net{w};
   w.input("input", Type::f32, {o.batch, 3, 224, 224});
   w.output("output", Type::f32, {o.batch, 1000});
   std::string x = net.max_pool(w.node("Relu", {net.conv_bn("input", 3, 64, 7, 2)}), 3, 2, {1, 1, 1, 1});
   int64_t in = 64;
-  const int64_t blocks[] = {3, 4, 6, 3}, widths[] = {64, 128, 256, 512};
+  const int64_t widths[] = {64, 128, 256, 512};
   for (int stage = 0; stage < 4; stage++)
-    for (int64_t b = 0; b < blocks[stage]; b++) {
+    for (int64_t b = 0; b < blocks[static_cast<size_t>(stage)]; b++) {
       int64_t width = widths[stage], out = 4 * width, stride = b == 0 && stage > 0 ? 2 : 1;
       std::string y = w.node("Relu", {net.conv_bn(x, in, width, 1, 1)});
       y = w.node("Relu", {net.conv_bn(y, width, width, 3, stride)});
@@ -82,6 +89,74 @@ void resnet50(OnnxWriter& w, const Options& o) {
       x = w.node("Relu", {w.node("Add", {y, shortcut})});
       in = out;
     }
+  x = w.node("Flatten", {w.node("GlobalAveragePool", {x})}, {{"axis", 1}});
+  net.dense(x, 2048, 1000, "output");
+}
+
+}  // namespace
+
+void resnet50(OnnxWriter& w, const Options& o) { resnet(w, o, {3, 4, 6, 3}); }
+void resnet101(OnnxWriter& w, const Options& o) { resnet(w, o, {3, 4, 23, 3}); }
+
+void alexnet(OnnxWriter& w, const Options& o) {
+  Cnn net{w};
+  w.input("input", Type::f32, {o.batch, 3, 224, 224});
+  w.output("output", Type::f32, {o.batch, 1000});
+  auto shrink = [&](const std::string& x) { return net.max_pool(x, 3, 2, {0, 0, 0, 0}); };
+  std::string x = shrink(net.conv_relu("input", 3, 64, {11, 11}, 4, {2, 2}));
+  x = shrink(net.conv_relu(x, 64, 192, 5));
+  x = net.conv_relu(net.conv_relu(net.conv_relu(x, 192, 384, 3), 384, 256, 3), 256, 256, 3);
+  x = w.node("Flatten", {shrink(x)}, {{"axis", 1}});
+  x = w.node("Relu", {net.dense(x, 9216, 4096)});
+  x = w.node("Relu", {net.dense(x, 4096, 4096)});
+  net.dense(x, 4096, 1000, "output");
+}
+
+void inception_v3(OnnxWriter& w, const Options& o) {
+  Cnn net{w};
+  w.input("input", Type::f32, {o.batch, 3, 299, 299});
+  w.output("output", Type::f32, {o.batch, 1000});
+  int64_t in = 0;
+  auto one = [&](const std::string& x, int64_t from, int64_t to) { return net.conv_relu(x, from, to, 1); };
+  auto wide = [&](const std::string& x, int64_t from, int64_t to, int64_t high, int64_t broad) {
+    return net.conv_relu(x, from, to, {high, broad}, 1, {high / 2, broad / 2});
+  };
+  auto half = [&](const std::string& x, int64_t from, int64_t to) {
+    return net.conv_relu(x, from, to, {3, 3}, 2, {0, 0});
+  };
+  auto shrink = [&](const std::string& x) { return net.max_pool(x, 3, 2, {0, 0, 0, 0}); };
+  auto average = [&](const std::string& x) {
+    return w.node("AveragePool", {x},
+                  {{"kernel_shape", Dims{3, 3}}, {"pads", Dims{1, 1, 1, 1}}, {"strides", Dims{1, 1}}});
+  };
+  auto join = [&](const std::vector<std::string>& parts, int64_t channels) {
+    in = channels;
+    return w.node("Concat", parts, {{"axis", 1}});
+  };
+  std::string x = net.conv_relu("input", 3, 32, {3, 3}, 2, {0, 0});
+  x = net.conv_relu(net.conv_relu(x, 32, 32, {3, 3}, 1, {0, 0}), 32, 64, 3);
+  x = net.conv_relu(one(shrink(x), 64, 80), 80, 192, {3, 3}, 1, {0, 0});
+  x = shrink(x);
+  in = 192;
+  for (int64_t pool : {32, 64, 64})  // A
+    x = join({one(x, in, 64), net.conv_relu(one(x, in, 48), 48, 64, 5),
+              net.conv_relu(net.conv_relu(one(x, in, 64), 64, 96, 3), 96, 96, 3), one(average(x), in, pool)},
+             224 + pool);
+  x = join({half(x, in, 384), half(net.conv_relu(one(x, in, 64), 64, 96, 3), 96, 96), shrink(x)}, 480 + in);  // B
+  for (int64_t c : {128, 160, 160, 192}) {                                                                    // C
+    std::string a = wide(wide(one(x, in, c), c, c, 1, 7), c, 192, 7, 1);
+    std::string b = wide(wide(wide(wide(one(x, in, c), c, c, 7, 1), c, c, 1, 7), c, c, 7, 1), c, 192, 1, 7);
+    x = join({one(x, in, 192), a, b, one(average(x), in, 192)}, 768);
+  }
+  x = join({half(one(x, in, 192), 192, 320),
+            half(wide(wide(one(x, in, 192), 192, 192, 1, 7), 192, 192, 7, 1), 192, 192), shrink(x)},
+           512 + in);            // D
+  for (int i = 0; i < 2; i++) {  // E
+    std::string a = one(x, in, 384), b = net.conv_relu(one(x, in, 448), 448, 384, 3);
+    x = join({one(x, in, 320), wide(a, 384, 384, 1, 3), wide(a, 384, 384, 3, 1), wide(b, 384, 384, 1, 3),
+              wide(b, 384, 384, 3, 1), one(average(x), in, 192)},
+             2048);
+  }
   x = w.node("Flatten", {w.node("GlobalAveragePool", {x})}, {{"axis", 1}});
   net.dense(x, 2048, 1000, "output");
 }

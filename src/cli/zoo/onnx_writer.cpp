@@ -142,9 +142,10 @@ void OnnxWriter::write(const std::string& path) const {
   std::vector<std::string> heads;
   uint64_t graph_bytes = nodes_.size() + tail.size();
   for (const Initializer& i : initializers_) {
-    std::string body = i.header + length_prefix(9, i.bytes);
-    heads.push_back(length_prefix(5, body.size() + i.bytes) + body);
-    graph_bytes += heads.back().size() + i.bytes;
+    uint64_t bytes = has_data(i) ? i.bytes : 0;
+    std::string body = i.header + (has_data(i) ? length_prefix(9, bytes) : std::string());
+    heads.push_back(length_prefix(5, body.size() + bytes) + body);
+    graph_bytes += heads.back().size() + bytes;
   }
   std::string model;
   protozero::pbf_writer m(model);
@@ -167,6 +168,7 @@ void OnnxWriter::write(const std::string& path) const {
       file.write(init.data);
       continue;
     }
+    if (!weights_) continue;
     float scale = init.spread * std::sqrt(3.0f) * 0x1p-31f;
     for (uint64_t at = 0, count = init.bytes / 4; at < count; at += chunk.size()) {
       size_t some = static_cast<size_t>(std::min<uint64_t>(chunk.size(), count - at));

@@ -12,7 +12,9 @@ using Dims = std::vector<int64_t>;
 
 class OnnxWriter {
  public:
-  OnnxWriter(std::string name, uint64_t seed) : name_(std::move(name)), seed_(seed) {}
+  // weights = false: tensors of random() have type and shape, but no data.
+  OnnxWriter(std::string name, uint64_t seed, bool weights = true)
+      : name_(std::move(name)), seed_(seed), weights_(weights) {}
 
   enum class Type { f32 = 1, i64 = 7, boolean = 9 };
   void input(const std::string& name, Type type, const Dims& shape) { inputs_ += port(11, name, type, shape); }
@@ -55,11 +57,13 @@ class OnnxWriter {
     float spread = 0, mean = 0;
     uint64_t seed = 0;
   };
+  bool has_data(const Initializer& i) const { return weights_ || !i.data.empty(); }
   std::string add(const std::string& name, Type type, const Dims& shape, Initializer init);
   static std::string port(int field, const std::string& name, Type type, const Dims& shape);
 
   std::string name_;
   uint64_t seed_;
+  bool weights_;
   std::string nodes_, inputs_, outputs_;
   std::vector<Initializer> initializers_;
   int next_ = 0;

@@ -19,6 +19,9 @@ constexpr Row table[] = {
     {"yolov3", yolov3},
     {"mobilenetv2", mobilenetv2},
     {"googlenet", googlenet},
+    {"alexnet", alexnet},
+    {"inception-v3", inception_v3},
+    {"resnet101", resnet101},
     {"bert-base", [](OnnxWriter& w, const Options& o) { bert(w, o, 12, 768, 12); }},
     {"bert-large", [](OnnxWriter& w, const Options& o) { bert(w, o, 24, 1024, 16); }},
     {"gpt2", gpt2},
@@ -35,7 +38,7 @@ std::vector<std::string> names() {
 void write(const std::string& name, const std::string& path, const Options& options) {
   for (const Row& row : table)
     if (name == row.name) {
-      OnnxWriter writer(name, options.seed);
+      OnnxWriter writer(name, options.seed, options.weights);
       row.build(writer, options);
       return writer.write(path);
     }

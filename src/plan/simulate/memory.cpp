@@ -7,13 +7,6 @@
 namespace pando::plan {
 namespace {
 
-// Values of the optimizer per parameter, from the first update: its operands without parameter and gradient.
-int64_t states_of(const Space& space) {
-  for (const Node& n : space.graph().nodes)
-    if (n.op == &update_op) return static_cast<int64_t>(n.inputs.size()) - 2;
-  return 0;
-}
-
 struct Event {
   int64_t ns;
   int64_t bytes;
@@ -47,7 +40,7 @@ void add_weights(const TaskGraph& graph, uint32_t op, std::vector<DeviceMemory>&
 }  // namespace
 
 int64_t resident_bytes(const Space& space, int64_t weights) {
-  return space.training() ? weights * (2 + states_of(space)) : weights;
+  return space.training() ? weights * (2 + space.optimizer_states()) : weights;
 }
 
 std::vector<DeviceMemory> memory_of(const TaskGraph& graph, const Timeline& t) {

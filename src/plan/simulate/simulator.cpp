@@ -83,6 +83,33 @@ void Simulator::follow(uint32_t block, uint32_t task, int64_t end, Push&& push) 
   }
 }
 
+// Lower bounds from paths of stages, each by its shortest task: what must still follow a task. Returns the longest path
+// of all. Blocks of stages stand in a topological order, then flows, then collectives before their updates.
+int64_t Simulator::find_tails() {
+  const std::vector<Block>& blocks = graph_->blocks();
+  auto stages = static_cast<uint32_t>(graph_->space().stages().size());
+  auto flows = static_cast<uint32_t>(graph_->space().flows().size());
+  tail_.assign(blocks.size(), 0);
+  int64_t longest = 0;
+  auto visit = [&](uint32_t b) {
+    int64_t tail = 0;
+    for (uint32_t w : graph_->wires_of(b)) {
+      const Wire& wire = graph_->wires()[w];
+      if (wire.all) tail = std::max(tail, blocks[wire.to].shortest + tail_[wire.to]);
+    }
+    tail_[b] = tail;
+    longest = std::max(longest, blocks[b].shortest + tail);
+  };
+  for (auto b = static_cast<uint32_t>(blocks.size()); b-- > stages + flows;)
+    if (blocks[b].kind != Block::Kind::barrier) visit(b);
+  for (uint32_t b = stages; b-- > 0;) visit(b);
+  for (uint32_t f = 0; f < flows; f++) {
+    uint32_t to = graph_->wires()[f].to;
+    tail_[stages + f] = blocks[to].shortest + tail_[to];
+  }
+  return longest;
+}
+
 bool Simulator::run(int64_t limit) {
   const std::vector<Block>& blocks = graph_->blocks();
   const Cluster& cluster = graph_->space().cluster();
@@ -121,7 +148,7 @@ bool Simulator::run(int64_t limit) {
       case Block::Kind::barrier: break;
     }
     timed_++;
-    if (!fits || end > limit) return false;
+    if (!fits || end > limit - tail_[block]) return false;
     uint32_t at = next_.base[block] + task;
     next_.start[at] = start;
     next_.end[at] = end;
@@ -138,6 +165,7 @@ void Simulator::full() {
   for (uint32_t b = 0; b < blocks.size(); b++)
     for (uint32_t i = 0; i < blocks[b].size(); i++)
       if (blocks[b].need[i] == 0) heap_.push({0, uint64_t{b} << 32 | i});
+  tail_.assign(blocks.size(), 0);
   run(unlimited);
   accept();
 }
@@ -202,11 +230,14 @@ void Simulator::replay(int64_t until) {
 }
 
 bool Simulator::propose(int64_t limit, bool delta) {
-  for (int64_t work : graph_->work())
-    if (work > limit) {  // more than one resource can do in time
-      all_ += graph_->tasks();
-      return false;
-    }
+  const std::vector<int64_t>& work = graph_->work();
+  bool late = std::any_of(work.begin(), work.end(), [limit](int64_t w) { return w > limit; });
+  if (limit < unlimited && !late) late = find_tails() > limit;
+  else tail_.assign(graph_->blocks().size(), 0);
+  if (late) {  // one resource cannot do its work in time, or one path is too long
+    all_ += graph_->tasks();
+    return false;
+  }
   prepare();
   int64_t until = delta && !now_.base.empty() ? first_difference() : 0;
   if (until > 0) replay(until);

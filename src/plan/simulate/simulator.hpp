@@ -54,6 +54,7 @@ class Simulator {
     std::vector<Item> items_;
   };
   void prepare();
+  int64_t find_tails();
   int64_t first_difference() const;
   void replay(int64_t until);
   bool run(int64_t limit);
@@ -64,6 +65,7 @@ class Simulator {
   Timeline now_, next_;
   std::vector<uint32_t> need_;
   std::vector<int64_t> free_, left_;  // per resource: idle from, work that is still to begin
+  std::vector<int64_t> tail_;         // per block: the shortest time from a task's end to the end of all
   Heap heap_;
   uint64_t timed_ = 0, all_ = 0;
 };

@@ -53,7 +53,7 @@ TaskGraph::TaskGraph(const Space& space, const CostModel& costs, const TaskOptio
   blocks_.resize(stages + flows);
   flows_of_.resize(ops.size());
   auto wire = [&](uint32_t from, uint32_t to, uint32_t transfers) {
-    wires_.push_back({from, to, transfers, {}, {}, {}});
+    wires_.push_back({from, to, transfers, {}, {}, {}, false});
     return static_cast<uint32_t>(wires_.size() - 1);
   };
   for (uint32_t f = 0; f < flows; f++) {
@@ -498,7 +498,17 @@ void TaskGraph::rebuild(const std::vector<uint32_t>& ops) {
     if (old_needs_.size() <= at) old_needs_.emplace_back();
     std::swap(blocks_[block].need, old_needs_[at]);
   }
-  for (uint32_t b : edited_) count_needs(b), account(blocks_[b], 1);
+  for (uint32_t b : edited_) {
+    Block& block = blocks_[b];
+    count_needs(b);
+    account(block, 1);
+    block.shortest = block.size() ? *std::min_element(block.duration.begin(), block.duration.end()) : 0;
+  }
+  for (uint32_t w : edited_wires_) {
+    Wire& wire = wires_[w];
+    wire.all = wire.begin.size() > 1;
+    for (size_t i = 0; i + 1 < wire.begin.size(); i++) wire.all &= wire.begin[i] < wire.begin[i + 1];
+  }
   for (uint32_t b : need_only_) count_needs(b);
   for (uint32_t b : edited_) touched_[b] = false;
   for (uint32_t b : need_only_) touched_[b] = false;

@@ -19,6 +19,7 @@ struct Block {
   std::vector<uint32_t> need;    // tasks that it waits for
   std::vector<uint32_t> target;  // transfer: the reading task
   std::vector<int64_t> bytes;    // transfer, collective
+  int64_t shortest = 0;          // of the durations; 0 when there are none
   uint32_t size() const { return static_cast<uint32_t>(duration.size()); }
 };
 
@@ -33,6 +34,7 @@ struct Wire {
   };
   std::vector<Next> next;
   std::vector<uint32_t> need;  // per task of `to`: how many it waits for through this wire
+  bool all = false;            // every task of `from` has a reader here
 };
 
 struct TaskOptions {
@@ -97,7 +99,6 @@ class TaskGraph {
   void save_wire(uint32_t wire);
   void barrier_wires();
   void rebuild(const std::vector<uint32_t>& ops);
-  void connect(uint32_t wire);
 
   const Space* space_;
   const CostModel* costs_;
