@@ -21,14 +21,18 @@ Simulator::Item Simulator::Heap::pop() {
   items_.pop_back();
   size_t n = items_.size(), i = 0;
   if (n == 0) return top;
+  const Item* items = items_.data();
   for (;;) {
-    size_t first = 4 * i + 1, best = first;
-    if (first >= n) break;
-    size_t end = std::min(first + 4, n);
-    for (size_t k = first + 1; k < end; k++)
-      if (items_[k] < items_[best]) best = k;
-    if (!(items_[best] < last)) break;
-    items_[i] = items_[best];
+    size_t best = 4 * i + 1;
+    if (best + 3 < n) {
+      size_t left = best + (items[best + 1] < items[best]), right = best + 2 + (items[best + 3] < items[best + 2]);
+      best = items[right] < items[left] ? right : left;
+    } else {
+      if (best >= n) break;
+      for (size_t k = best + 1; k < n; k++) best = items[k] < items[best] ? k : best;
+    }
+    if (last < items[best]) break;
+    items_[i] = items[best];
     i = best;
   }
   items_[i] = last;
@@ -66,7 +70,7 @@ void Simulator::follow(uint32_t block, uint32_t task, int64_t end, Push&& push) 
   auto release = [&](uint32_t b, uint32_t i) {
     uint32_t at = next_.base[b] + i;
     next_.ready[at] = std::max(next_.ready[at], end);
-    if (--need_[at] == 0) push(Item{next_.ready[at], uint64_t{b} << 32 | i});
+    if (--need_[at] == 0) push(item(next_.ready[at], uint64_t{b} << 32 | i));
   };
   const Block& from = graph_->blocks()[block];
   if (from.kind == Block::Kind::transfer) {
@@ -114,13 +118,14 @@ bool Simulator::run(int64_t limit) {
   const std::vector<Block>& blocks = graph_->blocks();
   const Cluster& cluster = graph_->space().cluster();
   const uint32_t devices = graph_->devices();
-  auto push = [this](Item item) { heap_.push(item); };
+  auto push = [this](Item next) { heap_.push(next); };
   while (!heap_.empty()) {
-    Item item = heap_.pop();
-    auto block = static_cast<uint32_t>(item.id >> 32), task = static_cast<uint32_t>(item.id);
+    Item top = heap_.pop();
+    auto id = static_cast<uint64_t>(top);
+    auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
     const Block& b = blocks[block];
     const int64_t ns = b.duration[task];
-    int64_t start = item.ready, end = start;
+    int64_t start = ready_of(top), end = start;
     uint32_t where = b.where[task];
     // Takes all links of a route or a collective at once. A resource cannot end before what is left for it is done.
     auto hold = [&](const auto& links) {
@@ -152,7 +157,7 @@ bool Simulator::run(int64_t limit) {
     uint32_t at = next_.base[block] + task;
     next_.start[at] = start;
     next_.end[at] = end;
-    next_.order.push_back(item.id);
+    next_.order.push_back(id);
     next_.makespan = std::max(next_.makespan, end);
     follow(block, task, end, push);
   }
@@ -164,7 +169,7 @@ void Simulator::full() {
   const std::vector<Block>& blocks = graph_->blocks();
   for (uint32_t b = 0; b < blocks.size(); b++)
     for (uint32_t i = 0; i < blocks[b].size(); i++)
-      if (blocks[b].need[i] == 0) heap_.push({0, uint64_t{b} << 32 | i});
+      if (blocks[b].need[i] == 0) heap_.push(item(0, uint64_t{b} << 32 | i));
   tail_.assign(blocks.size(), 0);
   run(unlimited);
   accept();
@@ -199,8 +204,8 @@ void Simulator::replay(int64_t until) {
   const std::vector<Block>& blocks = graph_->blocks();
   const Cluster& cluster = graph_->space().cluster();
   const uint32_t devices = graph_->devices();
-  auto push = [&](Item item) {
-    if (item.ready >= until) heap_.push(item);  // earlier ones are repeated in their turn
+  auto push = [&](Item next) {
+    if (ready_of(next) >= until) heap_.push(next);  // earlier ones are repeated in their turn
   };
   for (uint64_t id : now_.order) {
     auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
@@ -245,7 +250,7 @@ bool Simulator::propose(int64_t limit, bool delta) {
   if (until == 0)
     for (uint32_t b = 0; b < blocks.size(); b++)
       for (uint32_t i = 0; i < blocks[b].size(); i++)
-        if (blocks[b].need[i] == 0) heap_.push({0, uint64_t{b} << 32 | i});
+        if (blocks[b].need[i] == 0) heap_.push(item(0, uint64_t{b} << 32 | i));
   return run(limit);
 }
 
