@@ -170,7 +170,10 @@ bool Chain::step() {
   simulator_.accept();
   std::swap(work_, work_after_);
   std::swap(memory_, memory_after_);
-  if (makespan() < best_) {
+  // The sums above leave out what is received; the best plan must fit exactly.
+  if (makespan() < best_ &&
+      (!bounded_ ||
+       memory_reason(space_, plan::memory_of(graph_, simulator_.timeline()), options_.memory_limit).empty())) {
     best_ = makespan();
     best_configs_ = graph_.configs();
   }

@@ -1,0 +1,148 @@
+#include "plan/search/search.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include "plan/search/baselines.hpp"
+
+namespace pando::plan {
+namespace {
+
+constexpr int64_t default_proposals = 20000;
+constexpr size_t chains_of_auto = 4;
+
+bool better(const Found& a, const Found& b) {
+  if (a.prediction.infeasible.empty() != b.prediction.infeasible.empty()) return a.prediction.infeasible.empty();
+  return a.prediction.makespan_ns < b.prediction.makespan_ns;
+}
+
+// What the searches of one call share: the clock, the budget, the best so far.
+class Session {
+ public:
+  Session(const Space& space, const CostModel& costs, const SearchOptions& options)
+      : space_(space), costs_(costs), options_(options), begin_(std::chrono::steady_clock::now()) {
+    budget_ = options.control.budget_proposals;
+    bool unlimited = budget_ == std::numeric_limits<int64_t>::max() &&
+                     options.control.budget_seconds == std::numeric_limits<double>::infinity();
+    if (unlimited) budget_ = default_proposals;
+  }
+
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count(); }
+  int64_t proposals() const { return proposals_; }
+
+  Found found(std::string name, std::vector<Config> configs) const {
+    Prediction p = predict(space_, costs_, options_.tasks, configs, options_.memory_limit);
+    return {std::move(name), std::move(configs), std::move(p)};
+  }
+
+  std::vector<Found> baselines() const {
+    std::vector<Found> list{found("single", single_plan(space_))};
+    auto n = static_cast<uint32_t>(space_.cluster().size());
+    for (uint32_t k = 2; k < n; k *= 2)
+      list.push_back(found(fmt::format("data-parallel on {}", k), data_parallel_plan(space_, k)));
+    if (n > 1) {
+      list.push_back(found("data-parallel", data_parallel_plan(space_, n)));
+      list.push_back(found("expert", expert_plan(space_)));
+    }
+    return list;
+  }
+
+  // One chain until `share` of the whole budget is used.
+  Found chain(const Found& start, uint64_t seed, double share) {
+    ChainOptions how;
+    how.seed = seed;
+    how.temperature = options_.temperature;
+    how.memory_limit = options_.memory_limit;
+    how.fixed = options_.fixed;
+    Chain chain(space_, costs_, options_.tasks, start.configs, how);
+    double until = seconds() + options_.control.budget_seconds * share;
+    auto most = budget_ == std::numeric_limits<int64_t>::max()
+                    ? budget_
+                    : static_cast<int64_t>(static_cast<double>(budget_) * share);
+    for (int64_t i = 0; i < most; i++) {
+      if (i % 64 == 0 && (seconds() > until || options_.control.stop.stop_requested())) break;
+      if (i % 4096 == 0 && options_.control.progress)
+        options_.control.progress({proposals_, static_cast<double>(chain.best_makespan()) * 1e-9, seconds()});
+      chain.step();
+      proposals_++;
+    }
+    return found("mcmc", chain.best());
+  }
+
+ private:
+  const Space& space_;
+  const CostModel& costs_;
+  const SearchOptions& options_;
+  std::chrono::steady_clock::time_point begin_;
+  int64_t budget_ = 0, proposals_ = 0;
+};
+
+}  // namespace
+
+Prediction predict(const Space& space, const CostModel& costs, const TaskOptions& tasks,
+                   const std::vector<Config>& configs, int64_t memory_limit) {
+  TaskGraph graph(space, costs, tasks, configs);
+  Simulator simulator(graph);
+  simulator.full();
+  Prediction p;
+  p.makespan_ns = simulator.timeline().makespan;
+  p.bytes_moved = graph.bytes_moved();
+  p.tasks = graph.tasks();
+  p.memory = memory_of(graph, simulator.timeline());
+  p.infeasible = memory_reason(space, p.memory, memory_limit);
+  return p;
+}
+
+std::vector<std::string> search_names() { return {"single", "data-parallel", "expert", "random", "mcmc", "auto"}; }
+
+SearchResult search_plan(const Space& space, const CostModel& costs, const SearchOptions& options) {
+  std::vector<std::string> names = search_names();
+  const std::string& name = options.search;
+  if (std::find(names.begin(), names.end(), name) == names.end()) {
+    std::string all;
+    for (const std::string& n : names) all += (all.empty() ? "" : ", ") + n;
+    fail(ErrorCode::invalid_argument, "there is no search '{}': choose one of {}", name, all);
+  }
+  Session session(space, costs, options);
+  SearchResult result;
+  result.compared = session.baselines();
+  uint64_t seed = options.control.seed;
+  std::vector<Found> candidates;
+  if (name == "random") {
+    Random random(seed);
+    candidates.push_back(session.found("random", random_plan(space, random)));
+  } else if (name == "mcmc" || name == "auto") {
+    std::vector<Found> starts = result.compared;
+    if (!options.start.empty()) starts = {session.found("start", options.start)};
+    std::stable_sort(starts.begin(), starts.end(), better);
+    // Chains from the best baselines; the last half of the budget goes on from the best of what they found.
+    size_t chains = name == "mcmc" ? 1 : chains_of_auto;
+    for (size_t i = 0; i < chains; i++)
+      candidates.push_back(
+          session.chain(starts[i % starts.size()], seed + i, name == "mcmc" ? 1.0 : 0.5 / static_cast<double>(chains)));
+    if (name == "auto") {
+      size_t best = 0;
+      for (size_t i = 1; i < candidates.size(); i++)
+        if (better(candidates[i], candidates[best])) best = i;
+      candidates.push_back(session.chain(candidates[best], seed + chains, 0.5));
+      if (options.start.empty()) candidates.insert(candidates.end(), result.compared.begin(), result.compared.end());
+    }
+    candidates.insert(candidates.end(), starts.begin(), starts.end());
+  } else {
+    for (const Found& f : result.compared)
+      if (f.name.starts_with(name) || (name != "single" && space.cluster().size() == 1)) candidates.push_back(f);
+  }
+  result.best = *std::min_element(candidates.begin(), candidates.end(), better);
+  SearchOutcome& o = result.outcome;
+  o.search = name;
+  o.objective = "time";
+  o.unit = "s";
+  o.reason = result.best.prediction.infeasible;
+  o.feasible = o.reason.empty();
+  o.value = static_cast<double>(result.best.prediction.makespan_ns) * 1e-9;
+  o.seconds = session.seconds();
+  o.proposals = session.proposals();
+  return result;
+}
+
+}  // namespace pando::plan
