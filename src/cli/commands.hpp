@@ -11,6 +11,8 @@ Command add_bench(CLI::App& app);
 Command add_inspect(CLI::App& app);
 Command add_trace(CLI::App& app);
 Command add_plan(CLI::App& app);
+Command add_simulate(CLI::App& app);
+Command add_machine(CLI::App& app);
 Command add_zoo(CLI::App& app);
 
 }  // namespace pando::cli

@@ -32,6 +32,8 @@ int main(int argc, char** argv) {
                                                 {"inspect", add_inspect(app)},
                                                 {"trace", add_trace(app)},
                                                 {"plan", add_plan(app)},
+                                                {"simulate", add_simulate(app)},
+                                                {"machine", add_machine(app)},
                                                 {"zoo", add_zoo(app)}};
   try {
     app.parse(argc, argv);

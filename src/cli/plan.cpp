@@ -9,6 +9,7 @@
 #include "cli/files.hpp"
 #include "cli/options.hpp"
 #include "cli/progress.hpp"
+#include "cli/simulate.hpp"
 
 namespace pando::cli {
 namespace {
@@ -18,6 +19,8 @@ using nlohmann::json;
 struct Settings {
   PlanRequest request;
   std::string json_file;
+  ModelPlanSettings model;  // with --machine: INPUT is an ONNX model
+  std::string budget;
 };
 
 // At most `most` characters of a list, then how many there are.
@@ -66,7 +69,25 @@ void print_plan(const json& report) {
   }
 }
 
+// INPUT is a model that is split over the devices of a machine.
+void plan_model(const Settings& settings) {
+  ModelPlanSettings model = settings.model;
+  const PlanRequest& r = settings.request;
+  model.request.model = r.input;
+  if (!r.search.empty()) model.request.search = r.search;
+  model.request.seed = r.seed;
+  if (r.batch) model.request.batch = *r.batch;
+  if (r.memory) model.request.memory = static_cast<int64_t>(std::min(*r.memory, 1e15));
+  model.request.budget_seconds = r.budget_seconds;
+  if (!r.objective.empty() && r.objective != "time")
+    throw UsageError(fmt::format("--objective {}: a model on a machine is planned for time", r.objective));
+  parse_budget(settings.budget, model.request);
+  model.json_file = settings.json_file;
+  search_model(std::move(model));
+}
+
 void plan(const Settings& settings) {
+  if (!settings.model.request.machine.empty()) return plan_model(settings);
   PlanRequest request = settings.request;
   try {
     validate(request);
@@ -97,7 +118,9 @@ Command add_plan(CLI::App& app) {
   PlanRequest& r = settings->request;
   CLI::App& c = *app.add_subcommand("plan", "Searches for a plan: which part of a model goes where.");
   c.add_option("INPUT", r.input, "placement, pipeline or network file (JSON), or a table of layers")->required();
-  c.add_option("--search", r.search, "ideals, ideals-linear, local, pipeline, geo or chain (default: by the file)");
+  c.add_option("--search", r.search,
+               "ideals, ideals-linear, local, pipeline, geo or chain (default: by the file); with --machine: single, "
+               "data-parallel, expert, random, mcmc or auto (default)");
   c.add_option("--objective", r.objective, "of placements: max-load or latency (default: max-load)");
   c.add_flag("--noncontiguous", r.noncontiguous, "placements whose devices form no line");
   add(c, "--devices", r.devices, "accelerators");
@@ -114,11 +137,19 @@ Command add_plan(CLI::App& app) {
   add(c, "--gradient-bytes", r.gradient_bytes, "exchanged within a group of a network");
   add(c, "--activation-bytes", r.activation_bytes, "sent between groups of a network");
   add(c, "--levels", r.levels, "of halving, for a table of layers (default: 7)");
-  add(c, "--batch", r.batch, "of a table of layers (default: 512)");
+  add(c, "--batch", r.batch, "of a table of layers (default: 512); of a model: global, the inputs' first dimension");
   add(c, "--shortcut", r.shortcut, "layers per residual block of a table: 0, 2 or 3 (default: by its kernels)");
   c.add_option("--seed", r.seed, "of random searches")->capture_default_str();
   c.add_option("--budget-seconds", r.budget_seconds, "then the best plan so far is taken");
   c.add_option("--budget-bytes", r.budget_bytes, "of the search's tables (default: 4e9)");
+  add_model_plan_options(c, settings->model);
+  c.add_option("--budget", settings->budget, "of a model's search: seconds like 30s, or proposals like 20000");
+  c.add_option("--start", settings->model.start_file, "plan file that a model's search begins from")->type_name("FILE");
+  c.add_option("--fix", settings->model.request.fix, "decision that the search holds: 'OP: sample=4, devices=0-3'")
+      ->expected(1)
+      ->take_all()
+      ->allow_extra_args(false);
+  c.add_option("-o,--output", settings->model.output, "write a model's plan here")->type_name("FILE");
   c.add_option("--json", settings->json_file, "write the report here")->type_name("FILE");
   return [settings] { plan(*settings); };
 }

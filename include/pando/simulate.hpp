@@ -1,0 +1,64 @@
+// Planning ONNX models for machines that need not be at hand: searches for a plan, predictions of plans.
+//
+//   pando::SimulateRequest request;
+//   request.model = "model.onnx";
+//   request.machine = "p100x16";
+//   pando::SimulateResult found = pando::search_model_plan(request);   // found.plan: a file to edit
+//   request.plan = found.plan;
+//   pando::SimulateResult again = pando::simulate_model_plan(request);
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "pando/types.hpp"
+
+namespace pando {
+
+struct SimulateRequest {
+  std::string model;                                   // ONNX file; weights may be missing
+  std::string machine;                                 // a shipped machine's name, or a cluster file
+  std::map<std::string, std::vector<int64_t>> shapes;  // of inputs
+  int64_t batch = 0;                                   // global: the first dimension of every input; 0: the model's
+  bool training = false;                               // one step: forward, backward, exchange, update
+  std::string optimizer = "sgd";                       // sgd, momentum, adam
+  std::string gradients;                               // overlap, after; empty: the plan's, or overlap
+  std::string collective;                              // ring, hierarchical, auto; empty: the plan's, or auto
+  int64_t memory = 0;                                  // bytes per device; 0: the machine's
+
+  // search_model_plan
+  std::string search = "auto";  // single, data-parallel, expert, random, mcmc, auto
+  uint64_t seed = 1;
+  double budget_seconds = std::numeric_limits<double>::infinity();
+  int64_t budget_proposals = std::numeric_limits<int64_t>::max();
+  std::string start;             // a plan's JSON to begin from
+  std::vector<std::string> fix;  // "OPERATOR: sample=4, devices=0-3": decisions that are held
+  std::function<void(double best_seconds, double seconds)> progress;
+  const CancelToken* cancel = nullptr;
+
+  // simulate_model_plan
+  std::string plan;                // a plan's JSON
+  std::vector<std::string> edits;  // as `fix`, made before the simulation
+  bool trace = false;
+};
+
+struct SimulateResult {
+  bool feasible = false;
+  std::string reason;  // one line: why no plan fits; empty when feasible
+  std::string report;  // JSON
+  std::string plan;    // JSON: the plan found, or the edited one
+  std::string trace;   // when asked for: for Chrome's tracing page and Perfetto
+};
+
+// Throw Error: invalid_argument (names the place in a wrong file), invalid_model, not_supported, io, cancelled.
+PANDO_API SimulateResult search_model_plan(const SimulateRequest& request);
+PANDO_API SimulateResult simulate_model_plan(const SimulateRequest& request);
+
+// A cluster file: of a shipped machine by name, or a file that is read, checked and written again.
+PANDO_API std::string describe_machine(const std::string& name_or_file);
+PANDO_API std::vector<std::string> machine_names();
+
+}  // namespace pando

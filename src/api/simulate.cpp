@@ -1,0 +1,147 @@
+// Plans of ONNX models: bytes -> Graph -> optimized Graph (-> training step) -> Space -> search or simulation.
+#include "pando/simulate.hpp"
+
+#include <filesystem>
+#include <memory>
+
+#include "base/memory.hpp"
+#include "import/import.hpp"
+#include "optimize/optimize.hpp"
+#include "plan/edit.hpp"
+#include "plan/report.hpp"
+#include "train/add_training.hpp"
+
+namespace pando {
+namespace {
+
+plan::Cluster load_machine(const std::string& name) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(name, error)) return plan::shipped_cluster(name);
+  MappedFile file(name);
+  return plan::read_cluster({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+}
+
+Optimizer optimizer_of(const std::string& name) {
+  if (name == "sgd") return Optimizer::sgd;
+  if (name == "momentum") return Optimizer::momentum;
+  if (name == "adam") return Optimizer::adam;
+  fail(ErrorCode::invalid_argument, "there is no optimizer '{}': choose sgd, momentum or adam", name);
+}
+
+plan::TaskOptions task_options(const SimulateRequest& r, plan::TaskOptions o = {}) {
+  if (!r.gradients.empty() && !plan::parse(r.gradients, o.gradients))
+    fail(ErrorCode::invalid_argument, "gradients '{}': expected overlap or after", r.gradients);
+  if (!r.collective.empty() && !plan::parse(r.collective, o.collective))
+    fail(ErrorCode::invalid_argument, "collective '{}': expected ring, hierarchical or auto", r.collective);
+  return o;
+}
+
+plan::Space load_space(const SimulateRequest& r) {
+  plan::Cluster cluster = load_machine(r.machine);
+  auto file = std::make_shared<MappedFile>(r.model);
+  ImportOptions options;
+  options.missing_data = true;
+  std::filesystem::path folder = std::filesystem::path(r.model).parent_path();
+  options.folder = folder.empty() ? std::string(".") : folder.string();
+  for (const auto& [name, shape] : r.shapes) options.input_shapes[name] = shape;
+  if (r.batch < 0) fail(ErrorCode::invalid_argument, "batch {}: expected 1 or more", r.batch);
+  if (r.batch > 0)
+    for (const ModelPort& p : read_ports(file->bytes()).inputs) {
+      if (p.shape.empty()) continue;
+      Shape& shape = options.input_shapes.try_emplace(p.name, p.shape).first->second;
+      if (!shape.empty()) shape[0] = r.batch;
+    }
+  Graph graph = optimize(import_onnx(file->bytes(), file, options));
+  if (r.training) graph = add_training(std::move(graph), Loss::cross_entropy, optimizer_of(r.optimizer));
+  return {std::move(graph), std::move(cluster)};
+}
+
+plan::Plan named_plan(const plan::TaskOptions& tasks, std::vector<plan::Config> configs) {
+  plan::Plan p;
+  p.gradients = tasks.gradients;
+  p.collective = tasks.collective;
+  p.configs = std::move(configs);
+  return p;
+}
+
+std::string dumped(const nlohmann::json& j) {
+  return j.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
+SimulateResult search_model_plan(const SimulateRequest& r) {
+  plan::SearchOptions options;
+  options.tasks = task_options(r);
+  plan::Space space = load_space(r);
+  options.search = r.search;
+  options.memory_limit = r.memory;
+  options.control.seed = r.seed;
+  options.control.budget_seconds = r.budget_seconds;
+  options.control.budget_proposals = r.budget_proposals;
+  std::stop_source stop;
+  options.control.stop = stop.get_token();
+  options.control.progress = [&](const plan::SearchProgress& now) {
+    if (r.cancel && r.cancel->cancelled()) stop.request_stop();
+    if (r.progress) r.progress(now.best, now.seconds);
+  };
+  plan::Roofline costs;
+  if (!r.start.empty()) options.start = plan::read_plan(r.start, space).configs;
+  if (!r.fix.empty()) {
+    if (options.start.empty()) {
+      plan::SearchOptions baseline;
+      baseline.search = "data-parallel";
+      baseline.tasks = options.tasks;
+      options.start = plan::search_plan(space, costs, baseline).best.configs;
+    }
+    options.fixed.assign(space.ops().size(), false);
+    std::vector<std::string> by(space.ops().size());
+    for (const std::string& text : r.fix) {
+      auto [op, config] = plan::read_edit(text, space, options.start, "fix");
+      if (options.fixed[op] && config != options.start[op])
+        fail(ErrorCode::invalid_argument, "fix '{}' contradicts fix '{}'", text, by[op]);
+      options.start[op] = std::move(config);
+      options.fixed[op] = true;
+      by[op] = text;
+    }
+  }
+  plan::SearchResult found = plan::search_plan(space, costs, options);
+  SimulateResult result;
+  result.feasible = found.outcome.feasible;
+  result.reason = found.outcome.reason;
+  result.report = dumped(plan::search_json(space, costs, options, found));
+  result.plan = plan::write_plan(named_plan(options.tasks, found.best.configs), space);
+  return result;
+}
+
+SimulateResult simulate_model_plan(const SimulateRequest& r) {
+  plan::Space space = load_space(r);
+  plan::Plan p = plan::read_plan(r.plan, space);
+  plan::TaskOptions tasks = task_options(r, {p.gradients, p.collective});
+  for (const std::string& text : r.edits) {
+    auto [op, config] = plan::read_edit(text, space, p.configs, "edit");
+    p.configs[op] = std::move(config);
+  }
+  plan::Roofline costs;
+  SimulateResult result;
+  nlohmann::json report = plan::prediction_json(space, costs, tasks, p.configs, r.memory);
+  result.feasible = report["feasible"].get<bool>();
+  if (!result.feasible) result.reason = report["reason"].get<std::string>();
+  result.report = dumped(report);
+  result.plan = plan::write_plan(named_plan(tasks, p.configs), space);
+  if (r.trace) {
+    plan::TaskGraph graph(space, costs, tasks, p.configs);
+    plan::Simulator simulator(graph);
+    simulator.full();
+    result.trace = plan::trace_json(graph, simulator.timeline());
+  }
+  return result;
+}
+
+std::string describe_machine(const std::string& name_or_file) {
+  return plan::write_cluster(load_machine(name_or_file));
+}
+
+std::vector<std::string> machine_names() { return plan::shipped_cluster_names(); }
+
+}  // namespace pando

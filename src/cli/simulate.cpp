@@ -1,0 +1,179 @@
+// pando machine, pando simulate, and what pando plan does when it is given a machine.
+#include "cli/simulate.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.hpp"
+#include "cli/files.hpp"
+#include "cli/options.hpp"
+#include "cli/progress.hpp"
+
+namespace pando::cli {
+namespace {
+
+using nlohmann::json;
+
+std::string ms(const json& seconds) { return fmt::format("{:.3f} ms", seconds.get<double>() * 1e3); }
+double gib(double bytes) { return bytes / (1 << 30); }
+
+double peak(const json& report) {
+  double most = 0;
+  for (const json& d : report["devices"]) most = std::max(most, d["peak_memory_bytes"].get<double>());
+  return most;
+}
+
+void print_prediction(const json& r) {
+  fmt::print("time       {} per iteration", ms(r["iteration_seconds"]));
+  if (r["samples_per_second"].is_number()) fmt::print(", {:.1f} samples/s", r["samples_per_second"].get<double>());
+  fmt::print("\ntasks      {}\nmoved      {:.1f} MB\nmemory     {:.2f} GiB at most on a device\ncosts      {}\n",
+             r["tasks"].get<uint64_t>(), r["bytes_moved"].get<double>() * 1e-6, gib(peak(r)),
+             r["cost_model"].get<std::string>());
+}
+
+void print_devices(const json& r) {
+  fmt::print("\n{:>6} {:>12} {:>12} {:>12} {:>10}\n", "device", "busy ms", "idle ms", "transfer ms", "peak GiB");
+  size_t shown = 0;
+  for (const json& d : r["devices"]) {
+    if (++shown > 16) {
+      fmt::print("   ... {} devices in all\n", r["devices"].size());
+      break;
+    }
+    fmt::print("{:>6} {:>12.3f} {:>12.3f} {:>12.3f} {:>10.2f}\n", d["id"].get<int>(), d["busy_s"].get<double>() * 1e3,
+               d["idle_s"].get<double>() * 1e3, d["transfer_s"].get<double>() * 1e3,
+               gib(d["peak_memory_bytes"].get<double>()));
+  }
+}
+
+void print_compared(const json& r) {
+  fmt::print("\n{:<24} {:>14} {:>10} {:>12}\n", "plan", "time", "peak GiB", "moved MB");
+  auto row = [](const std::string& name, const json& seconds, double memory, const json& moved, bool fits) {
+    fmt::print("{:<24} {:>14} {:>10.2f} {:>12.1f}{}\n", name, ms(seconds), gib(memory), moved.get<double>() * 1e-6,
+               fits ? "" : "  does not fit");
+  };
+  for (const json& c : r["compared"])
+    row(c["name"], c["iteration_seconds"], c["peak_memory_bytes"].get<double>(), c["bytes_moved"], c["feasible"]);
+  row(r["search"].get<std::string>() + " (found)", r["iteration_seconds"], peak(r), r["bytes_moved"], r["feasible"]);
+}
+
+void load_shapes(ModelPlanSettings& s) {
+  for (const std::string& text : s.shapes) {
+    NamedShape shape = parse_shape(text);
+    s.request.shapes[shape.name] = shape.shape;
+  }
+}
+
+void write_results(const ModelPlanSettings& s, const SimulateResult& result) {
+  if (!s.json_file.empty()) write_file(s.json_file, result.report);
+  if (!result.feasible) throw NoPlan(result.reason);
+  if (!s.output.empty()) write_file(s.output, result.plan);
+  if (!s.trace_file.empty()) write_file(s.trace_file, result.trace);
+}
+
+void simulate(ModelPlanSettings s) {
+  load_shapes(s);
+  s.request.plan = read_file(s.plan_file);
+  s.request.trace = !s.trace_file.empty();
+  SimulateResult result = simulate_model_plan(s.request);
+  write_results(s, result);
+  json report = json::parse(result.report);
+  print_prediction(report);
+  print_devices(report);
+}
+
+struct MachineSettings {
+  std::string name, output;
+};
+
+void machine(const MachineSettings& s) {
+  if (s.name.empty()) {
+    for (const std::string& name : machine_names()) fmt::print("{}\n", name);
+    return;
+  }
+  std::string text = describe_machine(s.name);
+  if (s.output.empty()) fmt::print("{}", text);
+  else write_file(s.output, text);
+}
+
+}  // namespace
+
+void parse_budget(const std::string& text, SimulateRequest& request) {
+  if (text.empty()) return;
+  double value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
+  if (error != std::errc() || !(value > 0) || !(value < 1e15) || (unit != "s" && !unit.empty()))
+    throw UsageError(fmt::format("--budget {}: expected seconds like 30s or a number of proposals", text));
+  if (unit == "s") request.budget_seconds = value;
+  else request.budget_proposals = static_cast<int64_t>(value);
+}
+
+void add_model_plan_options(CLI::App& c, ModelPlanSettings& s) {
+  SimulateRequest& r = s.request;
+  c.add_option("--machine", r.machine, "the machine: a name (see pando machine) or a cluster file");
+  c.add_option("--shape", s.shapes, "shape of an input with open dimensions, once per input")
+      ->type_name("NAME:DxDxD")
+      ->expected(1)
+      ->take_all()
+      ->allow_extra_args(false);
+  c.add_flag("--training", r.training, "plan one training step instead of inference");
+  c.add_option("--optimizer", r.optimizer, "sgd, momentum or adam")->check(CLI::IsMember({"sgd", "momentum", "adam"}));
+  c.add_option("--gradients", r.gradients, "exchange them overlapped with the backward pass or after it")
+      ->check(CLI::IsMember({"overlap", "after"}));
+  c.add_option("--collective", r.collective, "ring, hierarchical or auto")
+      ->check(CLI::IsMember({"ring", "hierarchical", "auto"}));
+}
+
+void search_model(ModelPlanSettings s) {
+  load_shapes(s);
+  if (!s.start_file.empty()) s.request.start = read_file(s.start_file);
+  ProgressBar bar;
+  double of = s.request.budget_seconds;
+  s.request.progress = [&](double best, double seconds) {
+    bar.show(fmt::format("best {:.3f} ms", best * 1e3), of < 1e9 ? seconds / of : 0);
+  };
+  SimulateResult result = search_model_plan(s.request);
+  bar.clear();
+  write_results(s, result);
+  json report = json::parse(result.report);
+  print_prediction(report);
+  fmt::print("search     {}: {} proposals in {:.2f} s\n", report["search"].get<std::string>(),
+             report["proposals"].get<int64_t>(), report["seconds"].get<double>());
+  print_compared(report);
+}
+
+Command add_simulate(CLI::App& app) {
+  auto s = std::make_shared<ModelPlanSettings>();
+  CLI::App& c =
+      *app.add_subcommand("simulate", "Predicts time and memory of a plan on a machine that need not be here.");
+  c.add_option("MODEL", s->request.model, "ONNX file")->required();
+  c.add_option("--plan", s->plan_file, "plan file")->required()->type_name("FILE");
+  add_model_plan_options(c, *s);
+  c.get_option("--machine")->required();
+  c.add_option("--batch", s->request.batch, "global batch: the first dimension of every input")
+      ->check(CLI::Range(1, 1 << 24));
+  c.add_option("--memory", s->request.memory, "bytes of one device (default: the machine's)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 50));
+  c.add_option("--edit", s->request.edits, "change before simulating: 'OP: sample=4, devices=0-3'")
+      ->expected(1)
+      ->take_all()
+      ->allow_extra_args(false);
+  c.add_option("-o,--output", s->output, "write the edited plan here")->type_name("FILE");
+  c.add_option("--trace", s->trace_file, "write the timeline here, for Chrome's tracing page")->type_name("FILE");
+  c.add_option("--json", s->json_file, "write the report here")->type_name("FILE");
+  return [s] { simulate(*s); };
+}
+
+Command add_machine(CLI::App& app) {
+  auto s = std::make_shared<MachineSettings>();
+  CLI::App& c =
+      *app.add_subcommand("machine", "Prints and checks descriptions of machines; lists those that come along.");
+  c.add_option("NAME|FILE", s->name, "a machine's name, N being its devices, or a cluster file");
+  c.add_option("-o,--output", s->output, "write the cluster file here")->type_name("FILE");
+  return [s] { machine(*s); };
+}
+
+}  // namespace pando::cli

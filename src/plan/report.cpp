@@ -1,0 +1,185 @@
+#include "plan/report.hpp"
+
+#include <algorithm>
+
+namespace pando::plan {
+namespace {
+
+using nlohmann::json;
+
+double seconds(int64_t ns) { return static_cast<double>(ns) * 1e-9; }
+
+// Calls f(resource) for what a task holds.
+template <class F>
+void each_resource(const TaskGraph& g, const Block& b, uint32_t task, F&& f) {
+  uint32_t where = b.where[task], n = g.devices();
+  if (b.kind == Block::Kind::transfer) {
+    for (uint32_t l : g.space().cluster().route(where / n, where % n)) f(n + l);
+  } else if (b.kind == Block::Kind::collective) {
+    for (uint32_t l : g.groups()[where].links) f(n + l);
+  } else if (b.kind != Block::Kind::barrier) {
+    f(where);
+  }
+}
+
+std::string task_name(const TaskGraph& g, uint32_t block) {
+  const Space& s = g.space();
+  constexpr const char* roles[] = {"", " (gradient of inputs)", " (gradient of parameters)"};
+  const Block& b = g.blocks()[block];
+  if (b.kind == Block::Kind::compute)
+    return s.ops()[s.stages()[block].op].name + roles[static_cast<int>(s.stages()[block].role)];
+  size_t stages = s.stages().size(), flows = s.flows().size();
+  if (b.kind == Block::Kind::transfer)
+    return "transfer from " + s.ops()[s.stages()[s.flows()[block - stages].from].op].name;
+  if (b.kind == Block::Kind::barrier) return "end of the backward pass";
+  const auto& members = s.syncs()[(block - stages - flows) / 2];
+  return (b.kind == Block::Kind::collective ? "exchange of " : "update of ") + s.ops()[members[0]].name;
+}
+
+// From the last task back: to whoever it waited for, the task before it on a device or link, or an operand.
+std::vector<uint64_t> critical_path(const TaskGraph& g, const Timeline& t) {
+  std::vector<uint64_t> before(t.end.size(), UINT64_MAX), last(g.resources(), UINT64_MAX), path;
+  auto at = [&](uint64_t id) { return t.base[id >> 32] + static_cast<uint32_t>(id); };
+  uint64_t end = UINT64_MAX;
+  for (uint64_t id : t.order) {
+    auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
+    each_resource(g, g.blocks()[block], task, [&](uint32_t r) {
+      if (t.start[at(id)] > t.ready[at(id)] && last[r] != UINT64_MAX && t.end[at(last[r])] == t.start[at(id)])
+        before[at(id)] = last[r];
+      last[r] = id;
+    });
+    if (end == UINT64_MAX || t.end[at(id)] > t.end[at(end)]) end = id;
+  }
+  // Operands: whoever ended when the task became ready.
+  for (uint32_t w = 0; w < g.wires().size(); w++) {
+    const Wire& wire = g.wires()[w];
+    for (uint32_t i = 0; i + 1 < wire.begin.size(); i++)
+      for (uint32_t k = wire.begin[i]; k < wire.begin[i + 1]; k++) {
+        uint64_t from = uint64_t{wire.from} << 32 | i, to = uint64_t{wire.to} << 32 | wire.next[k].reader;
+        if (wire.next[k].transfer != none) {
+          uint64_t moved = uint64_t{wire.transfers} << 32 | wire.next[k].transfer;
+          if (before[at(moved)] == UINT64_MAX) before[at(moved)] = from;
+          from = moved;
+        }
+        if (before[at(to)] == UINT64_MAX && t.end[at(from)] == t.start[at(to)]) before[at(to)] = from;
+      }
+  }
+  for (; end != UINT64_MAX && path.size() <= t.order.size(); end = before[at(end)]) path.push_back(end);
+  std::reverse(path.begin(), path.end());
+  return path;
+}
+
+}  // namespace
+
+json prediction_json(const Space& space, const CostModel& costs, const TaskOptions& tasks,
+                     const std::vector<Config>& configs, int64_t memory_limit) {
+  TaskGraph g(space, costs, tasks, configs);
+  Simulator simulator(g);
+  simulator.full();
+  const Timeline& t = simulator.timeline();
+  std::vector<DeviceMemory> memory = memory_of(g, t);
+  const Cluster& cluster = space.cluster();
+  std::vector<int64_t> transfer(g.devices(), 0), bytes(cluster.links.size(), 0);
+  for (const Block& b : g.blocks())
+    for (uint32_t i = 0; i < b.size(); i++) {
+      if (b.kind == Block::Kind::transfer)
+        for (uint32_t d : {b.where[i] / g.devices(), b.where[i] % g.devices()}) transfer[d] += b.duration[i];
+      if (b.kind == Block::Kind::transfer)
+        for (uint32_t l : cluster.route(b.where[i] / g.devices(), b.where[i] % g.devices())) bytes[l] += b.bytes[i];
+      if (b.kind == Block::Kind::collective) {
+        const CollectiveCost& group = g.groups()[b.where[i]];
+        for (uint32_t l : group.links) bytes[l] += 2 * b.bytes[i] * (group.members - 1) / group.members;
+      }
+    }
+  json out, devices = json::array(), links = json::array(), path = json::array();
+  out["iteration_seconds"] = seconds(t.makespan);
+  int64_t batch = 0;
+  for (ValueId v : space.graph().inputs)
+    if (batch == 0 && !space.graph().shape(v).empty()) batch = space.graph().shape(v)[0];
+  out["samples_per_second"] =
+      t.makespan > 0 && batch > 0 ? json(static_cast<double>(batch) / seconds(t.makespan)) : json();
+  out["bytes_moved"] = g.bytes_moved();
+  out["tasks"] = g.tasks();
+  for (uint32_t d = 0; d < g.devices(); d++) {
+    int64_t limit = memory_limit > 0 ? memory_limit : cluster.kind_of(d).memory_bytes;
+    devices.push_back({{"id", d},
+                       {"busy_s", seconds(g.work()[d])},
+                       {"idle_s", seconds(t.makespan - g.work()[d])},
+                       {"transfer_s", seconds(transfer[d])},
+                       {"peak_memory_bytes", memory[d].peak},
+                       {"memory_limit_bytes", limit}});
+  }
+  for (uint32_t l = 0; l < cluster.links.size(); l++)
+    if (g.work()[g.devices() + l] > 0)
+      links.push_back(
+          {{"id", cluster.links[l].name}, {"busy_s", seconds(g.work()[g.devices() + l])}, {"bytes", bytes[l]}});
+  for (uint64_t id : critical_path(g, t)) {
+    auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
+    const Block& b = g.blocks()[block];
+    bool on_device = b.kind == Block::Kind::compute || b.kind == Block::Kind::update;
+    path.push_back({{"op", task_name(g, block)},
+                    {"part", task},
+                    {"device", on_device ? json(b.where[task]) : json()},
+                    {"start_ns", t.start[t.base[block] + task]},
+                    {"end_ns", t.end[t.base[block] + task]}});
+  }
+  out["devices"] = devices;
+  out["links"] = links;
+  out["critical_path"] = path;
+  std::string reason = memory_reason(space, memory, memory_limit);
+  out["feasible"] = reason.empty();
+  out["reason"] = reason.empty() ? json() : json(reason);
+  out["cost_model"] = costs.name();
+  return out;
+}
+
+json search_json(const Space& space, const CostModel& costs, const SearchOptions& options, const SearchResult& result) {
+  const SearchOutcome& o = result.outcome;
+  json out = prediction_json(space, costs, options.tasks, result.best.configs, options.memory_limit);
+  out["search"] = o.search;
+  out["objective"] = {{"name", o.objective}, {"value", o.value}, {"unit", o.unit}};
+  out["optimal"] = o.optimal;
+  out["lower_bound"] = o.lower_bound ? json(*o.lower_bound) : json();
+  out["seconds"] = o.seconds;
+  out["proposals"] = o.proposals;
+  out["seeds"] = {options.control.seed};
+  out["compared"] = json::array();
+  for (const Found& f : result.compared) {
+    int64_t peak = 0;
+    for (const DeviceMemory& m : f.prediction.memory) peak = std::max(peak, m.peak);
+    out["compared"].push_back({{"name", f.name},
+                               {"iteration_seconds", seconds(f.prediction.makespan_ns)},
+                               {"peak_memory_bytes", peak},
+                               {"bytes_moved", f.prediction.bytes_moved},
+                               {"feasible", f.prediction.infeasible.empty()}});
+  }
+  return out;
+}
+
+std::string trace_json(const TaskGraph& g, const Timeline& t) {
+  json events = json::array();
+  const Cluster& cluster = g.space().cluster();
+  auto row = [&](uint32_t r) {
+    return r < g.devices() ? fmt::format("device {}", r) : cluster.links[r - g.devices()].name;
+  };
+  std::vector<bool> named(g.resources(), false);
+  for (uint64_t id : t.order) {
+    auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
+    uint32_t at = t.base[block] + task;
+    each_resource(g, g.blocks()[block], task, [&](uint32_t r) {
+      if (!named[r])
+        events.push_back({{"name", "thread_name"}, {"ph", "M"}, {"pid", 0}, {"tid", r}, {"args", {{"name", row(r)}}}});
+      named[r] = true;
+      events.push_back({{"name", task_name(g, block)},
+                        {"ph", "X"},
+                        {"pid", 0},
+                        {"tid", r},
+                        {"ts", static_cast<double>(t.start[at]) * 1e-3},
+                        {"dur", static_cast<double>(t.end[at] - t.start[at]) * 1e-3},
+                        {"args", {{"part", task}}}});
+    });
+  }
+  return json({{"traceEvents", events}}).dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+}  // namespace pando::plan
