@@ -215,12 +215,69 @@ TEST(Usage, EndsWithTwo) {
   expect_error("bench " + cnn + " --runs 0", 2, "--runs");
   expect_error("bench " + cnn + " --nonsense", 2, "nonsense");
   expect_error("trace " + cnn, 2, "--output");
-  expect_error("zoo alexnet -o " + out, 2, "alexnet");
+  expect_error("zoo lenet -o " + out, 2, "lenet");
   expect_error("zoo resnet50 -o " + out + " --batch 0", 2, "--batch");
   EXPECT_FALSE(std::filesystem::exists(out));
   EXPECT_EQ(pando("--help").code, 0);
   EXPECT_EQ(pando("bench --help").code, 0);
   EXPECT_EQ(pando("--version").out, std::string(version()) + "\n");
+}
+
+TEST(PlanCommand, FindsAPlanThatSimulateRepeats) {
+  std::string net = temporary("alexnet.onnx"), plan = temporary("plan.json"), report = temporary("report.json"),
+              again = temporary("again.json"), machine = temporary("machine.json"), edited = temporary("edited.json");
+  ASSERT_EQ(pando("zoo alexnet --no-weights -o " + net).code, 0);
+  EXPECT_LT(std::filesystem::file_size(net), 10000u);
+  ASSERT_EQ(pando("machine p100x8-10g -o " + machine).code, 0);
+  std::string common = net + " --training --batch 512 --machine ";
+  Result r = pando("plan " + common + machine + " --budget 2000 -o " + plan + " --json " + report);
+  ASSERT_EQ(r.code, 0) << r.err;
+  json found = json::parse(content(report));
+  EXPECT_EQ(found["search"], "auto");
+  EXPECT_EQ(found["proposals"], 2000);
+  EXPECT_EQ(found["devices"].size(), 8u);
+  EXPECT_TRUE(found["lower_bound"].is_null());
+  for (const json& c : found["compared"])
+    EXPECT_LE(found["iteration_seconds"].get<double>(), c["iteration_seconds"].get<double>()) << c;
+  // The critical path has no holes and ends with the iteration.
+  int64_t at = 0;
+  for (const json& step : found["critical_path"]) {
+    EXPECT_EQ(step["start_ns"].get<int64_t>(), at) << step;
+    at = step["end_ns"].get<int64_t>();
+  }
+  EXPECT_DOUBLE_EQ(static_cast<double>(at) * 1e-9, found["iteration_seconds"].get<double>());
+  ASSERT_EQ(pando("simulate " + common + "p100x8-10g --plan " + plan + " --json " + again).code, 0);
+  EXPECT_EQ(json::parse(content(again))["iteration_seconds"], found["iteration_seconds"]);
+  EXPECT_EQ(json::parse(content(again))["devices"], found["devices"]);
+  std::string edit = " --edit '/Gemm_14: sample=2, devices=0,4' -o " + edited + " --trace " + temporary("t.json");
+  ASSERT_EQ(pando("simulate " + common + machine + " --plan " + plan + edit).code, 0);
+  EXPECT_EQ(json::parse(content(edited))["operators"]["/Gemm_14"]["devices"], "0,4");
+  EXPECT_FALSE(json::parse(content(temporary("t.json")))["traceEvents"].empty());
+  // What is held stays.
+  std::string fix = " --fix '/Gemm_14: parameter=4, devices=4-7' -o " + edited;
+  ASSERT_EQ(pando("plan " + common + machine + " --budget 500 --start " + plan + fix).code, 0);
+  EXPECT_EQ(json::parse(content(edited))["operators"]["/Gemm_14"]["devices"], "4-7");
+}
+
+TEST(PlanCommand, RefusesInOneLine) {
+  std::string net = temporary("alexnet.onnx"), plan = temporary("plan.json"), bad = temporary("bad.json");
+  ASSERT_EQ(pando("zoo alexnet --no-weights -o " + net).code, 0);
+  ASSERT_EQ(pando("plan " + net + " --machine p100x4 --search single -o " + plan).code, 0);
+  expect_error("run " + net + " --random-inputs --output-dir " + bad, 1, "without weights");
+  expect_error("plan " + net + " --machine p100x4 --memory 1000000", 3, "device 0: ");
+  expect_error("plan " + net + " --machine nothing", 1, "there is no machine 'nothing'");
+  expect_error("plan " + net + " --machine p100x4 --search best", 1, "there is no search 'best'");
+  expect_error("plan " + net + " --machine p100x4 --budget soon", 2, "--budget");
+  expect_error("simulate " + net + " --machine p100x8 --plan " + plan, 1, "the plan is for another cluster");
+  expect_error("simulate " + net + " --machine p100x4 --batch 2 --plan " + plan, 1, "the plan is for another model");
+  expect_error("simulate " + net + " --machine p100x4 --plan " + plan + " --edit '/Gemm_14: m=2, devices=0,9'", 1,
+               "there is no device 9");
+  expect_error("simulate " + net + " --machine p100x4", 2, "--plan");
+  cli::write_file(bad, content(plan).substr(0, 500));
+  expect_error("simulate " + net + " --machine p100x4 --plan " + bad, 1, "plan file: not valid JSON");
+  cli::write_file(bad, "{\"pando_cluster\": 1}");
+  expect_error("machine " + bad, 1, "cluster file: 'kinds' is missing");
+  expect_error("plan " + net + " --machine p100x4 --fix '/Gemm_14: n=2' --fix '/Gemm_14: n=4'", 1, "contradicts");
 }
 
 TEST(Failure, EndsWithOne) {
