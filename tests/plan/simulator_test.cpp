@@ -193,6 +193,19 @@ TEST(Simulator, ProposalsEqualFullRuns) {
   check_chain(inference, Gradients::overlap, 400, true);
 }
 
+// Operators that share parameters exchange their gradients together, also where two such sets meet.
+TEST(Simulator, SharedParameters) {
+  NetWriter n;
+  ValueId x = n.input({32, 64});
+  ValueId w1 = n.weight({64, 64}), w2 = n.weight({64, 64}), b1 = n.weight({64}), b2 = n.weight({64});
+  x = n.g.add(matmul_op, "a", {x, w1, b1}, MatMulAttrs{}, "a");
+  x = n.g.add(matmul_op, "b", {x, w1, b2}, MatMulAttrs{}, "b");
+  n.g.outputs = {n.g.add(matmul_op, "c", {x, w2, b2}, MatMulAttrs{}, "c")};
+  Space space(add_training(std::move(n.g)), shipped_cluster("p100x4"));
+  EXPECT_EQ(space.syncs()[space.ops()[0].sync], (std::vector<uint32_t>{0, 1, 2}));
+  for (Gradients g : {Gradients::overlap, Gradients::after}) check_chain(space, g, 300, true);
+}
+
 TEST(Simulator, EarlyRejectionKeepsEveryDecision) {
   Roofline costs;
   Space space(small_network(64), shipped_cluster("p100x8"));

@@ -87,6 +87,7 @@ TaskGraph::TaskGraph(const Space& space, const CostModel& costs, const TaskOptio
     for (uint32_t s = 0; s < stages; s++)
       if (space.stages()[s].role != Role::forward) into_barrier_.push_back(wire(s, barrier_, none));
     for (const SyncWires& s : sync_wires_) behind_barrier_.push_back(wire(barrier_, s.collective, none));
+    for (uint32_t w : behind_barrier_) wires_[w].begin = {0, 0};  // of sets that joined others nothing follows
   }
   wires_of_.resize(blocks_.size());
   wires_into_.resize(blocks_.size());
