@@ -74,7 +74,7 @@ TEST(Cluster, WrongFilesAreNamedByPlace) {
   EXPECT_EQ(error_of(std::string(100000, '[')), "cluster file: nested more than 64 levels deep");
   EXPECT_EQ(error_of(file(R"([{"kind":"b"}])", net)), "cluster file: devices[0].kind: there is no device kind 'b'");
   EXPECT_EQ(error_of(file(R"([{"kind":"a","count":-1}])", net)),
-            "cluster file: devices[0].count: expected an integer from 1 to 4096, got -1");
+            "cluster file: devices[0].count: expected an integer from 1 to 2048, got -1");
   EXPECT_EQ(error_of(file("[]", net)), "cluster file: devices: a cluster needs at least one device");
   EXPECT_EQ(error_of(file(two, R"({"inside":{"gb_per_s":-1}})")),
             "cluster file: network.inside.gb_per_s: expected a number above 0, got -1");
@@ -88,6 +88,8 @@ TEST(Cluster, WrongFilesAreNamedByPlace) {
             "cluster file: network.routes[0].links[0]: there is no link 'z'");
   EXPECT_EQ(error_of(file(two, R"({"links":[{"name":"x","gb_per_s":1}],"routes":[{"from":0,"to":1,"links":["x"]}]})")),
             "cluster file: network.routes: there is no route from device 1 to 0");
+  EXPECT_EQ(error_of(file(R"([{"kind":"a","count":2000}])", R"({"inside":{"gb_per_s":1,"sharing":"pair"}})")),
+            "cluster file: network: a link for every pair of 2000 is too many");
   std::string nan = file(two, net);
   nan.replace(nan.find("1000"), 4, "NaN");
   EXPECT_NE(error_of(nan).find("not valid JSON"), std::string::npos);

@@ -83,7 +83,7 @@ struct Cluster {
   std::string hash() const;  // 16 hex digits of everything that a prediction depends on
 };
 
-inline constexpr size_t max_devices = 4096;
+inline constexpr size_t max_devices = 2048;
 
 // Makes links and routes from kinds, devices and network (for Form::routes the links are given). Throws
 // invalid_argument.

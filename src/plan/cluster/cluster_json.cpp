@@ -30,7 +30,7 @@ DeviceKind read_kind(const std::string& name, const JsonPlace& at) {
     k.matrix_efficiency = e.positive("matrix", 1);
     k.vector_efficiency = e.positive("vector", 1);
   }
-  k.task_overhead_us = at.not_negative("task_overhead_us", 0);
+  k.task_overhead_us = std::min(at.not_negative("task_overhead_us", 0), 1e9);
   return k;
 }
 
@@ -90,7 +90,7 @@ void read_routes(const JsonPlace& at, Cluster& c) {
     Link link;
     link.name = row.at("name").text();
     link.gb_per_s = row.at("gb_per_s").positive();
-    link.latency_ns = static_cast<int64_t>(row.not_negative("latency_us", 0) * 1e3 + 0.5);
+    link.latency_ns = static_cast<int64_t>(std::min(row.not_negative("latency_us", 0), 1e9) * 1e3 + 0.5);
     for (const Link& other : c.links)
       if (other.name == link.name) row.at("name").wrong(fmt::format("a second link '{}'", link.name));
     c.links.push_back(link);

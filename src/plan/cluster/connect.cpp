@@ -1,6 +1,6 @@
 // Links and routes from the description of a network.
 #include <algorithm>
-#include <limits>
+#include <map>
 
 #include "base/error.hpp"
 #include "plan/cluster/cluster.hpp"
@@ -8,7 +8,9 @@
 namespace pando::plan {
 namespace {
 
-int64_t to_ns(double us) { return static_cast<int64_t>(us * 1e3 + 0.5); }
+constexpr size_t max_pairs = 512;  // members of a level with links of their own for every pair
+
+int64_t to_ns(double us) { return static_cast<int64_t>(std::min(us, 1e9) * 1e3 + 0.5); }
 
 // The links that one level of a network gives to `count` members, and which of them a pair uses.
 class Level {
@@ -22,6 +24,8 @@ class Level {
     if (level.sharing == Sharing::bus) add(name + "bus");
     if (level.sharing == Sharing::port)
       for (size_t i = 0; i < count; i++) add(fmt::format("{}{}.out", name, i)), add(fmt::format("{}{}.in", name, i));
+    if (level.sharing == Sharing::pair && count > max_pairs)
+      fail(ErrorCode::invalid_argument, "cluster file: network: a link for every pair of {} is too many", count);
     if (level.sharing == Sharing::pair)
       for (size_t i = 0; i < count; i++)
         for (size_t j = 0; j < count; j++)
@@ -41,12 +45,31 @@ class Level {
   uint32_t first_;
 };
 
-void connect_nodes(Cluster& c, std::vector<std::vector<uint32_t>>& routes) {
+// Calls route(from, to, out) for all pairs in order; what it appends to `out` are the pair's links.
+template <class F>
+void each_route(Cluster& c, F&& route) {
+  auto n = static_cast<uint32_t>(c.size());
+  c.route_begin.assign(1, 0);
+  c.route_begin.reserve(size_t{n} * n + 1);
+  c.route_links.clear();
+  for (uint32_t i = 0; i < n; i++)
+    for (uint32_t j = 0; j < n; j++) {
+      if (i != j) route(i, j, c.route_links);
+      c.route_begin.push_back(static_cast<uint32_t>(c.route_links.size()));
+    }
+}
+
+void connect_nodes(Cluster& c) {
   size_t n = c.size();
+  std::map<uint32_t, uint32_t> numbers;  // of the nodes that there are
+  for (const Device& d : c.devices) numbers.emplace(d.node, 0);
   uint32_t nodes = 0;
-  for (const Device& d : c.devices) nodes = std::max(nodes, d.node + 1);
-  std::vector<size_t> rank(n), members(nodes, 0);
-  for (size_t d = 0; d < n; d++) rank[d] = members[c.devices[d].node]++;
+  for (auto& [node, number] : numbers) number = nodes++;
+  std::vector<uint32_t> node(n), rank(n), members(nodes, 0);
+  for (size_t d = 0; d < n; d++) {
+    node[d] = numbers[c.devices[d].node];
+    rank[d] = members[node[d]]++;
+  }
   std::vector<Level> inside;
   inside.reserve(nodes);
   for (uint32_t k = 0; k < nodes; k++) inside.emplace_back(c, c.network.inside, members[k], fmt::format("node{}/", k));
@@ -57,51 +80,37 @@ void connect_nodes(Cluster& c, std::vector<std::vector<uint32_t>>& routes) {
   if (wire && nodes > 1)
     for (uint32_t k = 0; k < nodes; k++) c.links.push_back({fmt::format("net/{}", k), b.gb_per_s, to_ns(b.latency_us)});
   Level between(c, b, wire || nodes < 2 ? 0 : b.per_device ? n : nodes, "net/");
-  for (size_t i = 0; i < n; i++)
-    for (size_t j = 0; j < n; j++) {
-      if (i == j) continue;
-      uint32_t a = c.devices[i].node, z = c.devices[j].node;
-      std::vector<uint32_t>& out = routes[i * n + j];
-      if (a == z) inside[a].route(rank[i], rank[j], out);
-      else if (wire) out = {wires + a, wires + z};
-      else if (b.per_device) between.route(i, j, out);
-      else between.route(a, z, out);
-    }
+  each_route(c, [&](uint32_t i, uint32_t j, std::vector<uint32_t>& out) {
+    uint32_t from = node[i], to = node[j];
+    if (from == to) inside[from].route(rank[i], rank[j], out);
+    else if (wire) out.insert(out.end(), {wires + from, wires + to});
+    else if (b.per_device) between.route(i, j, out);
+    else between.route(from, to, out);
+  });
 }
 
 }  // namespace
 
 void connect(Cluster& c) {
   size_t n = c.size();
-  std::vector<std::vector<uint32_t>> routes(n * n);
-  switch (c.network.form) {
-    case Network::Form::nodes:
-      c.links.clear();
-      connect_nodes(c, routes);
-      break;
-    case Network::Form::matrices:
-      c.links.clear();
-      for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < n; j++) {
-          if (i == j) continue;
-          routes[i * n + j] = {static_cast<uint32_t>(c.links.size())};
-          c.links.push_back({fmt::format("{}>{}", i, j), c.network.gb_per_s[i][j], to_ns(c.network.latency_us[i][j])});
-        }
-      break;
-    case Network::Form::routes:
-      for (const Network::Route& r : c.network.routes) routes[r.from * n + r.to] = r.links;
-      for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < n; j++)
-          if (i != j && routes[i * n + j].empty())
-            fail(ErrorCode::invalid_argument, "cluster file: network.routes: there is no route from device {} to {}", i,
-                 j);
-      break;
-  }
-  c.route_begin.assign(1, 0);
-  c.route_links.clear();
-  for (const auto& r : routes) {
-    c.route_links.insert(c.route_links.end(), r.begin(), r.end());
-    c.route_begin.push_back(static_cast<uint32_t>(c.route_links.size()));
+  if (c.network.form == Network::Form::nodes) {
+    c.links.clear();
+    connect_nodes(c);
+  } else if (c.network.form == Network::Form::matrices) {
+    c.links.clear();
+    each_route(c, [&](uint32_t i, uint32_t j, std::vector<uint32_t>& out) {
+      out.push_back(static_cast<uint32_t>(c.links.size()));
+      c.links.push_back({fmt::format("{}>{}", i, j), c.network.gb_per_s[i][j], to_ns(c.network.latency_us[i][j])});
+    });
+  } else {
+    std::vector<const Network::Route*> given(n * n, nullptr);
+    for (const Network::Route& r : c.network.routes) given[r.from * n + r.to] = &r;
+    each_route(c, [&](uint32_t i, uint32_t j, std::vector<uint32_t>& out) {
+      const Network::Route* r = given[i * n + j];
+      if (!r)
+        fail(ErrorCode::invalid_argument, "cluster file: network.routes: there is no route from device {} to {}", i, j);
+      out.insert(out.end(), r->links.begin(), r->links.end());
+    });
   }
 }
 

@@ -1,8 +1,9 @@
 #include "plan/cost/collective.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
+
+#include "plan/cost/cost_model.hpp"
 
 namespace pando::plan {
 namespace {
@@ -61,7 +62,7 @@ bool by_node(const Cluster& c, const std::vector<uint32_t>& devices, std::vector
 }  // namespace
 
 int64_t CollectiveCost::ns(int64_t bytes) const {
-  return fixed_ns + std::llround(static_cast<double>(bytes) * ns_per_byte);
+  return to_task_ns(static_cast<double>(fixed_ns) + static_cast<double>(bytes) * ns_per_byte);
 }
 
 CollectiveCost collective_cost(const Cluster& c, const std::vector<uint32_t>& devices, Collective kind, int64_t bytes) {

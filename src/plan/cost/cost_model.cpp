@@ -7,6 +7,8 @@
 
 namespace pando::plan {
 
+int64_t to_task_ns(double ns) { return std::llround(std::min(ns, 1e13)); }
+
 Work::Work(const Graph& graph, NodeId node) : graph_(&graph), node_(node) {
   NodeView v = view();
   const OpDef* op = v.node.op;
@@ -44,11 +46,11 @@ int64_t Roofline::compute_ns(const Work& work, const Box& box, const DeviceKind&
   double peak = work.half() && kind.peak_gflops_16 > 0 ? kind.peak_gflops_16 : kind.machine.peak_gflops;
   double arithmetic = work.operations(box) / (peak * (work.matrix() ? kind.matrix_efficiency : 1));
   double memory = work.bytes(box) / (kind.machine.memory_gb_per_s * (work.matrix() ? 1 : kind.vector_efficiency));
-  return std::llround(std::min(std::max(arithmetic, memory), 1e17));
+  return to_task_ns(std::max(arithmetic, memory));
 }
 
 int64_t transfer_ns(const Cluster& c, uint32_t from, uint32_t to, int64_t bytes) {
-  return c.latency_ns(from, to) + std::llround(static_cast<double>(bytes) * c.ns_per_byte(from, to));
+  return to_task_ns(static_cast<double>(c.latency_ns(from, to)) + static_cast<double>(bytes) * c.ns_per_byte(from, to));
 }
 
 }  // namespace pando::plan

@@ -48,6 +48,8 @@ class Roofline : public CostModel {
   int64_t compute_ns(const Work& work, const Box& box, const DeviceKind& kind) const override;
 };
 
+// Rounded; at most hours, so that no sum of a million tasks overflows.
+int64_t to_task_ns(double ns);
 // A transfer of `bytes` over the route: latency and the slowest link.
 int64_t transfer_ns(const Cluster& cluster, uint32_t from, uint32_t to, int64_t bytes);
 
