@@ -321,5 +321,47 @@ TEST(Failure, IsOneLineWithoutControlCodes) {
   EXPECT_EQ(r.err.find('\x1b'), std::string::npos);
 }
 
+// Two layers of 2 ms on an accelerator; an edge costs 1 ms.
+std::string layers_file() {
+  std::string path = temporary("layers.json");
+  cli::write_file(path, R"({"maxFPGAs": 2, "maxCPUs": 0, "maxSizePerFPGA": 10, "nodes": [
+    {"id": 0, "fpgaLatency": 2, "cpuLatency": 9, "size": 6, "supportedOnFpga": 1, "isBackwardNode": 0},
+    {"id": 1, "fpgaLatency": 2, "cpuLatency": 9, "size": 6, "supportedOnFpga": 1, "isBackwardNode": 0}],
+    "edges": [{"sourceId": 0, "destId": 1, "cost": 1}]})");
+  return path;
+}
+
+TEST(PlanCommand, PrintsAndWritesThePlan) {
+  std::string report = temporary("plan.json");
+  Result r = pando("plan " + layers_file() + " --search ideals --json " + report);
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(r.err, "");
+  EXPECT_TRUE(holds(r.out, "max-load   3 ms, proven optimal"));
+  json all = json::parse(content(report));
+  EXPECT_EQ(all["objective"]["value"], 3);
+  EXPECT_EQ(all["stages"].size(), 2u);
+  EXPECT_EQ(pando("plan " + layers_file() + " --objective latency").code, 0);
+}
+
+TEST(PlanCommand, SaysWhyThereIsNoPlan) {
+  std::string report = temporary("none.json");
+  expect_error("plan " + layers_file() + " --memory 5 --json " + report, 3, "node 0 needs more memory");
+  EXPECT_EQ(json::parse(content(report))["feasible"], false);
+  expect_error("plan " + layers_file() + " --devices 1", 3, "no contiguous placement fits");
+}
+
+TEST(PlanCommand, RefusesWrongUse) {
+  expect_error("plan", 2, "INPUT");
+  expect_error("plan /nowhere.json --search best", 2, "search: expected ideals");
+  expect_error("plan /nowhere.json --objective speed", 2, "objective: expected");
+  expect_error("plan /nowhere.json --devices -1", 2, "devices: expected 0 or more");
+  expect_error("plan /nowhere.json --memory nan", 2, "memory: expected 0 or more");
+  expect_error("plan /nowhere.json --bandwidth 0", 2, "bandwidth: expected more than 0");
+  expect_error("plan /nowhere.json --search ideals --noncontiguous", 2, "noncontiguous: expected the search local");
+  expect_error("plan /nowhere.json", 1, "/nowhere.json");
+  expect_error("plan " + small_cnn(), 1, "the file");
+  expect_error("plan " + layers_file() + " --search geo", 1, "the search geo does not fit");
+}
+
 }  // namespace
 }  // namespace pando::testing

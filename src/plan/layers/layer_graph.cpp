@@ -81,7 +81,11 @@ void require_acyclic(const LayerGraph& graph) {
   int count = static_cast<int>(graph.nodes.size());
   std::vector<std::pair<int, int>> pairs;
   pairs.reserve(graph.edges.size());
-  for (const LayerEdge& e : graph.edges) pairs.emplace_back(e.from, e.to);
+  for (const LayerEdge& e : graph.edges) {
+    if (e.from == e.to)
+      fail(ErrorCode::invalid_model, "the graph has a cycle: an edge from node {} to itself", graph.nodes[e.from].id);
+    pairs.emplace_back(e.from, e.to);
+  }
   Adjacency successors = adjacency(count, pairs);
   if (topological_order(successors).size() == graph.nodes.size()) return;
   std::vector<int> component = strong_components(successors), size(count, 0);
