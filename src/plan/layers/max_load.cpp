@@ -133,8 +133,8 @@ class MaxLoadSearch {
 
 // Raises the limit step by step from the lower bound: low limits prune most, and the first plan found is the best.
 double run_rising(MaxLoadSearch& search, double bound) {
-  for (double slack = 0.02; slack < 64; slack *= 2) {
-    double value = search.run(bound * (1 + slack));
+  for (int step = 0; step < 12; step++) {
+    double value = search.run(bound * (1 + 0.02 * (1 << step)));
     if (value < infinity || search.out_of_budget()) return value;
   }
   return search.run(infinity);

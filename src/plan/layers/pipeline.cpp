@@ -8,6 +8,7 @@
 
 #include "plan/layers/labels.hpp"
 #include "plan/layers/lattice.hpp"
+#include "plan/layers/stage_path.hpp"
 #include "plan/layers/stopwatch.hpp"
 
 namespace pando::plan {
@@ -16,163 +17,6 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr size_t most_ideals = 400'000;
 constexpr int most_layers = 4096;  // beyond, only one order is searched
-
-// What a layer adds to a stage at one tensor degree, whatever configurations are chosen: lower bounds.
-struct Least {
-  double time = 0, parameters = 0, per_batch = 0, fixed = 0;  // the smallest of each
-  double fast_per_batch = 0, fast_fixed = 0;                  // of one fastest configuration
-  double tied_per_batch = 0, tied_fixed = 0;                  // the smallest of each among the fastest
-  bool offered = false, settled = true;                       // settled: only time and memory are left to choose
-};
-
-struct Degrees {
-  std::vector<int64_t> tensor, data;
-  std::vector<Least> least;  // per node and tensor degree
-  // Per edge and tensor degree: the fewest bytes that its two ends move when a stage begins or ends there.
-  std::vector<double> entering, leaving;
-
-  explicit Degrees(const PipelineProblem& p);
-};
-
-Degrees::Degrees(const PipelineProblem& p) {
-  const auto& nodes = p.graph.nodes;
-  for (const LayerNode& n : nodes)
-    for (const auto& [degree, configs] : n.configs)
-      if (degree <= p.devices) tensor.push_back(degree);
-  std::sort(tensor.begin(), tensor.end());
-  tensor.erase(std::unique(tensor.begin(), tensor.end()), tensor.end());
-  // A degree that some layer lacks is still of use in stages without that layer.
-  int64_t most = std::min(p.devices, p.data ? p.microbatches : 1);
-  for (int64_t d = 1; d <= most; d++)
-    if (p.microbatches % d == 0) data.push_back(d);
-  size_t degrees = tensor.size();
-  least.resize(nodes.size() * degrees);
-  entering.resize(p.graph.edges.size() * degrees);
-  leaving.resize(p.graph.edges.size() * degrees);
-  std::vector<int> nth_in(nodes.size(), 0), nth_out(nodes.size(), 0);
-  for (size_t v = 0; v < nodes.size(); v++)
-    for (size_t t = 0; t < degrees; t++) {
-      const std::vector<LayerConfig>* configs = configs_at(nodes[v], tensor[t]);
-      if (configs == nullptr) continue;
-      const LayerConfig& first = configs->front();
-      const LayerConfig* fast = &first;
-      Least& x = least[v * degrees + t];
-      x = {first.time, first.parameters, first.memory_per_batch, first.memory_fixed};
-      x.offered = true;
-      for (const LayerConfig& c : *configs) {
-        x.time = std::min(x.time, c.time);
-        x.parameters = std::min(x.parameters, c.parameters);
-        x.per_batch = std::min(x.per_batch, c.memory_per_batch);
-        x.fixed = std::min(x.fixed, c.memory_fixed);
-        bool leaner = c.time == fast->time && c.memory_per_batch < fast->memory_per_batch;
-        if (c.time < fast->time || leaner) fast = &c;
-        x.settled =
-            x.settled && c.parameters == first.parameters && c.sync_in == first.sync_in && c.sync_out == first.sync_out;
-      }
-      x.fast_per_batch = x.tied_per_batch = fast->memory_per_batch;
-      x.fast_fixed = x.tied_fixed = fast->memory_fixed;
-      for (const LayerConfig& c : *configs)
-        if (c.time == fast->time) x.tied_fixed = std::min(x.tied_fixed, c.memory_fixed);
-    }
-  for (size_t e = 0; e < p.graph.edges.size(); e++) {
-    const LayerEdge& edge = p.graph.edges[e];
-    int in = nth_in[edge.to]++, out = nth_out[edge.from]++;
-    for (size_t t = 0; t < degrees; t++) {
-      double least_in = infinity, least_out = infinity;
-      if (const auto* configs = configs_at(nodes[edge.to], tensor[t]))
-        for (const LayerConfig& c : *configs) least_in = std::min(least_in, c.sync_in[in]);
-      if (const auto* configs = configs_at(nodes[edge.from], tensor[t]))
-        for (const LayerConfig& c : *configs) least_out = std::min(least_out, c.sync_out[out]);
-      entering[e * degrees + t] = 2 * (edge.cost + least_in);
-      leaving[e * degrees + t] = 2 * (edge.cost + least_out);
-    }
-  }
-}
-
-// A growing stage: sums of lower bounds per tensor degree. Grows towards the front of the pipeline.
-struct StagePath {
-  const PipelineProblem& p;
-  const Degrees& degrees;
-  size_t count;  // of tensor degrees
-  struct Sums {
-    double time = 0, parameters = 0, per_batch = 0, fixed = 0, fast_per_batch = 0, fast_fixed = 0, tied_per_batch = 0,
-           tied_fixed = 0, moved = 0;
-    int missing = 0, unsettled = 0;
-  };
-  std::vector<Sums> sums;  // a block of `count` per depth
-  std::vector<int> path;
-  std::vector<char> inside;
-  Adjacency in, out;  // edges
-  double limit = infinity;
-  int64_t devices_left = 0, replicas_behind = 0;  // of the most modest label
-
-  StagePath(const PipelineProblem& problem, const Degrees& all)
-      : p(problem), degrees(all), count(all.tensor.size()), sums(count), inside(problem.graph.nodes.size(), 0) {
-    std::vector<std::pair<int, int>> entering, leaving;
-    for (size_t e = 0; e < p.graph.edges.size(); e++) {
-      entering.emplace_back(p.graph.edges[e].to, static_cast<int>(e));
-      leaving.emplace_back(p.graph.edges[e].from, static_cast<int>(e));
-    }
-    in = adjacency(static_cast<int>(p.graph.nodes.size()), entering);
-    out = adjacency(static_cast<int>(p.graph.nodes.size()), leaving);
-  }
-  const Sums& now(size_t t) const { return sums[sums.size() - count + t]; }
-
-  bool push(int v) {
-    path.push_back(v);
-    inside[v] = 1;
-    size_t base = sums.size();
-    sums.resize(base + count);
-    for (size_t t = 0; t < count; t++) {
-      Sums& s = sums[base + t];
-      s = sums[base - count + t];
-      const Least& x = degrees.least[static_cast<size_t>(v) * count + t];
-      s.time += x.time;
-      s.parameters += x.parameters;
-      s.per_batch += x.per_batch;
-      s.fixed += x.fixed;
-      s.fast_per_batch += x.fast_per_batch;
-      s.fast_fixed += x.fast_fixed;
-      s.tied_per_batch += x.tied_per_batch;
-      s.tied_fixed += x.tied_fixed;
-      s.missing += !x.offered;
-      s.unsettled += !x.settled;
-      // What comes before v is not in the stage yet; what comes after it is in it or behind it.
-      for (int e : in[v]) s.moved += degrees.entering[static_cast<size_t>(e) * count + t];
-      for (int e : out[v]) {
-        if (inside[p.graph.edges[e].to]) s.moved -= degrees.entering[static_cast<size_t>(e) * count + t];
-        else s.moved += degrees.leaving[static_cast<size_t>(e) * count + t];
-      }
-    }
-    return may_grow();
-  }
-  void pop() {
-    inside[path.back()] = 0;
-    path.pop_back();
-    sums.resize(sums.size() - count);
-  }
-
-  // Compute time and least memory only ever grow with the stage.
-  bool may_grow() const {
-    for (size_t t = 0; t < count; t++) {
-      const Sums& s = now(t);
-      if (s.missing > 0) continue;
-      for (size_t i = degrees.data.size(); i-- > 0;) {
-        int64_t d = degrees.data[i];
-        if (d * degrees.tensor[t] > devices_left) continue;
-        if (s.time >= limit * static_cast<double>(d)) break;  // smaller degrees take longer still
-        double in_flight = static_cast<double>((replicas_behind + 2 * d - 1) / d);
-        if (s.per_batch * in_flight + s.fixed <= p.memory * (1 + 1e-12)) return true;
-      }
-    }
-    return false;
-  }
-  double least_time(size_t t, int64_t data) const {
-    const Sums& s = now(t);
-    double d = static_cast<double>(data), n = static_cast<double>(p.microbatches);
-    return (s.time + (s.moved + 4 * (d - 1) * s.parameters / n) / p.bandwidth) / d;
-  }
-};
 
 class PipelineSearch {
  public:
@@ -320,9 +164,10 @@ class PipelineSearch {
 
 // Steps of the limit from the bound up to what is known already; the first plan found is the best.
 double run_rising(PipelineSearch& search, double bound, double known) {
-  for (double slack = 0.02; slack < 64; slack *= 2) {
-    if (bound * (1 + slack) >= known) break;
-    double value = search.run(bound * (1 + slack));
+  for (int step = 0; step < 12; step++) {
+    double limit = bound * (1 + 0.02 * (1 << step));
+    if (limit >= known) break;
+    double value = search.run(limit);
     if (value < infinity || search.out_of_budget()) return value;
   }
   return search.run(known);
