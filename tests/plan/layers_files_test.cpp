@@ -164,7 +164,8 @@ TEST(Files, ReadsNetworksAndTables) {
   Json report = plan(text, r);
   EXPECT_NEAR(report["objective"]["value"], 2 * (0.001 + 8), 1e-9);
   EXPECT_EQ(report["groups"].size(), 2u);
-  refuse(R"({"devices": 3, "delay_ms": )" + rows + R"(, "bandwidth_gbps": )" + rows + "}", "has 2 rows, expected 3", one);
+  refuse(R"({"devices": 3, "delay_ms": )" + rows + R"(, "bandwidth_gbps": )" + rows + "}", "has 2 rows, expected 3",
+         one);
   refuse(R"({"delay_ms": [[0,1],[1,0]], "bandwidth_gbps": [[0,0],[1,0]]})", "bandwidth_gbps[0]: \"1\" is 0", r);
 
   std::string table = "num_layers 1\nonly FC\nin_ch 4\nout_ch 2\n";

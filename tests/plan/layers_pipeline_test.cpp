@@ -63,7 +63,7 @@ TEST(Pipeline, RecomputesWhereMemoryIsShort) {
 
 TEST(Pipeline, EvaluatorFindsBrokenRules) {
   PipelineProblem p = chain();
-  PipelineStage a{{0, 1}, 1, 1, {0, 0}}, b{{2}, 1, 1, {0}};
+  LayerStage a{{0, 1}, 1, 1, {0, 0}}, b{{2}, 1, 1, {0}};
   EXPECT_EQ(evaluate_pipeline(p, {a, b}).value, 13);
   EXPECT_EQ(evaluate_pipeline(p, {b, a}).violation, "the edge from node 1 to 2 runs to an earlier stage");
   EXPECT_EQ(evaluate_pipeline(p, {a}).violation, "node 2 is in no stage");
@@ -125,7 +125,7 @@ double best_of_all(const PipelineProblem& p) {
   int count = static_cast<int>(p.graph.nodes.size());
   double best = infinity;
   std::vector<int> stage(count, 0);
-  auto for_all = [&](std::vector<PipelineStage> stages) {
+  auto for_all = [&](std::vector<LayerStage> stages) {
     std::function<void(size_t, size_t)> choose = [&](size_t s, size_t i) {
       if (s == stages.size()) {
         PipelineScore score = evaluate_pipeline(p, stages);
@@ -154,10 +154,10 @@ double best_of_all(const PipelineProblem& p) {
   for (;;) {
     int used = 0;
     for (int s : stage) used = std::max(used, s + 1);
-    std::vector<PipelineStage> stages(used);
+    std::vector<LayerStage> stages(used);
     for (int v = 0; v < count; v++) stages[stage[v]].nodes.push_back(v);
     bool full = used <= p.devices;
-    for (PipelineStage& s : stages) {
+    for (LayerStage& s : stages) {
       full = full && !s.nodes.empty();
       s.config.assign(s.nodes.size(), 0);
     }

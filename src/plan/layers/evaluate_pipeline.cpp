@@ -7,7 +7,7 @@
 
 namespace pando::plan {
 
-PipelineScore evaluate_pipeline(const PipelineProblem& p, const std::vector<PipelineStage>& stages) {
+PipelineScore evaluate_pipeline(const PipelineProblem& p, const std::vector<LayerStage>& stages) {
   PipelineScore out;
   const auto& nodes = p.graph.nodes;
   std::vector<int> stage_of(nodes.size(), -1);
@@ -17,7 +17,7 @@ PipelineScore evaluate_pipeline(const PipelineProblem& p, const std::vector<Pipe
     if (out.violation.empty()) out.violation = std::move(why);
   };
   for (size_t s = 0; s < stages.size(); s++) {
-    const PipelineStage& stage = stages[s];
+    const LayerStage& stage = stages[s];
     if (stage.data < 1 || p.microbatches % stage.data != 0)
       broken(fmt::format("stage {}: data degree {}", s, stage.data));
     if ((stage.data > 1 && !p.data) || (stage.tensor > 1 && !p.tensor))

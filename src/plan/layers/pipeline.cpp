@@ -65,15 +65,15 @@ class PipelineSearch {
     return best_;
   }
 
-  std::vector<PipelineStage> stages() {
-    std::vector<PipelineStage> out;
+  std::vector<LayerStage> stages() {
+    std::vector<LayerStage> out;
     uint32_t to = lattice_.size() - 1;
     size_t at = 0;
     for (size_t i = 0; i < labels_[to].size(); i++)
       if (labels_[to][i].value == best_) at = i;
     while (to != 0) {
       Label label = labels_[to][at];
-      PipelineStage stage;
+      LayerStage stage;
       stage.nodes = vertices_between(lattice_, label.ideal, to);
       std::reverse(stage.nodes.begin(), stage.nodes.end());
       stage.tensor = degrees_.tensor[label.choice / degrees_.data.size()];

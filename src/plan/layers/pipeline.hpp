@@ -18,14 +18,14 @@ struct PipelineProblem {
   bool data = true, tensor = true;  // may stages have degrees above 1?
 };
 
-struct PipelineStage {
+struct LayerStage {
   std::vector<int> nodes;
   int64_t data = 1, tensor = 1;  // degrees
   std::vector<int> config;       // per node of `nodes`: index into the list of that tensor degree
 };
 
 struct PipelineOutcome : SearchOutcome {
-  std::vector<PipelineStage> stages;  // front to back
+  std::vector<LayerStage> stages;  // front to back
 };
 
 // Least time per sample: the slowest stage. Dynamic programming over ideals from the back, a knapsack per stage. Proven
@@ -69,7 +69,7 @@ struct PipelineScore {
   std::string violation;  // one line; empty: legal
   std::vector<double> stage_time, stage_memory;
 };
-PipelineScore evaluate_pipeline(const PipelineProblem& problem, const std::vector<PipelineStage>& stages);
+PipelineScore evaluate_pipeline(const PipelineProblem& problem, const std::vector<LayerStage>& stages);
 
 // The configurations of a node at a tensor degree, or null.
 const std::vector<LayerConfig>* configs_at(const LayerNode& node, int64_t tensor);

@@ -81,7 +81,7 @@ PlanResult report_pipeline(const PipelineProblem& p, const PipelineOutcome& outc
   report["objective"]["value"] = score.value;
   int64_t device = 0;
   for (size_t i = 0; i < outcome.stages.size(); i++) {
-    const PipelineStage& s = outcome.stages[i];
+    const LayerStage& s = outcome.stages[i];
     Json nodes = Json::array(), devices = Json::array(), options = Json::object();
     for (size_t j = 0; j < s.nodes.size(); j++) {
       const LayerNode& node = p.graph.nodes[s.nodes[j]];
