@@ -22,9 +22,8 @@ std::vector<int> classes_of(const LayerGraph& graph, int& count) {
   count = 0;
   for (size_t v = 0; v < out.size(); v++) {
     int64_t colour = graph.nodes[v].colour;
-    if (colour < 0) out[v] = count++;
-    else if (auto [at, fresh] = by_colour.try_emplace(colour, count); fresh) out[v] = count++;
-    else out[v] = at->second;
+    out[v] = colour < 0 ? count : by_colour.try_emplace(colour, count).first->second;
+    count += out[v] == count;
   }
   return out;
 }

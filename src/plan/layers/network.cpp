@@ -87,8 +87,7 @@ class Line {
 class GroupSearch {
  public:
   GroupSearch(const NetworkProblem& p, const SearchControl& control, Stopwatch& watch)
-      : p_(p),
-        watch_(watch),
+      : watch_(watch),
         random_(control.seed),
         n_(p.devices),
         g_(p.groups),
@@ -208,7 +207,6 @@ class GroupSearch {
     best_order_ = order_;
   }
 
-  const NetworkProblem& p_;
   Stopwatch& watch_;
   std::mt19937_64 random_;
   size_t n_;
