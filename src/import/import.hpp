@@ -23,7 +23,7 @@ struct ImportOptions {
   std::map<std::string, Shape> input_shapes;      // for inputs with unknown dimensions (or to override them)
   std::map<std::string, TensorPtr> input_values;  // inputs whose values are fixed: become constants
   std::string folder;                             // where external data may lie: nothing outside it is read
-  bool missing_data = false;                      // weights without data become placeholders: enough to plan, not to run
+  bool missing_data = false;  // weights without data become placeholders: enough to plan, not to run
   ImportLimits limits;
 };
 
