@@ -196,6 +196,19 @@ void label(const TileGraph& tiles, const BindOptions& options, Program& program)
     for (uint32_t t = 0; t < tiles.tiles; t++) program.tile_box.push_back(to_string(tiles.box(t)));
 }
 
+bool writes_nothing(const NodeView& node) {
+  for (int i = 0; i < node.outputs(); i++)
+    if (element_count(node.out_shape(i)) > 0) return false;
+  return true;
+}
+
+// For results without elements: kernels need not know of them.
+void bind_nothing(Binder& b) {
+  b.kernel([](const void*, const void*, const TileContext&) {});
+  b.op_args(char{});
+  for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, char{});
+}
+
 // Packs what the operators asked for, one after the other, so that the pages of a mapped file come and go in turn.
 void fill_weights(Binder::State& state, const BindOptions& options) {
   Program& program = state.program;
@@ -247,6 +260,7 @@ std::shared_ptr<const Program> bind(const TileGraph& tiles, const BindOptions& o
   for (const OpTiles& op : tiles.ops) {
     Binder binder(state, op);
     BindFn fn = op.algorithm == Algorithm::reference ? bind_reference : find_bind(*binder.node.op);
+    if (writes_nothing(binder.view())) fn = bind_nothing;
     fn(binder);
   }
   fill_weights(state, options);

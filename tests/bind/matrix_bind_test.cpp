@@ -180,5 +180,39 @@ TEST(BindConvGemm, EveryInstructionSet) {
   }
 }
 
+// Results without elements, and results of operands without any.
+TEST(BindEmpty, ExtentsOfZero) {
+  struct Pair {
+    Shape a, b;
+    bool constant;
+  };
+  for (const auto& [a, b, constant] :
+       {Pair{{0, 8}, {8, 5}, true}, Pair{{0, 8}, {8, 5}, false}, Pair{{3, 0}, {0, 5}, true},
+        Pair{{3, 0}, {0, 5}, false}, Pair{{2, 3, 8}, {2, 8, 0}, false}, Pair{{0, 3, 8}, {8, 40}, true}}) {
+    Model m;
+    ValueId x = m.input(a), w = constant ? m.constant(b) : m.input(b);
+    m.finish(m.graph.add(matmul_op, "matmul", {x, w}, MatMulAttrs{}));
+    check(m);
+  }
+  Model attention;
+  ValueId q = attention.input({1, 0, 2, 8}), k = attention.input({1, 5, 2, 8});
+  attention.finish(attention.graph.add(attention_op, "attention", {q, k, k}, AttentionAttrs{}));
+  check(attention);
+  for (Shape shape : {Shape{0, 14, 14, 32}, Shape{0, 8, 8, 4}}) {
+    Model m;
+    ConvAttrs attrs;
+    attrs.group = shape[3] == 4 ? 4 : 1;  // one depthwise
+    m.finish(conv(m, m.input(shape), 32, 3, 1, attrs));
+    check(m);
+  }
+  Model joined;
+  ValueId none_here = joined.input({0, 3}), two = joined.input({2, 3});
+  joined.finish(joined.graph.add(concat_op, "concat", {none_here, two, none_here}, ConcatAttrs{0}));
+  check(joined);
+  Model sum;
+  sum.finish(sum.graph.add(reduce_op, "reduce", {sum.input({3, 0, 4})}, ReduceAttrs{ReduceKind::sum, {1}}));
+  check(sum);
+}
+
 }  // namespace
 }  // namespace pando::test
