@@ -25,7 +25,7 @@ constexpr double window_gb_per_s = 10;  // at which overlapping windows read the
 constexpr double weight_rows = 12;  // bringing weights to L1 costs as much as this many rows of products
 
 // Rows (pixels, tokens) of one product of a box.
-int64_t gemm_rows(const NodeView& view, const Box& box) {
+int64_t product_rows(const NodeView& view, const Box& box) {
   if (view.node.op == &matmul_op) return box[box.rank - 3].size();
   int64_t rows = 1;
   for (int i = 0; i < box.rank - 2; i++) rows *= box[i].size();
@@ -76,7 +76,7 @@ double box_us(const NodeView& view, const Box& box, Algorithm algorithm, const M
   double operations = view.node.op->operations(view, box);
   double us = operations / (efficiency(algorithm) * machine.peak_gflops * 1e3);
   if (algorithm == Algorithm::gemm)
-    us *= 1 + weight_rows / static_cast<double>(std::max<int64_t>(gemm_rows(view, box), 1));
+    us *= 1 + weight_rows / static_cast<double>(std::max<int64_t>(product_rows(view, box), 1));
   us += transfer_us(traffic(view, box), machine);
   // Every cut of the channels reads the windows' input again, from L2 or L3. (What convolution really takes is up to a
   // third less than all this. Closer formulas were tried: they chose smaller tiles, 2 to 3 % slower on one thread.)

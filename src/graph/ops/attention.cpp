@@ -142,10 +142,7 @@ class Reference {
 
 void evaluate(const std::any& any, std::span<const View> inputs, std::span<const View> outputs) {
   const auto& attrs = std::any_cast<const AttentionAttrs&>(any);
-  dispatch(inputs[0].dtype, [&](auto tag) {
-    if constexpr (std::is_floating_point_v<Compute<decltype(tag)>>)
-      Reference<decltype(tag)>(attrs, inputs, outputs[0]).run();
-  });
+  dispatch_float(inputs[0].dtype, [&](auto tag) { Reference<decltype(tag)>(attrs, inputs, outputs[0]).run(); });
 }
 
 }  // namespace

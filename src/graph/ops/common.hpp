@@ -40,6 +40,14 @@ inline float widen(BFloat16 b) { return to_float(b); }
 template <class T>
 requires std::is_arithmetic_v<T> T widen(T v) { return v; }
 
+// As dispatch, for operators whose shape rule has refused what is no floating-point type.
+template <class F>
+void dispatch_float(DType t, F&& f) {
+  dispatch(t, [&](auto tag) {
+    if constexpr (std::is_floating_point_v<Compute<decltype(tag)>>) f(tag);
+  });
+}
+
 // Float to integer as x86 does it: truncated; out of range and NaN give the smallest value of the 32- or 64-bit
 // conversion, narrowed by wraparound. (C++ leaves it undefined.)
 template <class To>

@@ -2,12 +2,18 @@
 
 namespace pando {
 
-Domain output_domain(const NodeView& node) {
-  static constexpr const char* names[max_rank] = {"d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"};
-  Domain domain;
-  const Shape& shape = node.out_shape();
-  for (size_t i = 0; i < shape.size(); i++) domain.add(names[i], shape[i], i == 0 ? Tag::sample : Tag::attribute);
+Domain output_domain(const NodeView& node) { return domain_of(node.out_shape()); }
+
+Domain selection_domain(const NodeView& node, int64_t axis) {
+  Domain domain = output_domain(node);
+  domain[static_cast<int>(axis)].tag = Tag::whole;
   return domain;
+}
+
+Access selection_reads(const NodeView& node, int64_t axis) {
+  Access access = identity_access(static_cast<int>(node.out_shape().size()));
+  access.axis[axis] = axis_fixed(0, node.in_shape(0)[axis]);
+  return access;
 }
 
 Access writes_box(const NodeView& node, int) { return identity_access(static_cast<int>(node.out_shape().size())); }

@@ -6,6 +6,10 @@ namespace pando {
 
 // Output 0's dimensions: the first is `sample`, the others `attribute`.
 Domain output_domain(const NodeView& node);
+// The same for a choice among the elements along `axis`, which is not cut; all of the operand's elements there are
+// read.
+Domain selection_domain(const NodeView& node, int64_t axis);
+Access selection_reads(const NodeView& node, int64_t axis);
 // For OpDef::writes: the box of the domain itself.
 Access writes_box(const NodeView& node, int output);
 // For OpDef::operations: bytes only.

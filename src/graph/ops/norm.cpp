@@ -67,10 +67,7 @@ void evaluate_as(const NormAttrs& attrs, std::span<const View> inputs, const Vie
 
 void evaluate(const std::any& any, std::span<const View> inputs, std::span<const View> outputs) {
   const auto& attrs = std::any_cast<const NormAttrs&>(any);
-  dispatch(inputs[0].dtype, [&](auto tag) {
-    if constexpr (std::is_floating_point_v<Compute<decltype(tag)>>)
-      evaluate_as<decltype(tag)>(attrs, inputs, outputs[0]);
-  });
+  dispatch_float(inputs[0].dtype, [&](auto tag) { evaluate_as<decltype(tag)>(attrs, inputs, outputs[0]); });
 }
 
 }  // namespace

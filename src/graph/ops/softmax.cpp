@@ -50,10 +50,7 @@ void evaluate_as(const SoftmaxAttrs& attrs, const View& in, const View& out) {
 
 void evaluate(const std::any& any, std::span<const View> inputs, std::span<const View> outputs) {
   const auto& attrs = std::any_cast<const SoftmaxAttrs&>(any);
-  dispatch(inputs[0].dtype, [&](auto tag) {
-    if constexpr (std::is_floating_point_v<Compute<decltype(tag)>>)
-      evaluate_as<decltype(tag)>(attrs, inputs[0], outputs[0]);
-  });
+  dispatch_float(inputs[0].dtype, [&](auto tag) { evaluate_as<decltype(tag)>(attrs, inputs[0], outputs[0]); });
 }
 
 }  // namespace

@@ -17,18 +17,9 @@ std::vector<TypeShape> infer(const NodeView& node) {
   return {{node.in(0).dtype, out}, {DType::i64, out}};
 }
 
-Domain domain(const NodeView& node) {
-  Domain d = output_domain(node);
-  d[static_cast<int>(node.as<TopKAttrs>().axis)].tag = Tag::whole;
-  return d;
-}
+Domain domain(const NodeView& node) { return selection_domain(node, node.as<TopKAttrs>().axis); }
 
-Access reads(const NodeView& node, int) {
-  int axis = static_cast<int>(node.as<TopKAttrs>().axis);
-  Access access = identity_access(static_cast<int>(node.out_shape().size()));
-  access.axis[axis] = axis_fixed(0, node.in_shape(0)[axis]);
-  return access;
-}
+Access reads(const NodeView& node, int) { return selection_reads(node, node.as<TopKAttrs>().axis); }
 
 double operations(const NodeView& node, const Box& box) {
   const auto& a = node.as<TopKAttrs>();
