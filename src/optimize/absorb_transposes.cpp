@@ -51,13 +51,10 @@ bool absorb(Rewriter& rw, Node& matmul) {
 }  // namespace
 
 Graph absorb_transposes(Graph graph) {
-  Rewriter rw(std::move(graph));
-  for (Node& node : rw.take()) {
-    rw.next(node);
+  return rewrite_nodes(std::move(graph), [](Rewriter& rw, Node& node) {
     if (node.op == &matmul_op) absorb(rw, node);
-    rw.emit(std::move(node));
-  }
-  return rw.finish();
+    return false;  // changed in place
+  });
 }
 
 }  // namespace pando

@@ -59,15 +59,15 @@ void fold(Rewriter& rw, Node& node) {
 }  // namespace
 
 Graph fold_constants(Graph graph, bool all) {
-  Rewriter rw(std::move(graph));
-  for (Node& node : rw.take()) {
-    rw.next(node);
-    if (node.op == &reshape_op && rw.is_constant(node.inputs[0]))
+  return rewrite_nodes(std::move(graph), [all](Rewriter& rw, Node& node) {
+    if (node.op == &reshape_op && rw.is_constant(node.inputs[0])) {
       rw.replace(node, rw.constant(reshaped(rw.g.values[node.inputs[0]].constant, rw.shape(node.outputs[0]))));
-    else if (worth_folding(rw, node, all)) fold(rw, node);
-    else rw.emit(std::move(node));
-  }
-  return rw.finish();
+      return true;
+    }
+    if (!worth_folding(rw, node, all)) return false;
+    fold(rw, node);
+    return true;
+  });
 }
 
 }  // namespace pando

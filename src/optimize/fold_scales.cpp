@@ -159,13 +159,10 @@ bool fold_pad(Rewriter& rw, Node& conv) {
 }  // namespace
 
 Graph fold_scales(Graph graph) {
-  Rewriter rw(std::move(graph));
-  for (Node& node : rw.take()) {
-    rw.next(node);
+  return rewrite_nodes(std::move(graph), [](Rewriter& rw, Node& node) {
     if (node.op == &conv_op) fold_pad(rw, node);
-    if (node.op != &map_op || !fold_line(rw, node)) rw.emit(std::move(node));
-  }
-  return rw.finish();
+    return node.op == &map_op && fold_line(rw, node);
+  });
 }
 
 }  // namespace pando

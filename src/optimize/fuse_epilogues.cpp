@@ -58,13 +58,6 @@ bool fuse(Rewriter& rw, Node& map) {
 
 }  // namespace
 
-Graph fuse_epilogues(Graph graph) {
-  Rewriter rw(std::move(graph));
-  for (Node& node : rw.take()) {
-    rw.next(node);
-    if (!fuse(rw, node)) rw.emit(std::move(node));
-  }
-  return rw.finish();
-}
+Graph fuse_epilogues(Graph graph) { return rewrite_nodes(std::move(graph), fuse); }
 
 }  // namespace pando

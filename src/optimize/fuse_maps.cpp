@@ -32,15 +32,12 @@ bool fuse_one(Rewriter& rw, Node& node) {
 }  // namespace
 
 Graph fuse_maps(Graph graph) {
-  Rewriter rw(std::move(graph));
-  for (Node& node : rw.take()) {
-    rw.next(node);
+  return rewrite_nodes(std::move(graph), [](Rewriter& rw, Node& node) {
     if (fusible(rw, node))
       while (fuse_one(rw, node)) {
       }
-    rw.emit(std::move(node));
-  }
-  return rw.finish();
+    return false;  // changed in place
+  });
 }
 
 }  // namespace pando

@@ -92,24 +92,19 @@ std::vector<ValueId> first_of_equal_constants(const Graph& graph) {
 
 Graph merge_equal(Graph graph) {
   std::vector<ValueId> first = first_of_equal_constants(graph);
-  Rewriter rw(std::move(graph));
   std::unordered_map<std::string, ValueId> seen;
-  for (Node& node : rw.take()) {
-    rw.next(node);
+  return rewrite_nodes(std::move(graph), [&](Rewriter& rw, Node& node) {
     for (size_t i = 0; i < node.inputs.size(); i++)
       if (ValueId v = node.inputs[i]; v != none && first[v] != v) rw.exchange_input(node, i, first[v]);
     Key key;
     key.add(node.op);
     key.add(node.inputs);
-    if (node.outputs.size() != 1 || !add_attrs(key, node)) {
-      rw.emit(std::move(node));
-      continue;
-    }
+    if (node.outputs.size() != 1 || !add_attrs(key, node)) return false;
     auto [at, is_new] = seen.try_emplace(std::move(key.bytes), node.outputs[0]);
-    if (is_new) rw.emit(std::move(node));
-    else rw.replace(node, at->second);
-  }
-  return rw.finish();
+    if (is_new) return false;
+    rw.replace(node, at->second);
+    return true;
+  });
 }
 
 }  // namespace pando

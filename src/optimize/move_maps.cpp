@@ -80,7 +80,7 @@ ValueId operand(Rewriter& rw, ValueId v, Moved moved, const Shape& in, const std
 
 bool move(Rewriter& rw, Node& map) {
   ValueId out = map.outputs[0];
-  if (rw.dtype(out) != DType::f32) return false;
+  if (map.op != &map_op || rw.dtype(out) != DType::f32) return false;
   for (size_t i = 0; i < map.inputs.size(); i++) {
     if (rw.shape(map.inputs[i]) != rw.shape(out)) continue;
     Path path = path_to(rw, map.inputs[i]);
@@ -103,13 +103,6 @@ bool move(Rewriter& rw, Node& map) {
 
 }  // namespace
 
-Graph move_maps(Graph graph) {
-  Rewriter rw(std::move(graph));
-  for (Node& node : rw.take()) {
-    rw.next(node);
-    if (node.op != &map_op || !move(rw, node)) rw.emit(std::move(node));
-  }
-  return rw.finish();
-}
+Graph move_maps(Graph graph) { return rewrite_nodes(std::move(graph), move); }
 
 }  // namespace pando

@@ -100,18 +100,14 @@ std::optional<Unary> match(const Rewriter& rw, const Node& node) {
 }  // namespace
 
 Graph recognize_activations(Graph graph) {
-  Rewriter rw(std::move(graph));
-  for (Node& node : rw.take()) {
-    rw.next(node);
-    if (auto found = match(rw, node)) {
-      MapAttrs attrs;
-      attrs.program = {{found->instr}, 1};
-      rw.replace(node, rw.emit(map_op, node.name, {found->x}, std::move(attrs)));
-    } else {
-      rw.emit(std::move(node));
-    }
-  }
-  return rw.finish();
+  return rewrite_nodes(std::move(graph), [](Rewriter& rw, Node& node) {
+    auto found = match(rw, node);
+    if (!found) return false;
+    MapAttrs attrs;
+    attrs.program = {{found->instr}, 1};
+    rw.replace(node, rw.emit(map_op, node.name, {found->x}, std::move(attrs)));
+    return true;
+  });
 }
 
 }  // namespace pando

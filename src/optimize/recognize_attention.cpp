@@ -193,13 +193,6 @@ bool match(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph recognize_attention(Graph graph) {
-  Rewriter rw(std::move(graph));
-  for (Node& node : rw.take()) {
-    rw.next(node);
-    if (!match(rw, node)) rw.emit(std::move(node));
-  }
-  return rw.finish();
-}
+Graph recognize_attention(Graph graph) { return rewrite_nodes(std::move(graph), match); }
 
 }  // namespace pando

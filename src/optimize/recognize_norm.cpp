@@ -111,14 +111,10 @@ bool match_scale_bias(Rewriter& rw, Node& node) {
 }  // namespace
 
 Graph recognize_norm(Graph graph) {
-  Rewriter rw(std::move(graph));
-  for (Node& node : rw.take()) {
-    rw.next(node);
-    if (node.op != &map_op || rw.dtype(node.outputs[0]) != DType::f32 ||
-        !(match_core(rw, node) || match_scale_bias(rw, node)))
-      rw.emit(std::move(node));
-  }
-  return rw.finish();
+  return rewrite_nodes(std::move(graph), [](Rewriter& rw, Node& node) {
+    if (node.op != &map_op || rw.dtype(node.outputs[0]) != DType::f32) return false;
+    return match_core(rw, node) || match_scale_bias(rw, node);
+  });
 }
 
 }  // namespace pando

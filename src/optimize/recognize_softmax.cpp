@@ -32,13 +32,6 @@ bool match(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph recognize_softmax(Graph graph) {
-  Rewriter rw(std::move(graph));
-  for (Node& node : rw.take()) {
-    rw.next(node);
-    if (!match(rw, node)) rw.emit(std::move(node));
-  }
-  return rw.finish();
-}
+Graph recognize_softmax(Graph graph) { return rewrite_nodes(std::move(graph), match); }
 
 }  // namespace pando

@@ -7,9 +7,7 @@
 namespace pando {
 
 // Rebuilds a graph front to back. A pass looks backwards from the node at hand: what it reads has been emitted.
-//   Rewriter rw(std::move(graph));
-//   for (Node& node : rw.take()) if (!rewrite(rw, node)) rw.emit(std::move(node));
-//   return rw.finish();
+// rewrite_nodes, below, is the loop that passes are made of.
 class Rewriter {
  public:
   explicit Rewriter(Graph graph);
@@ -58,6 +56,17 @@ class Rewriter {
   void hold(const std::vector<ValueId>& values);
   void release(ValueId v);
 };
+
+// Calls rewrite(rw, node) for every node, its operands resolved; emits the node when the answer is false.
+template <class F>
+Graph rewrite_nodes(Graph graph, F&& rewrite) {
+  Rewriter rw(std::move(graph));
+  for (Node& node : rw.take()) {
+    rw.next(node);
+    if (!rewrite(rw, node)) rw.emit(std::move(node));
+  }
+  return rw.finish();
+}
 
 // The instruction of a map of one instruction; nullptr for anything else.
 const MapInstr* single_instr(const Node* node);

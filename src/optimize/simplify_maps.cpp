@@ -101,13 +101,6 @@ bool simplify(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph simplify_maps(Graph graph) {
-  Rewriter rw(std::move(graph));
-  for (Node& node : rw.take()) {
-    rw.next(node);
-    if (!simplify(rw, node)) rw.emit(std::move(node));
-  }
-  return rw.finish();
-}
+Graph simplify_maps(Graph graph) { return rewrite_nodes(std::move(graph), simplify); }
 
 }  // namespace pando

@@ -103,8 +103,9 @@ bool simplify_slice(Rewriter& rw, Node& node) {
   SliceAttrs a = node.as<SliceAttrs>();
   const auto& first = before->as<SliceAttrs>();
   for (size_t i = 0; i < a.starts.size(); i++) {
-    a.starts[i] = first.starts[i] + a.starts[i] * first.steps[i];
-    a.steps[i] *= first.steps[i];
+    // The step of one element, and the start of none, may be anything: even a product that overflows.
+    a.starts[i] = a.sizes[i] > 0 ? first.starts[i] + a.starts[i] * first.steps[i] : 0;
+    a.steps[i] = a.sizes[i] > 1 ? a.steps[i] * first.steps[i] : 1;
   }
   rw.replace(node, rw.emit(slice_op, node.name, {before->inputs[0]}, std::move(a)));
   return true;
@@ -182,13 +183,6 @@ bool simplify(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph simplify_movement(Graph graph) {
-  Rewriter rw(std::move(graph));
-  for (Node& node : rw.take()) {
-    rw.next(node);
-    if (!simplify(rw, node)) rw.emit(std::move(node));
-  }
-  return rw.finish();
-}
+Graph simplify_movement(Graph graph) { return rewrite_nodes(std::move(graph), simplify); }
 
 }  // namespace pando

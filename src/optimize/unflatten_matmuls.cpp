@@ -26,13 +26,6 @@ bool match(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph unflatten_matmuls(Graph graph) {
-  Rewriter rw(std::move(graph));
-  for (Node& node : rw.take()) {
-    rw.next(node);
-    if (!match(rw, node)) rw.emit(std::move(node));
-  }
-  return rw.finish();
-}
+Graph unflatten_matmuls(Graph graph) { return rewrite_nodes(std::move(graph), match); }
 
 }  // namespace pando

@@ -84,6 +84,16 @@ TEST(Movement, SlicesConcatsReshapesJoin) {
   EXPECT_EQ(count_ops(g), (Counts{{"slice", 1}, {"concat", 1}}));
 }
 
+TEST(Movement, StepsOfOneElementDoNotMultiply) {
+  Builder b;
+  ValueId x = b.input({4, 12});
+  int64_t far = int64_t{1} << 62;
+  ValueId one = b.slice(b.slice(x, 1, 3, 1, far), 1, 0, 1, -far);
+  ValueId none = b.slice(b.slice(x, 1, 1, 5, 2), 1, far, 0, far);
+  Graph g = check_optimize(b.done({one, none}));
+  EXPECT_LE(count_ops(g)["slice"], 2);
+}
+
 TEST(Movement, GatherOfOneIndexIsASlice) {
   Builder b;
   ValueId x = b.input({3, 5, 2});
