@@ -54,7 +54,7 @@ struct EngineOptions {
   double spin_us = 50;  // an idle worker searches this long before it sleeps
 };
 
-// A pool of workers shared by any number of models. Thread-safe. Destroy after the Compiled models that use it.
+// A pool of workers shared by any number of models. Thread-safe. Lives on while a Compiled model uses it.
 class PANDO_API Engine {
  public:
   explicit Engine(const EngineOptions& options = {});

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -8,8 +9,11 @@
 namespace pando {
 
 Array::Array(DType dtype, std::vector<int64_t> shape) : dtype_(dtype), shape_(std::move(shape)) {
-  for (int64_t d : shape_)
-    if (d < 0) fail(ErrorCode::invalid_argument, "an array cannot have shape {}", to_string(shape_));
+  int64_t most = int64_t{1} << 56;  // elements: their bytes and offsets can be counted
+  for (int64_t d : shape_) {
+    if (d < 0 || d > most) fail(ErrorCode::invalid_argument, "an array cannot have shape {}", to_string(shape_));
+    most /= std::max<int64_t>(d, 1);
+  }
   size_t padded = (bytes() + 63) / 64 * 64 + 64;  // never empty: a pointer to nothing is still a pointer
   void* p = std::aligned_alloc(64, padded);
   if (!p) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes", padded);

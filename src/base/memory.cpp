@@ -24,7 +24,7 @@ AlignedBuffer::AlignedBuffer(size_t bytes) : size_(bytes) {
 void AlignedBuffer::Unmap::operator()(std::byte* p) const { munmap(p, bytes); }
 
 MappedFile::MappedFile(const std::string& path) {
-  int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe is refused, not waited for
   if (fd < 0) fail(ErrorCode::io, "cannot open '{}': {}", path, std::strerror(errno));
   struct stat st {};
   bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);

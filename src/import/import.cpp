@@ -308,7 +308,11 @@ class Importer {
   std::unordered_map<std::string_view, int64_t> symbols_;
 };
 
-ModelPort to_port(const ValueInfo& info) {
+// What the file says of a shape must be countable, the unknown dimensions left out.
+ModelPort to_port(const ValueInfo& info, const ImportLimits& limits) {
+  Shape known = info.shape;
+  std::erase(known, -1);
+  checked_count(known, limits.tensor_elements, fmt::format("'{}'", info.name));
   return {std::string(info.name), to_dtype(info.element_type, info.name), info.shape};
 }
 
@@ -321,8 +325,8 @@ ModelPorts read_ports(std::span<const std::byte> bytes, const ImportLimits& limi
   for (const onnx::TensorProto& t : model.graph.initializers) initializers.insert(t.name);
   ModelPorts ports;
   for (const onnx::ValueInfo& info : model.graph.inputs)
-    if (!initializers.count(info.name)) ports.inputs.push_back(onnx::to_port(info));
-  for (const onnx::ValueInfo& info : model.graph.outputs) ports.outputs.push_back(onnx::to_port(info));
+    if (!initializers.count(info.name)) ports.inputs.push_back(onnx::to_port(info, limits));
+  for (const onnx::ValueInfo& info : model.graph.outputs) ports.outputs.push_back(onnx::to_port(info, limits));
   ports.name = std::string(model.graph.name);
   ports.producer = std::string(model.producer);
   ports.opset = model.opset;

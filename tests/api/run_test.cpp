@@ -259,6 +259,8 @@ TEST(Errors, NameWhatIsWrongWithModelsAndOptions) {
   error_of([&] { net.trace_json(); }, code);
   error_of([&] { net.inspect_json(); }, code);
   error_of([&] { Array(DType::f32, {2, -1}); }, code);
+  error_of([&] { Array(DType::f32, {int64_t{1} << 40, int64_t{1} << 40}); }, code);
+  EXPECT_EQ(Array(DType::f32, {0, 3}).count(), 0u);
 }
 
 TEST(Errors, NameTheInputThatShapesDependOn) {

@@ -201,6 +201,8 @@ TEST(Import, RefusesBadDimensions) {
   ModelWriter overflow;
   overflow.input("x", t::f32, {int64_t{1} << 40, int64_t{1} << 40}).output("y").node("Relu", {"x"}, {"y"});
   expect_error(ErrorCode::invalid_model, {"'x'", "too large"}, [&] { import_model(overflow); });
+  std::string bytes = overflow.bytes();
+  expect_error(ErrorCode::invalid_model, {"'x'", "too large"}, [&] { read_ports(as_span(bytes)); });
   ModelWriter huge;
   huge.input("x", t::f32, {1}).output("y").ints("n", {int64_t{1} << 40, int64_t{1} << 40});
   huge.node("Expand", {"x", "n"}, {"y"});
