@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "cli/files.hpp"
@@ -39,6 +40,14 @@ uint16_t bfloat_bits(double value) {
   return static_cast<uint16_t>(std::bit_cast<uint32_t>(static_cast<float>(value)) >> 16);
 }
 
+// A description may hold any number: what the type cannot hold becomes its nearest.
+template <class T>
+T nearest(double v) {
+  using Limits = std::numeric_limits<T>;
+  if (v >= static_cast<double>(Limits::max())) return Limits::max();
+  return v > static_cast<double>(Limits::lowest()) ? static_cast<T>(v) : Limits::lowest();
+}
+
 // Writes element i of an array of any type.
 void set(const Array& a, size_t i, double v) {
   switch (a.dtype()) {
@@ -46,14 +55,14 @@ void set(const Array& a, size_t i, double v) {
     case DType::f64: a.as<double>()[i] = v; break;
     case DType::f16: a.as<uint16_t>()[i] = half_bits(v); break;
     case DType::bf16: a.as<uint16_t>()[i] = bfloat_bits(v); break;
-    case DType::i8: a.as<int8_t>()[i] = static_cast<int8_t>(v); break;
-    case DType::u8: a.as<uint8_t>()[i] = static_cast<uint8_t>(v); break;
-    case DType::i16: a.as<int16_t>()[i] = static_cast<int16_t>(v); break;
-    case DType::u16: a.as<uint16_t>()[i] = static_cast<uint16_t>(v); break;
-    case DType::i32: a.as<int32_t>()[i] = static_cast<int32_t>(v); break;
-    case DType::u32: a.as<uint32_t>()[i] = static_cast<uint32_t>(v); break;
-    case DType::i64: a.as<int64_t>()[i] = static_cast<int64_t>(v); break;
-    case DType::u64: a.as<uint64_t>()[i] = static_cast<uint64_t>(v); break;
+    case DType::i8: a.as<int8_t>()[i] = nearest<int8_t>(v); break;
+    case DType::u8: a.as<uint8_t>()[i] = nearest<uint8_t>(v); break;
+    case DType::i16: a.as<int16_t>()[i] = nearest<int16_t>(v); break;
+    case DType::u16: a.as<uint16_t>()[i] = nearest<uint16_t>(v); break;
+    case DType::i32: a.as<int32_t>()[i] = nearest<int32_t>(v); break;
+    case DType::u32: a.as<uint32_t>()[i] = nearest<uint32_t>(v); break;
+    case DType::i64: a.as<int64_t>()[i] = nearest<int64_t>(v); break;
+    case DType::u64: a.as<uint64_t>()[i] = nearest<uint64_t>(v); break;
     case DType::boolean: a.as<uint8_t>()[i] = v != 0; break;
   }
 }

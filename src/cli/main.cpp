@@ -1,9 +1,8 @@
 // pando: runs, measures, shows and plans models. Exit codes: 0 fine, 2 wrong use noticed before a file is opened, 3 no
 // plan, 1 all else.
-#include <fmt/format.h>
-
 #include <csignal>
 #include <cstdio>
+#include <iostream>
 #include <new>
 #include <string>
 
@@ -15,7 +14,8 @@ namespace {
 int report(std::string message, int code) {
   for (char& c : message)
     if (static_cast<unsigned char>(c) < ' ') c = ' ';  // names out of files: one line, no control codes
-  fmt::print(stderr, "pando: {}\n", message);
+  message = "pando: " + message + "\n";
+  std::fputs(message.c_str(), stderr);  // which may be closed: there is nowhere to say so
   return code;
 }
 
@@ -34,8 +34,9 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);  // help, version
-    return report(e.what(), 2);
+    if (e.get_exit_code() != 0) return report(e.what(), 2);
+    app.exit(e);  // help, version
+    return std::cout.flush() ? 0 : report("cannot write to standard output", 1);
   }
   try {
     for (auto& [name, command] : commands)

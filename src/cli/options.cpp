@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <set>
 
 namespace pando::cli {
 
@@ -16,7 +17,7 @@ void add_common(CLI::App& command, CommonOptions& o) {
       ->type_name("FILE");
   command.add_option("--shape", o.shapes, "shape of an input with open dimensions, once per input")
       ->type_name("NAME:DxDxD");
-  command.add_option("--seed", o.seed, "of random inputs")->capture_default_str();
+  command.add_option("--seed", o.seed, "of random inputs")->check(CLI::NonNegativeNumber)->capture_default_str();
   command.add_option("--tile-us", o.tile_us, "target time of a tile in microseconds (default: chosen)")
       ->check(CLI::Range(0.0, 1e9));
   // For tests and experiments: not in the help.
@@ -30,7 +31,11 @@ void add_common(CLI::App& command, CommonOptions& o) {
 
 void check_common(const CommonOptions& o) {
   parse_policy(o.policy);
-  for (const std::string& shape : o.shapes) parse_shape(shape);
+  std::set<std::string> shaped;
+  for (const std::string& shape : o.shapes)
+    if (std::string name = parse_shape(shape).name; !shaped.insert(name).second)
+      throw UsageError(fmt::format("--shape: input '{}' is given twice", name));
+  if (!(o.tile_us >= 0)) throw UsageError("--tile-us: expected a number of microseconds");
   for (const std::string& input : o.inputs)
     if (input.find('=') == input.npos) throw UsageError(fmt::format("--input {}: expected NAME=FILE", input));
   if (!o.isa.empty() && !limit_isa(o.isa))

@@ -35,7 +35,9 @@ Command add_zoo(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--seq", settings->model.sequence, "sequence length of transformers (default: 128, GPT-2 256)")
       ->check(CLI::Range(int64_t{1}, int64_t{1024}));
-  command->add_option("--seed", settings->model.seed, "of the weights")->capture_default_str();
+  command->add_option("--seed", settings->model.seed, "of the weights")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command->add_flag("!--no-weights", settings->model.weights, "shapes only: a small file, to be planned and not run");
   return [settings] { write(*settings); };
 }

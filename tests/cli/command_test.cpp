@@ -108,6 +108,18 @@ TEST(RunCommand, KeepsOutputsInItsFolder) {
   EXPECT_FALSE(std::filesystem::exists(temporary("target")));
 }
 
+TEST(RunCommand, TakesAnEmptyBatch) {
+  OnnxWriter w("empty", 1);
+  w.input("x", Type::f32, {-1, 8});
+  w.output("y", Type::f32, {-1, 5});
+  w.node("MatMul", {"x", w.random("w", {8, 5}, 1)}, {}, "y");
+  std::string path = temporary("empty.onnx"), folder = temporary("empty");
+  w.write(path);
+  Result r = pando("run " + path + " --random-inputs --shape x:0x8 --output-dir " + folder);
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(cli::read_npy(folder + "/y.npy").shape(), (std::vector<int64_t>{0, 5}));
+}
+
 TEST(RunCommand, FixesValuesThatShapesDependOn) {
   OnnxWriter w("reshape", 1);
   w.input("x", Type::f32, {6, -1});
@@ -211,6 +223,11 @@ TEST(Usage, EndsWithTwo) {
   expect_error("bench " + cnn + " --threads two", 2, "two");
   expect_error("bench " + cnn + " --policy fastest", 2, "fastest");
   expect_error("bench " + cnn + " --shape x", 2, "--shape");
+  expect_error("bench " + cnn + " --shape x:1 --shape x:2", 2, "'x' is given twice");
+  expect_error("bench " + cnn + " --tile-us nan", 2, "--tile-us");
+  expect_error("bench " + cnn + " --tile-us -1", 2, "--tile-us");
+  expect_error("bench " + cnn + " --threads 1 --threads 2", 2, "--threads");
+  expect_error("bench " + cnn + " --seed -1", 2, "--seed");
   expect_error("bench " + cnn + " --isa mmx", 2, "mmx");
   expect_error("bench " + cnn + " --runs 0", 2, "--runs");
   expect_error("bench " + cnn + " --nonsense", 2, "nonsense");
@@ -305,6 +322,19 @@ TEST(Failure, EndsWithOne) {
   EXPECT_EQ(r.code, 1);
   EXPECT_TRUE(holds(r.err, "/dev/full"));
   EXPECT_EQ(WEXITSTATUS(std::system((PANDO_BINARY " inspect " + cnn + " >/dev/full 2>/dev/null").c_str())), 1);
+}
+
+// Nowhere to write to is no reason to crash.
+TEST(Failure, KeepsItsCodeWithoutATerminal) {
+  auto code = [](const std::string& arguments) {
+    int status = std::system((PANDO_BINARY " " + arguments).c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  };
+  for (const char* nowhere : {" 2>/dev/full", " 2>&-", " >&- 2>&-"}) {
+    EXPECT_EQ(code(std::string("fly") + nowhere), 2) << nowhere;
+    EXPECT_EQ(code(std::string("inspect /nowhere/m.onnx") + nowhere), 1) << nowhere;
+  }
+  EXPECT_EQ(code("--help >/dev/full 2>/dev/null"), 1);
 }
 
 TEST(Failure, IsOneLineWithoutControlCodes) {

@@ -93,6 +93,10 @@ TEST(Inputs, FollowsADescription) {
   EXPECT_EQ(source.make({"mask", DType::boolean, {2}}).as<uint8_t>()[0], 0);
   constexpr ErrorCode code = ErrorCode::invalid_argument;
   EXPECT_TRUE(holds(error_of([&] { source.make({"ids", DType::i64, {5}}); }, code), "ids"));
+  cli::write_file(file, R"({"odd.onnx": {"ids": {"values": [1e30, -1e30, 2.9, -2.9]}}})");
+  Array clamped = InputSource(o, model).make({"ids", DType::i64, {4}});
+  EXPECT_EQ(std::vector<int64_t>(clamped.as<int64_t>().begin(), clamped.as<int64_t>().end()),
+            (std::vector<int64_t>{INT64_MAX, INT64_MIN, 2, -2}));
   cli::write_file(file, R"({"odd.onnx": {"nothing": {}}})");
   EXPECT_TRUE(holds(error_of([&] { InputSource(o, model); }, code), "nothing"));
   cli::write_file(file, "{");
