@@ -31,6 +31,8 @@ struct Descriptor {
 std::string read_file(const std::string& path) {
   Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.fd < 0) fail_io(path, "open", errno);
+  struct stat status {};
+  if (fstat(file.fd, &status) == 0 && S_ISCHR(status.st_mode)) fail_io(path, "read", ENODEV);  // /dev/zero has no end
   std::string content;
   char chunk[1 << 16];
   for (;;) {

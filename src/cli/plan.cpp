@@ -139,7 +139,7 @@ Command add_plan(CLI::App& app) {
   add(c, "--levels", r.levels, "of halving, for a table of layers (default: 7)");
   add(c, "--batch", r.batch, "of a table of layers (default: 512); of a model: global, the inputs' first dimension");
   add(c, "--shortcut", r.shortcut, "layers per residual block of a table: 0, 2 or 3 (default: by its kernels)");
-  c.add_option("--seed", r.seed, "of random searches")->capture_default_str();
+  c.add_option("--seed", r.seed, "of random searches")->check(CLI::NonNegativeNumber)->capture_default_str();
   c.add_option("--budget-seconds", r.budget_seconds, "then the best plan so far is taken");
   c.add_option("--budget-bytes", r.budget_bytes, "of the search's tables (default: 4e9)");
   add_model_plan_options(c, settings->model);

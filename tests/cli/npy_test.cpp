@@ -131,6 +131,7 @@ TEST(Npy, RefusesOtherFiles) {
   std::string whole = npy_bytes(Array(DType::f32, {4}));
   for (size_t n = 0; n < whole.size(); n += 7) error_reading(whole.substr(0, n));
   error_of([] { read_npy("/nowhere/x.npy"); }, ErrorCode::io);
+  error_of([] { read_npy("/dev/zero"); }, ErrorCode::io);
 }
 
 TEST(Files, NamesAreSafeAndUnique) {

@@ -98,16 +98,16 @@ TEST(Fairness, NeitherNewNorOldRunsStarve) {
   CheckedRun old_run(engine, large, {.random_delay_us = 40});
   std::atomic<bool> old_ended{false}, stop{false};
   std::promise<void> ended;
-  old_run.submit([&](bool) {
-    old_ended = true;
-    ended.set_value();
-  });
   {
+    // Judged where the new run ends: this thread may be late.
     CheckedRun new_run(engine, small);
-    std::promise<void> new_ended;
-    new_run.submit([&](bool) { new_ended.set_value(); });
-    new_ended.get_future().get();
-    EXPECT_FALSE(old_ended);
+    std::promise<bool> new_ended;
+    old_run.submit([&](bool) {
+      old_ended = true;
+      ended.set_value();
+    });
+    new_run.submit([&](bool) { new_ended.set_value(old_ended); });
+    EXPECT_FALSE(new_ended.get_future().get());
   }
   std::vector<std::thread> stream;
   for (int t = 0; t < 3; t++)
