@@ -47,7 +47,8 @@ MappedFile::~MappedFile() {
 void MappedFile::release(const void* begin, size_t size) const {
   uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)), first = reinterpret_cast<uintptr_t>(begin);
   uintptr_t lo = (first + page - 1) / page * page, hi = (first + size) / page * page;
-  if (hi > lo) madvise(reinterpret_cast<void*>(lo), hi - lo, MADV_DONTNEED);
+  auto* at = const_cast<std::byte*>(static_cast<const std::byte*>(begin)) + (lo - first);
+  if (hi > lo) madvise(at, hi - lo, MADV_DONTNEED);
 }
 
 }  // namespace pando

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <filesystem>
@@ -31,9 +32,10 @@ class Random {
   uint64_t state_;
 };
 
-uint16_t half_bits(double value) {  // to nearest; values are drawn small, no care for ties
-  auto f = static_cast<_Float16>(value);
-  return std::bit_cast<uint16_t>(f);
+uint16_t half_bits(double value) {  // towards zero, tiny values to 0: drawn numbers need no more
+  const auto bits = std::bit_cast<uint32_t>(static_cast<float>(std::clamp(value, -65504.0, 65504.0)));
+  const uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff, smallest = 113u << 23;  // 2^-14
+  return static_cast<uint16_t>(sign | (magnitude < smallest ? 0 : (magnitude - (112u << 23)) >> 13));
 }
 
 uint16_t bfloat_bits(double value) {

@@ -1,6 +1,7 @@
 // Cutting and linking by interval arithmetic, shared by whoever splits operators: tiles on the cores of one machine,
 // parts on the devices of a cluster.
 #pragma once
+#include <algorithm>
 #include <vector>
 
 #include "graph/graph.hpp"
@@ -55,7 +56,7 @@ Box grid_box(const Extents& grid, uint64_t index, F&& interval) {
 template <class Index, class F>
 void for_each_cell(const Extents& grid, const std::array<Index, max_rank>& lo, const std::array<Index, max_rank>& hi,
                    F&& f) {
-  int rank = grid.rank;
+  const int rank = std::max<int>(grid.rank, 0);
   for (int i = 0; i < rank; i++)
     if (lo[i] >= hi[i]) return;
   std::array<Index, max_rank> at = lo;

@@ -1,5 +1,6 @@
 // The machines that a plan is for: devices that may differ, links that they share, and the route between any two.
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -18,7 +19,7 @@ struct DeviceKind {
   double matrix_efficiency = 1;  // share of the peak that matrix operators reach, of the bandwidth that others reach
   double vector_efficiency = 1;
   double task_overhead_us = 0;  // added to every task: a kernel's launch
-  int64_t task_overhead_ns() const { return static_cast<int64_t>(task_overhead_us * 1e3 + 0.5); }
+  int64_t task_overhead_ns() const { return std::llround(task_overhead_us * 1e3); }
 };
 
 struct Device {
