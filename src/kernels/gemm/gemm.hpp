@@ -1,4 +1,4 @@
-// Batch-reduce matrix multiplication: the one routine under convolution, matrix product and Winograd's small products.
+// Batch-reduce matrix multiplication: under Winograd's small products and attention (convolution: gemm/fused.hpp).
 //
 //   C(i, j) (+)= sum over q, p of A_q(i, p) * B_q(p, j)      i < m, j < n, p < k, q < count
 //

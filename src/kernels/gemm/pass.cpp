@@ -9,7 +9,7 @@ namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// The chunk of `pass` that begins at (tap, k), of one block of channels, for the columns of `run` from `first` on.
+// A part of the chain: `taps` taps from `tap` on, of each `count` values from `k` on.
 struct Chunk {
   int64_t tap, k, taps, count;
 };

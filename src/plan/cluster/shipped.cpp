@@ -58,8 +58,7 @@ const Family families[] = {
      {10, 5, Sharing::bus, false},
      {7, 5, Sharing::port, false},
      "half an NVIDIA K80 (data sheet: 5.6 TFLOP/s, 480 GB/s for two chips); nodes of 4 behind one PCIe 3.0 switch and "
-     "56 "
-     "Gb/s between nodes as in FlexFlow (SysML 2019)"},
+     "56 Gb/s between nodes as in FlexFlow (SysML 2019)"},
     {"a100x",
      "",
      2048,
@@ -82,8 +81,7 @@ const Family families[] = {
      {62, 1, Sharing::port, false},
      {12.5, 5, Sharing::port, true},
      "TPU v2 board (Jouppi et al., CACM 2020: 4 chips of 46 TFLOP/s bf16, 700 GB/s, 16 GiB; links of 496 Gb/s); fp32 "
-     "is "
-     "an estimate"},
+     "is an estimate"},
     {"tpu-v3x",
      "",
      512,
@@ -95,8 +93,7 @@ const Family families[] = {
      {82, 1, Sharing::port, false},
      {12.5, 5, Sharing::port, true},
      "TPU v3 board (Jouppi et al., CACM 2020: 4 chips of 123 TFLOP/s bf16, 900 GB/s, 32 GiB; links of 656 Gb/s); fp32 "
-     "is "
-     "an estimate"},
+     "is an estimate"},
 };
 
 Cluster make(const Family& f, const std::string& name, int count) {

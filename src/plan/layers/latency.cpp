@@ -15,8 +15,7 @@ namespace pando::plan {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr size_t most_ideals = 50'000;
-constexpr int most_groups = 4096;
+constexpr size_t most_latency_ideals = 50'000;
 constexpr int64_t most_accelerators = 200;  // counted in bytes by the evaluation below
 
 // A growing set of groups: as a piece of an accelerator, and as a stretch on CPUs.
@@ -336,10 +335,8 @@ PlacementOutcome search_latency(const PlacementProblem& problem, bool linear, co
   TurnSearch first(all, groups, chain, accelerators, control, watch);
   double turns = first.run(infinity);
   if (turns < infinity) starts.push_back(first.devices());
-  if (!linear && groups.size() <= most_groups && !watch.ended()) {
-    size_t words = (static_cast<size_t>(groups.size()) + 63) / 64;
-    size_t most = std::min(most_ideals, control.budget_bytes / 2 / (16 * words + 128));
-    Lattice lattice = build_lattice(groups.successors, order, most, control);
+  if (!linear && groups.size() <= most_vertices && !watch.ended()) {
+    Lattice lattice = build_lattice(groups.successors, order, most_latency_ideals, control);
     TurnSearch second(all, groups, lattice, accelerators, control, watch);
     if (second.run(turns) < turns) starts.push_back(second.devices());
   }

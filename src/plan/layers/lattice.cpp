@@ -119,6 +119,8 @@ Lattice build_narrow(const Adjacency& successors, const std::vector<int>& order,
 
 Lattice build_lattice(const Adjacency& successors, const std::vector<int>& order, size_t most,
                       const SearchControl& control) {
+  const size_t words = (order.size() + 63) / 64;
+  most = std::min(most, control.budget_bytes / 2 / (16 * words + 128));
   Lattice all = build_narrow(successors, order, most, most, control);
   if (all.complete) return all;
   size_t dense = std::max(covers_per_ideal, all.vertex.size() / all.offset.size());

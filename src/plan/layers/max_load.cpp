@@ -15,8 +15,6 @@ namespace pando::plan {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr size_t most_ideals = 400'000;
-constexpr int most_groups = 4096;  // beyond, only one order is searched
 
 // Can `accelerators` and `cpus` devices do what is left of an ideal, each below a limit?
 class Remainder {
@@ -181,10 +179,8 @@ PlacementOutcome search_ideals(const PlacementProblem& problem, bool linear, con
     if (best < infinity) device = search.devices();
     if (search.out_of_budget()) proven = false;
   }
-  if (!linear && groups.size() <= most_groups && !watch.ended()) {
-    size_t words = (static_cast<size_t>(groups.size()) + 63) / 64;
-    size_t most = std::min(most_ideals, control.budget_bytes / 2 / (16 * words + 128));
-    Lattice lattice = build_lattice(groups.successors, order, most, control);
+  if (!linear && groups.size() <= most_vertices && !watch.ended()) {
+    Lattice lattice = build_lattice(groups.successors, order, most_ideals, control);
     MaxLoadSearch search(problem, groups, lattice, control, watch);
     double value = best < infinity ? search.run(best) : run_rising(search, bound);
     if (value < best) {

@@ -15,8 +15,6 @@ namespace pando::plan {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr size_t most_ideals = 400'000;
-constexpr int most_layers = 4096;  // beyond, only one order is searched
 
 class PipelineSearch {
  public:
@@ -212,10 +210,8 @@ PipelineOutcome search_pipeline(const PipelineProblem& problem, const SearchCont
     if (best < infinity) out.stages = search.stages();
   }
   bool proven = false;
-  if (problem.graph.nodes.size() <= most_layers && !watch.ended()) {
-    size_t words = (problem.graph.nodes.size() + 63) / 64;
-    size_t most = std::min(most_ideals, control.budget_bytes / 2 / (16 * words + 128));
-    Lattice lattice = build_lattice(behind, order, most, control);
+  if (problem.graph.nodes.size() <= most_vertices && !watch.ended()) {
+    Lattice lattice = build_lattice(behind, order, most_ideals, control);
     PipelineSearch search(problem, degrees, lattice, control, watch);
     double value = run_rising(search, bound, best);
     if (value < best) {
