@@ -26,6 +26,9 @@ struct RunContext::State {
 
   // One predecessor of `node` has finished; true when it was the last one.
   bool count_down(uint32_t node) {
+    // A single predecessor is the one that we have just finished: its counter, maybe in another core's cache, is not
+    // needed.
+    if (need[node] == 1) return true;
     std::atomic<uint32_t>& counter = counters[node];
     // Acquire, so that the last one sees what all predecessors wrote; release, so that it is shown what we wrote. A 1
     // can only be our own share (each edge counts down once): then no locked instruction is needed, and the load that

@@ -67,6 +67,11 @@ class Deque {
     return top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed);
   }
 
+  // At some moment of the call.
+  size_t size() const {
+    int64_t top = top_.load(std::memory_order_seq_cst), bottom = bottom_.load(std::memory_order_seq_cst);
+    return top < bottom ? static_cast<size_t>(bottom - top) : 0;
+  }
   bool empty() const { return top_.load(std::memory_order_seq_cst) >= bottom_.load(std::memory_order_seq_cst); }
 
  private:

@@ -1,5 +1,6 @@
 #include "runtime/worker.hpp"
 
+#include <algorithm>
 #include <climits>
 
 #include "runtime/engine_impl.hpp"
@@ -9,6 +10,7 @@ namespace pando::runtime {
 namespace {
 
 constexpr uint32_t tiles_per_turn = 64;  // of one run, before other runs in flight get a look
+constexpr size_t most_stolen = 16;       // at once, besides the first
 constexpr uint32_t most_pauses = 16;     // between two looks of a searcher: the looks slow the owners of deques down
 
 void pause_for(uint32_t round) {
@@ -155,12 +157,25 @@ bool Worker::find(Found& found) {
     return true;
   auto workers = static_cast<uint32_t>(engine_.workers.size());
   for (uint32_t attempt = 0; attempt + 1 < workers; attempt++) {
-    if (!engine_.workers[next_victim(number_, workers, attempt, random_)]->deque.steal(found.item)) continue;
+    Deque& victim = engine_.workers[next_victim(number_, workers, attempt, random_)]->deque;
+    if (!victim.steal(found.item)) continue;
     found.stolen = true;
     count_steal(engine_.context(found.item));
+    steal_more(victim);
     return true;
   }
   return false;
+}
+
+// Half of what the victim has: its lines are in our cache now, and the next tiles are neighbours of the first one.
+void Worker::steal_more(Deque& victim) {
+  Item stolen[most_stolen];
+  uint32_t count = 0;
+  for (size_t half = std::min<size_t>(victim.size() / 2, most_stolen); count < half && victim.steal(stolen[count]);)
+    count++;
+  // The neighbour of the first one is to be ours next: in at the end that we take from.
+  if (!takes_oldest_) std::reverse(stolen, stolen + count);
+  for (uint32_t i = 0; i < count; i++) push(engine_.context(stolen[i]), {&stolen[i].tile, 1});
 }
 
 bool Worker::take_own(Found& found) {

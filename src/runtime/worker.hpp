@@ -32,6 +32,7 @@ class alignas(128) Worker {
   };
   bool search_in_background(Found& found);
   bool find(Found& found);
+  void steal_more(Deque& victim);
   bool take_own(Found& found);
   bool find_in_turn(Found& found);
   bool take_injected(Found& found);
