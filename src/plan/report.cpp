@@ -12,9 +12,9 @@ double seconds(int64_t ns) { return static_cast<double>(ns) * 1e-9; }
 // Calls f(resource) for what a task holds.
 template <class F>
 void each_resource(const TaskGraph& g, const Block& b, uint32_t task, F&& f) {
-  uint32_t where = b.where[task], n = g.devices();
+  uint32_t where = b.tasks[task].where, n = g.devices();
   if (b.kind == Block::Kind::transfer) {
-    for (uint32_t l : g.space().cluster().route(where / n, where % n)) f(n + l);
+    for (uint32_t l : g.space().cluster().route(where)) f(n + l);
   } else if (b.kind == Block::Kind::collective) {
     for (uint32_t l : g.groups()[where].links) f(n + l);
   } else if (b.kind != Block::Kind::barrier) {
@@ -38,17 +38,18 @@ std::string task_name(const TaskGraph& g, uint32_t block) {
 
 // From the last task back: to whoever it waited for, the task before it on a device or link, or an operand.
 std::vector<uint64_t> critical_path(const TaskGraph& g, const Timeline& t) {
-  std::vector<uint64_t> before(t.end.size(), UINT64_MAX), last(g.resources(), UINT64_MAX), path;
+  std::vector<uint64_t> before(t.times.size(), UINT64_MAX), last(g.resources(), UINT64_MAX), path;
   auto at = [&](uint64_t id) { return t.base[id >> 32] + static_cast<uint32_t>(id); };
   uint64_t end = UINT64_MAX;
   for (uint64_t id : t.order) {
     auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
     each_resource(g, g.blocks()[block], task, [&](uint32_t r) {
-      if (t.start[at(id)] > t.ready[at(id)] && last[r] != UINT64_MAX && t.end[at(last[r])] == t.start[at(id)])
+      if (t.times[at(id)].start > t.times[at(id)].ready && last[r] != UINT64_MAX &&
+          t.times[at(last[r])].end == t.times[at(id)].start)
         before[at(id)] = last[r];
       last[r] = id;
     });
-    if (end == UINT64_MAX || t.end[at(id)] > t.end[at(end)]) end = id;
+    if (end == UINT64_MAX || t.times[at(id)].end > t.times[at(end)].end) end = id;
   }
   // Operands: whoever ended when the task became ready.
   for (uint32_t w = 0; w < g.wires().size(); w++) {
@@ -61,7 +62,7 @@ std::vector<uint64_t> critical_path(const TaskGraph& g, const Timeline& t) {
           if (before[at(moved)] == UINT64_MAX) before[at(moved)] = from;
           from = moved;
         }
-        if (before[at(to)] == UINT64_MAX && t.end[at(from)] == t.start[at(to)]) before[at(to)] = from;
+        if (before[at(to)] == UINT64_MAX && t.times[at(from)].end == t.times[at(to)].start) before[at(to)] = from;
       }
   }
   for (; end != UINT64_MAX && path.size() <= t.order.size(); end = before[at(end)]) path.push_back(end);
@@ -83,11 +84,12 @@ json prediction_json(const Space& space, const CostModel& costs, const TaskOptio
   for (const Block& b : g.blocks())
     for (uint32_t i = 0; i < b.size(); i++) {
       if (b.kind == Block::Kind::transfer)
-        for (uint32_t d : {b.where[i] / g.devices(), b.where[i] % g.devices()}) transfer[d] += b.duration[i];
+        for (uint32_t d : {b.tasks[i].where / g.devices(), b.tasks[i].where % g.devices()})
+          transfer[d] += b.tasks[i].ns;
       if (b.kind == Block::Kind::transfer)
-        for (uint32_t l : cluster.route(b.where[i] / g.devices(), b.where[i] % g.devices())) bytes[l] += b.bytes[i];
+        for (uint32_t l : cluster.route(b.tasks[i].where)) bytes[l] += b.bytes[i];
       if (b.kind == Block::Kind::collective) {
-        const CollectiveCost& group = g.groups()[b.where[i]];
+        const CollectiveCost& group = g.groups()[b.tasks[i].where];
         for (uint32_t l : group.links) bytes[l] += 2 * b.bytes[i] * (group.members - 1) / group.members;
       }
     }
@@ -119,9 +121,9 @@ json prediction_json(const Space& space, const CostModel& costs, const TaskOptio
     bool on_device = b.kind == Block::Kind::compute || b.kind == Block::Kind::update;
     path.push_back({{"op", task_name(g, block)},
                     {"part", task},
-                    {"device", on_device ? json(b.where[task]) : json()},
-                    {"start_ns", t.start[t.base[block] + task]},
-                    {"end_ns", t.end[t.base[block] + task]}});
+                    {"device", on_device ? json(b.tasks[task].where) : json()},
+                    {"start_ns", t.times[t.base[block] + task].start},
+                    {"end_ns", t.times[t.base[block] + task].end}});
   }
   out["devices"] = devices;
   out["links"] = links;
@@ -174,8 +176,8 @@ std::string trace_json(const TaskGraph& g, const Timeline& t) {
                         {"ph", "X"},
                         {"pid", 0},
                         {"tid", r},
-                        {"ts", static_cast<double>(t.start[at]) * 1e-3},
-                        {"dur", static_cast<double>(t.end[at] - t.start[at]) * 1e-3},
+                        {"ts", static_cast<double>(t.times[at].start) * 1e-3},
+                        {"dur", static_cast<double>(t.times[at].end - t.times[at].start) * 1e-3},
                         {"args", {{"part", task}}}});
     });
   }

@@ -46,8 +46,8 @@ TEST(Cluster, RoutesFollowTheTopology) {
   EXPECT_EQ(names(0, 1), "node0/0>1 ");
   EXPECT_EQ(names(6, 4), "node1/2>0 ");
   EXPECT_EQ(names(1, 6), "net/0.out net/1.in ");
-  EXPECT_EQ(c.latency_ns(1, 6), 10000);
-  EXPECT_DOUBLE_EQ(c.ns_per_byte(1, 6), 0.08);
+  EXPECT_EQ(c.route_cost(1, 6).latency_ns, 10000);
+  EXPECT_DOUBLE_EQ(c.route_cost(1, 6).ns_per_byte, 0.08);
   Cluster k = shipped_cluster("k80x4");
   EXPECT_EQ(k.links.size(), 1u);  // one bus
 }
@@ -55,13 +55,13 @@ TEST(Cluster, RoutesFollowTheTopology) {
 TEST(Cluster, MatricesAndExplicitRoutes) {
   Cluster m =
       read_cluster(file(R"([{"kind":"a","count":2}])", R"({"gb_per_s":[[0,2],[4,0]],"latency_us":[[0,1],[2,0]]})"));
-  EXPECT_DOUBLE_EQ(m.ns_per_byte(0, 1), 0.5);
-  EXPECT_EQ(m.latency_ns(1, 0), 2000);
+  EXPECT_DOUBLE_EQ(m.route_cost(0, 1).ns_per_byte, 0.5);
+  EXPECT_EQ(m.route_cost(1, 0).latency_ns, 2000);
   Cluster r = read_cluster(file(R"([{"kind":"a","count":2}])",
                                 R"({"links":[{"name":"x","gb_per_s":1},{"name":"y","gb_per_s":2,"latency_us":3}],
       "routes":[{"from":0,"to":1,"links":["x","y"]},{"from":1,"to":0,"links":["x"]}]})"));
   EXPECT_EQ(r.route(0, 1).end() - r.route(0, 1).begin(), 2);
-  EXPECT_EQ(r.latency_ns(0, 1), 3000);
+  EXPECT_EQ(r.route_cost(0, 1).latency_ns, 3000);
   EXPECT_EQ(write_cluster(r), write_cluster(read_cluster(write_cluster(r))));
 }
 

@@ -105,17 +105,16 @@ void check_timeline(const TaskGraph& graph, const Timeline& t) {
     const Block& block = graph.blocks()[b];
     for (uint32_t i = 0; i < block.size(); i++) {
       uint32_t at = t.base[b] + i;
-      ASSERT_LE(t.ready[at], t.start[at]);
-      ASSERT_EQ(t.start[at] + block.duration[i], t.end[at]);
+      ASSERT_LE(t.times[at].ready, t.times[at].start);
+      ASSERT_EQ(t.times[at].start + block.tasks[i].ns, t.times[at].end);
       auto use = [&](uint32_t r) {
-        if (block.duration[i] > 0) busy[r].emplace_back(t.start[at], t.end[at]);
+        if (block.tasks[i].ns > 0) busy[r].emplace_back(t.times[at].start, t.times[at].end);
       };
       if (block.kind == Block::Kind::transfer)
-        for (uint32_t l : cluster.route(block.where[i] / graph.devices(), block.where[i] % graph.devices()))
-          use(graph.devices() + l);
+        for (uint32_t l : cluster.route(block.tasks[i].where)) use(graph.devices() + l);
       else if (block.kind == Block::Kind::collective)
-        for (uint32_t l : graph.groups()[block.where[i]].links) use(graph.devices() + l);
-      else if (block.kind != Block::Kind::barrier) use(block.where[i]);
+        for (uint32_t l : graph.groups()[block.tasks[i].where].links) use(graph.devices() + l);
+      else if (block.kind != Block::Kind::barrier) use(block.tasks[i].where);
     }
   }
   for (const Wire& w : graph.wires())
@@ -124,10 +123,10 @@ void check_timeline(const TaskGraph& graph, const Timeline& t) {
         uint32_t from = t.base[w.from] + i, to = t.base[w.to] + w.next[k].reader;
         if (w.next[k].transfer != none) {
           uint32_t transfer = t.base[w.transfers] + w.next[k].transfer;
-          ASSERT_EQ(t.ready[transfer], t.end[from]);
+          ASSERT_EQ(t.times[transfer].ready, t.times[from].end);
           from = transfer;
         }
-        ASSERT_LE(t.end[from], t.ready[to]);
+        ASSERT_LE(t.times[from].end, t.times[to].ready);
       }
   for (auto& list : busy) {
     std::sort(list.begin(), list.end());

@@ -63,8 +63,15 @@ struct Cluster {
   std::vector<Device> devices;
   Network network;
   std::vector<Link> links;
+  // Latency of a route and time per byte of its slowest link.
+  struct RouteCost {
+    double latency_ns = 0, ns_per_byte = 0;
+    auto operator<=>(const RouteCost&) const = default;
+  };
   // Links between two devices, in order: route_links[route_begin[from * devices + to] ...). Empty when from == to.
   std::vector<uint32_t> route_begin, route_links;
+  std::vector<RouteCost> route_costs;      // that differ
+  std::vector<uint32_t> route_cost_index;  // per pair
 
   size_t size() const { return devices.size(); }
   const DeviceKind& kind_of(uint32_t device) const { return kinds[devices[device].kind]; }
@@ -74,13 +81,14 @@ struct Cluster {
     const uint32_t* begin() const { return first; }
     const uint32_t* end() const { return last; }
   };
-  RouteView route(uint32_t from, uint32_t to) const {
-    size_t i = size_t{from} * devices.size() + to;
-    return {route_links.data() + route_begin[i], route_links.data() + route_begin[i + 1]};
+  RouteView route(uint32_t from, uint32_t to) const { return route(from * static_cast<uint32_t>(devices.size()) + to); }
+  RouteView route(uint32_t pair) const {  // from * size() + to
+    return {route_links.data() + route_begin[pair], route_links.data() + route_begin[pair + 1]};
   }
-  // Latency of the route and time per byte of its slowest link.
-  int64_t latency_ns(uint32_t from, uint32_t to) const;
-  double ns_per_byte(uint32_t from, uint32_t to) const;
+  const RouteCost& route_cost(uint32_t pair) const { return route_costs[route_cost_index[pair]]; }
+  const RouteCost& route_cost(uint32_t from, uint32_t to) const {
+    return route_cost(from * static_cast<uint32_t>(devices.size()) + to);
+  }
   std::string hash() const;  // 16 hex digits of everything that a prediction depends on
 };
 

@@ -1,5 +1,6 @@
 // Links and routes from the description of a network.
 #include <algorithm>
+#include <limits>
 #include <map>
 
 #include "base/error.hpp"
@@ -89,6 +90,23 @@ void connect_nodes(Cluster& c) {
   });
 }
 
+void find_route_costs(Cluster& c) {
+  std::map<Cluster::RouteCost, uint32_t> known;
+  c.route_costs.clear();
+  c.route_cost_index.clear();
+  for (uint32_t pair = 0; pair < c.size() * c.size(); pair++) {
+    double slowest = std::numeric_limits<double>::infinity(), latency = 0;
+    for (uint32_t l : c.route(pair)) {
+      slowest = std::min(slowest, c.links[l].gb_per_s);
+      latency += static_cast<double>(c.links[l].latency_ns);
+    }
+    Cluster::RouteCost cost{latency, 1 / slowest};
+    auto [found, fresh] = known.try_emplace(cost, static_cast<uint32_t>(known.size()));
+    if (fresh) c.route_costs.push_back(cost);
+    c.route_cost_index.push_back(found->second);
+  }
+}
+
 }  // namespace
 
 void connect(Cluster& c) {
@@ -112,18 +130,7 @@ void connect(Cluster& c) {
       out.insert(out.end(), r->links.begin(), r->links.end());
     });
   }
-}
-
-int64_t Cluster::latency_ns(uint32_t from, uint32_t to) const {
-  int64_t sum = 0;
-  for (uint32_t l : route(from, to)) sum += links[l].latency_ns;
-  return sum;
-}
-
-double Cluster::ns_per_byte(uint32_t from, uint32_t to) const {
-  double worst = 0;
-  for (uint32_t l : route(from, to)) worst = std::max(worst, 1 / links[l].gb_per_s);
-  return worst;
+  find_route_costs(c);
 }
 
 }  // namespace pando::plan

@@ -20,7 +20,7 @@ struct Phase {
     if (k < 2) return;
     for (size_t i = 0; i < k; i++) {
       uint32_t from = devices[i], to = devices[(i + 1) % k];
-      latency = std::max(latency, c.latency_ns(from, to));
+      latency = std::max(latency, static_cast<int64_t>(c.route_cost(from, to).latency_ns));
       for (uint32_t l : c.route(from, to))
         load[l] += share * static_cast<double>(k - 1) / static_cast<double>(k) / c.links[l].gb_per_s;
     }

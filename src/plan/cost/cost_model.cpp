@@ -7,7 +7,7 @@
 
 namespace pando::plan {
 
-int64_t to_task_ns(double ns) { return std::llround(std::min(ns, 1e13)); }
+int64_t to_task_ns(double ns) { return static_cast<int64_t>(std::min(ns, 1e13) + 0.5); }
 
 Work::Work(const Graph& graph, NodeId node) : graph_(&graph), node_(node) {
   NodeView v = view();
@@ -50,7 +50,8 @@ int64_t Roofline::compute_ns(const Work& work, const Box& box, const DeviceKind&
 }
 
 int64_t transfer_ns(const Cluster& c, uint32_t from, uint32_t to, int64_t bytes) {
-  return to_task_ns(static_cast<double>(c.latency_ns(from, to)) + static_cast<double>(bytes) * c.ns_per_byte(from, to));
+  const Cluster::RouteCost& cost = c.route_cost(from, to);
+  return to_task_ns(cost.latency_ns + static_cast<double>(bytes) * cost.ns_per_byte);
 }
 
 }  // namespace pando::plan

@@ -161,8 +161,8 @@ bool Chain::step() {
   int64_t limit = makespan() + static_cast<int64_t>(std::floor(-std::log(u) * options_.temperature * now));
   if (too_much_memory(change)) return false;
   if (too_much_work(change, limit) && options_.early) return false;
-  graph_.change(change);
-  bool done = simulator_.propose(options_.early ? limit : Simulator::unlimited, options_.delta);
+  bool done = graph_.change(change, options_.early ? limit : Simulator::unlimited) &&
+              simulator_.propose(options_.early ? limit : Simulator::unlimited, options_.delta);
   if (!done || simulator_.proposed().makespan > limit) {
     graph_.undo();
     return false;

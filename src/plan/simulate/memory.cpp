@@ -53,7 +53,7 @@ std::vector<DeviceMemory> memory_of(const TaskGraph& graph, const Timeline& t) {
   auto kept_until = [&](uint32_t op, uint32_t part) {
     int64_t end = 0;
     for (uint32_t s : {space.ops()[op].stages[1], space.ops()[op].stages[2]})
-      if (s != none) end = std::max(end, t.end[t.base[s] + part]);
+      if (s != none) end = std::max(end, t.times[t.base[s] + part].end);
     return end;
   };
   for (uint32_t s = 0; s < stages.size(); s++) {
@@ -63,7 +63,7 @@ std::vector<DeviceMemory> memory_of(const TaskGraph& graph, const Timeline& t) {
     Extents grid = c.split.grid(space.ops()[op].domain.rank);
     for (uint32_t i = 0; i < c.devices.size(); i++) {
       uint32_t at = t.base[s] + i, device = c.devices[i];
-      int64_t bytes = 0, until = t.end[at];
+      int64_t bytes = 0, until = t.times[at].end;
       Extents coordinate;
       coordinate.rank = grid.rank;
       uint32_t rest = i;
@@ -84,7 +84,7 @@ std::vector<DeviceMemory> memory_of(const TaskGraph& graph, const Timeline& t) {
         for (uint32_t k = wire.begin[i]; k < wire.begin[i + 1]; k++) {
           Wire::Next n = wire.next[k];
           uint32_t reader_op = graph.block_op(wire.to);
-          int64_t read_until = t.end[t.base[wire.to] + n.reader];
+          int64_t read_until = t.times[t.base[wire.to] + n.reader].end;
           bool keeps = flow && space.flows()[w].kept && graph.configs()[reader_op].keep == Keep::keep;
           if (keeps) read_until = std::max(read_until, kept_until(reader_op, n.reader));
           if (n.transfer == none) {
@@ -92,16 +92,16 @@ std::vector<DeviceMemory> memory_of(const TaskGraph& graph, const Timeline& t) {
             continue;
           }
           uint32_t transfer = t.base[wire.transfers] + n.transfer;
-          until = std::max(until, t.end[transfer]);
+          until = std::max(until, t.times[transfer].end);
           const Block& b = graph.blocks()[wire.transfers];
-          uint32_t target = b.where[n.transfer] % graph.devices();
-          events[target].push_back({t.start[transfer], b.bytes[n.transfer]});
+          uint32_t target = b.tasks[n.transfer].where % graph.devices();
+          events[target].push_back({t.times[transfer].start, b.bytes[n.transfer]});
           events[target].push_back({read_until, -b.bytes[n.transfer]});
         }
       }
       if (stages[s].role == Role::forward && space.ops()[op].output_kept && c.keep == Keep::keep)
         until = std::max(until, kept_until(op, i));
-      events[device].push_back({t.start[at], bytes});
+      events[device].push_back({t.times[at].start, bytes});
       events[device].push_back({until, -bytes});
     }
   }

@@ -49,15 +49,13 @@ void Simulator::prepare() {
     n += blocks[b].size();
   }
   next_.base[blocks.size()] = n;
-  need_.resize(n);
-  next_.ready.assign(n, 0);
-  next_.start.resize(n);
-  next_.end.resize(n);
+  next_.times.resize(n);
   next_.order.clear();
   next_.order.reserve(n);
   next_.makespan = 0;
-  for (size_t b = 0; b < blocks.size(); b++)
-    std::copy(blocks[b].need.begin(), blocks[b].need.end(), need_.begin() + next_.base[b]);
+  TaskTimes* times = next_.times.data();
+  for (const Block& b : blocks)
+    for (uint32_t need : b.need) *times++ = {0, 0, 0, need};
   free_.assign(graph_->resources(), 0);
   left_ = graph_->work();
   heap_.clear();
@@ -68,14 +66,14 @@ void Simulator::prepare() {
 template <class Push>
 void Simulator::follow(uint32_t block, uint32_t task, int64_t end, Push&& push) {
   auto release = [&](uint32_t b, uint32_t i) {
-    uint32_t at = next_.base[b] + i;
-    next_.ready[at] = std::max(next_.ready[at], end);
-    if (--need_[at] == 0) push(item(next_.ready[at], uint64_t{b} << 32 | i));
+    TaskTimes& t = next_.times[next_.base[b] + i];
+    t.ready = std::max(t.ready, end);
+    if (--t.waits == 0) push(item(t.ready, uint64_t{b} << 32 | i));
   };
   const Block& from = graph_->blocks()[block];
   if (from.kind == Block::Kind::transfer) {
     uint32_t flow = block - static_cast<uint32_t>(graph_->space().stages().size());
-    return release(graph_->wires()[flow].to, from.target[task]);
+    return release(graph_->wires()[flow].to, from.tasks[task].target);
   }
   for (uint32_t w : graph_->wires_of(block)) {
     const Wire& wire = graph_->wires()[w];
@@ -124,9 +122,8 @@ bool Simulator::run(int64_t limit) {
     auto id = static_cast<uint64_t>(top);
     auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
     const Block& b = blocks[block];
-    const int64_t ns = b.duration[task];
+    const auto [ns, where, target] = b.tasks[task];
     int64_t start = ready_of(top), end = start;
-    uint32_t where = b.where[task];
     // Takes all links of a route or a collective at once. A resource cannot end before what is left for it is done.
     auto hold = [&](const auto& links) {
       for (uint32_t l : links) start = std::max(start, free_[devices + l]);
@@ -148,15 +145,15 @@ bool Simulator::run(int64_t limit) {
         left_[where] -= ns;
         fits = end <= limit - left_[where];
         break;
-      case Block::Kind::transfer: fits = hold(cluster.route(where / devices, where % devices)); break;
+      case Block::Kind::transfer: fits = hold(cluster.route(where)); break;
       case Block::Kind::collective: fits = hold(graph_->groups()[where].links); break;
       case Block::Kind::barrier: break;
     }
     timed_++;
     if (!fits || end > limit - tail_[block]) return false;
-    uint32_t at = next_.base[block] + task;
-    next_.start[at] = start;
-    next_.end[at] = end;
+    TaskTimes& t = next_.times[next_.base[block] + task];
+    t.start = start;
+    t.end = end;
     next_.order.push_back(id);
     next_.makespan = std::max(next_.makespan, end);
     follow(block, task, end, push);
@@ -182,18 +179,18 @@ int64_t Simulator::first_difference() const {
   int64_t first = unlimited;
   std::vector<bool> changed(blocks.size(), false);
   for (uint32_t b : graph_->edited()) changed[b] = true;
-  auto earliest = [&](const std::vector<int64_t>& times, uint32_t b) {
-    for (uint32_t i = now_.base[b]; i < now_.base[b + 1]; i++) first = std::min(first, times[i]);
+  auto earliest = [&](int64_t TaskTimes::*time, uint32_t b) {
+    for (uint32_t i = now_.base[b]; i < now_.base[b + 1]; i++) first = std::min(first, now_.times[i].*time);
   };
   for (uint32_t b : graph_->edited()) {
-    earliest(now_.ready, b);
+    earliest(&TaskTimes::ready, b);
     for (uint32_t need : blocks[b].need)
       if (need == 0) return 0;
     for (uint32_t w : graph_->wires_into(b))
-      if (!changed[graph_->wires()[w].from]) earliest(now_.end, graph_->wires()[w].from);
+      if (!changed[graph_->wires()[w].from]) earliest(&TaskTimes::end, graph_->wires()[w].from);
     if (blocks[b].kind == Block::Kind::transfer) {
       uint32_t from = graph_->wires()[b - graph_->space().stages().size()].from;
-      if (!changed[from]) earliest(now_.end, from);
+      if (!changed[from]) earliest(&TaskTimes::end, from);
     }
   }
   return first;
@@ -209,22 +206,20 @@ void Simulator::replay(int64_t until) {
   };
   for (uint64_t id : now_.order) {
     auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
-    uint32_t from = now_.base[block] + task, at = next_.base[block] + task;
-    if (now_.ready[from] >= until) break;
+    const TaskTimes& before = now_.times[now_.base[block] + task];
+    if (before.ready >= until) break;
+    next_.times[next_.base[block] + task] = before;
     const Block& b = blocks[block];
-    int64_t end = now_.end[from], ns = b.duration[task];
-    next_.start[at] = now_.start[from];
-    next_.end[at] = end;
-    next_.ready[at] = now_.ready[from];
+    const auto [ns, where, target] = b.tasks[task];
+    const int64_t end = before.end;
     next_.order.push_back(id);
     next_.makespan = std::max(next_.makespan, end);
-    uint32_t where = b.where[task];
-    auto hold = [&](uint32_t resource) {
+    auto hold = [&, took = ns](uint32_t resource) {
       free_[resource] = end;
-      left_[resource] -= ns;
+      left_[resource] -= took;
     };
     if (b.kind == Block::Kind::transfer) {
-      for (uint32_t l : cluster.route(where / devices, where % devices)) hold(devices + l);
+      for (uint32_t l : cluster.route(where)) hold(devices + l);
     } else if (b.kind == Block::Kind::collective) {
       for (uint32_t l : graph_->groups()[where].links) hold(devices + l);
     } else if (b.kind != Block::Kind::barrier) {

@@ -9,11 +9,16 @@
 
 namespace pando::plan {
 
-// Times of task i of block b stand at base[b] + i. Nanoseconds.
+struct TaskTimes {  // nanoseconds
+  int64_t ready = 0, start = 0, end = 0;
+  uint32_t waits = 0;  // for as many others; 0 once it has begun
+  bool operator==(const TaskTimes&) const = default;
+};
+
 struct Timeline {
-  std::vector<uint32_t> base;  // blocks + 1
-  std::vector<int64_t> ready, start, end;
-  std::vector<uint64_t> order;  // block << 32 | task, as they began
+  std::vector<uint32_t> base;    // blocks + 1
+  std::vector<TaskTimes> times;  // of task i of block b: base[b] + i
+  std::vector<uint64_t> order;   // block << 32 | task, as they began
   int64_t makespan = 0;
   bool operator==(const Timeline&) const = default;
 };
@@ -62,7 +67,6 @@ class Simulator {
 
   const TaskGraph* graph_;
   Timeline now_, next_;
-  std::vector<uint32_t> need_;
   std::vector<int64_t> free_, left_;  // per resource: idle from, work that is still to begin
   std::vector<int64_t> tail_;         // per block: the shortest time from a task's end to the end of all
   Heap heap_;

@@ -19,6 +19,13 @@ void for_each_part(const Split& split, int rank, F&& f) {
   }
 }
 
+// Elements that lie in both.
+int64_t common(const Box& a, const Box& b) {
+  int64_t n = 1;
+  for (int i = 0; i < a.rank; i++) n *= std::max<int64_t>(0, std::min(a[i].hi, b[i].hi) - std::max(a[i].lo, b[i].lo));
+  return n;
+}
+
 // Boxes of one size that touch the same borders of the domain cost the same: what they read is clamped alike.
 uint64_t shape_key(const Piece& piece, const Box& box) {
   uint64_t h = 1469598103934665603ull;  // FNV-1a
@@ -82,8 +89,7 @@ TaskGraph::TaskGraph(const Space& space, const CostModel& costs, const TaskOptio
     barrier_ = static_cast<uint32_t>(blocks_.size());
     blocks_.emplace_back();
     blocks_[barrier_].kind = Block::Kind::barrier;
-    blocks_[barrier_].duration = {0};
-    blocks_[barrier_].where = {0};
+    blocks_[barrier_].tasks = {{0, 0, 0}};
     for (uint32_t s = 0; s < stages; s++)
       if (space.stages()[s].role != Role::forward) into_barrier_.push_back(wire(s, barrier_, none));
     for (const SyncWires& s : sync_wires_) behind_barrier_.push_back(wire(barrier_, s.collective, none));
@@ -100,7 +106,7 @@ TaskGraph::TaskGraph(const Space& space, const CostModel& costs, const TaskOptio
   work_.assign(resources(), 0);
   std::vector<uint32_t> all(ops.size());
   for (uint32_t o = 0; o < ops.size(); o++) all[o] = o;
-  rebuild(all);
+  rebuild(all, std::numeric_limits<int64_t>::max());
   edited_.clear();
   need_only_.clear();
 }
@@ -146,7 +152,8 @@ const std::vector<TaskGraph::Pair>& TaskGraph::pairs(uint32_t flow, uint32_t fro
   for_each_part(out, rank, [&](uint32_t, const Extents& at) {
     written.push_back(apply(f.origin.writes, producer.box(out, at), f.origin_shape));
   });
-  std::vector<Pair>& pairs = found->second;
+  std::vector<Pair>& pairs = pair_scratch_;
+  pairs.clear();
   for_each_part(in, space_->ops()[to.op].domain.rank, [&](uint32_t reader, const Extents& at) {
     Box read;
     read.rank = static_cast<int8_t>(f.shape.size());
@@ -170,12 +177,11 @@ const std::vector<TaskGraph::Pair>& TaskGraph::pairs(uint32_t flow, uint32_t fro
       hi[static_cast<size_t>(d)] = out.piece_of(d, producer.domain[j].extent, from_box[j].hi - 1) + 1;
     }
     for_each_cell(grid, lo, hi, [&](uint32_t writer) {
-      Box moved = intersect(written[writer], read);
-      if (!moved.empty()) pairs.push_back({writer, reader, moved.count() * f.element_bytes});
+      int64_t moved = common(written[writer], read);
+      if (moved > 0) pairs.push_back({writer, reader, moved * f.element_bytes});
     });
   });
-  std::stable_sort(pairs.begin(), pairs.end(), [](const Pair& a, const Pair& b) { return a.from < b.from; });
-  return pairs;
+  return found->second = pairs;  // of exactly its size: very many are kept
 }
 
 const TaskGraph::Sync& TaskGraph::sync_of(uint32_t op, uint32_t split) {
@@ -241,13 +247,13 @@ void TaskGraph::build_stage(uint32_t stage) {
   const Config& c = configs_[s.op];
   Block& b = blocks_[stage];
   b.kind = Block::Kind::compute;
-  b.where.assign(c.devices.begin(), c.devices.end());
-  b.duration.resize(c.devices.size());
+  b.tasks.resize(c.devices.size());
   const Cluster& cluster = space_->cluster();
   for (size_t i = 0; i < c.devices.size();) {  // mostly one kind
     uint32_t kind = cluster.devices[c.devices[i]].kind;
     const std::vector<int64_t>& times = durations(stage, splits_[s.op], kind);
-    for (; i < c.devices.size() && cluster.devices[c.devices[i]].kind == kind; i++) b.duration[i] = times[i];
+    for (; i < c.devices.size() && cluster.devices[c.devices[i]].kind == kind; i++)
+      b.tasks[i] = {times[i], c.devices[i], 0};
   }
 }
 
@@ -259,28 +265,25 @@ void TaskGraph::build_flow(uint32_t flow) {
   Wire& w = wires_[flow];
   Block& b = blocks_[w.transfers];
   b.kind = Block::Kind::transfer;
-  b.duration.clear();
-  b.where.clear();
-  b.target.clear();
+  b.tasks.clear();
   b.bytes.clear();
-  w.next.clear();
-  w.begin.assign(a.devices.size() + 1, 0);
+  w.begin.assign(a.devices.size() + 2, 0);
   w.need.assign(z.devices.size(), 0);
+  w.next.resize(list.size());
+  for (const Pair& p : list) w.begin[p.from + 2]++;
+  for (size_t i = 2; i < w.begin.size(); i++) w.begin[i] += w.begin[i - 1];
   for (const Pair& p : list) {
     uint32_t source = a.devices[p.from], target = z.devices[p.to], transfer = none;
     if (source != target) {
       transfer = b.size();
-      b.duration.push_back(transfer_ns(space_->cluster(), source, target, p.bytes));
-      b.where.push_back(source * devices_ + target);
-      b.target.push_back(p.to);
+      b.tasks.push_back({transfer_ns(space_->cluster(), source, target, p.bytes), source * devices_ + target, p.to});
       b.bytes.push_back(p.bytes);
     }
-    w.next.push_back({p.to, transfer});
-    w.begin[p.from + 1]++;
+    w.next[w.begin[p.from + 1]++] = {p.to, transfer};  // begin[i + 1] moves from the begin of i to its end
     w.need[p.to]++;
   }
-  for (size_t i = 1; i < w.begin.size(); i++) w.begin[i] += w.begin[i - 1];
-  b.need.assign(b.duration.size(), 1);
+  w.begin.pop_back();
+  b.need.assign(b.size(), 1);
 }
 
 void TaskGraph::build_follow(uint32_t op) {
@@ -326,8 +329,7 @@ void TaskGraph::build_sync(uint32_t sync) {
       holders[cell_of(m, i)].push_back(configs_[members[m]].devices[i]);
   Block &c = blocks_[s.collective], &u = blocks_[s.update];
   for (Block* b : {&c, &u}) {
-    b->duration.clear();
-    b->where.clear();
+    b->tasks.clear();
     b->bytes.clear();
   }
   std::vector<uint32_t> collective(count, none), first_update(count + 1, 0);
@@ -347,14 +349,12 @@ void TaskGraph::build_sync(uint32_t sync) {
     first_update[k] = u.size();
     for (uint32_t d : list) {
       const auto& times = cells[0]->update_ns[space_->cluster().devices[d].kind];
-      u.duration.push_back((equal ? times[k] : total(times)) + space_->cluster().kind_of(d).task_overhead_ns());
-      u.where.push_back(d);
+      u.tasks.push_back({(equal ? times[k] : total(times)) + space_->cluster().kind_of(d).task_overhead_ns(), d, 0});
     }
     if (list.size() < 2) continue;
     collective[k] = c.size();
     uint32_t g = group(list, bytes);
-    c.duration.push_back(groups_[g].ns(bytes));
-    c.where.push_back(g);
+    c.tasks.push_back({groups_[g].ns(bytes), g, 0});
     c.bytes.push_back(bytes);
     for (uint32_t i = first_update[k]; i < u.size(); i++) behind.next.push_back({i, none});
     behind.begin.push_back(static_cast<uint32_t>(behind.next.size()));
@@ -415,19 +415,21 @@ void TaskGraph::count_needs(uint32_t block) {
   }
 }
 
-// Adds (sign 1) or takes away a block's time from its resources.
-void TaskGraph::account(const Block& b, int64_t sign) {
+// Adds (sign 1) or takes away a block's time from its resources; returns the most that one of them has.
+int64_t TaskGraph::account(const Block& b, int64_t sign) {
   const Cluster& cluster = space_->cluster();
-  for (uint32_t i = 0; i < b.size(); i++) {
-    int64_t ns = sign * b.duration[i];
+  int64_t most = 0;
+  for (const Block::Task& task : b.tasks) {
+    auto add = [&, ns = sign * task.ns](uint32_t resource) { most = std::max(most, work_[resource] += ns); };
     if (b.kind == Block::Kind::transfer) {
-      for (uint32_t l : cluster.route(b.where[i] / devices_, b.where[i] % devices_)) work_[devices_ + l] += ns;
+      for (uint32_t l : cluster.route(task.where)) add(devices_ + l);
     } else if (b.kind == Block::Kind::collective) {
-      for (uint32_t l : groups_[b.where[i]].links) work_[devices_ + l] += ns;
+      for (uint32_t l : groups_[task.where].links) add(devices_ + l);
     } else if (b.kind != Block::Kind::barrier) {
-      work_[b.where[i]] += ns;
+      add(task.where);
     }
   }
+  return most;
 }
 
 // Moves the old content aside; the vectors that come in its place keep their memory from earlier proposals.
@@ -454,31 +456,19 @@ void TaskGraph::save_wire(uint32_t wire) {
   wires_[wire].transfers = old_wires_[at].transfers;
 }
 
-void TaskGraph::rebuild(const std::vector<uint32_t>& ops) {
-  edited_.clear();
-  edited_wires_.clear();
+// Moves aside what the operators' configs decide.
+void TaskGraph::save_all(const std::vector<uint32_t>& ops) {
   for (uint32_t o : ops) {
-    const PlannedOp& op = space_->ops()[o];
-    for (uint32_t stage : op.stages)
-      if (stage != none) {
-        save(stage);
-        build_stage(stage);
-      }
-    if (follow_[o] != none) {
-      save_wire(follow_[o]);
-      build_follow(o);
-    }
-  }
-  for (uint32_t o : ops) {
+    for (uint32_t stage : space_->ops()[o].stages)
+      if (stage != none) save(stage);
+    if (follow_[o] != none) save_wire(follow_[o]);
     for (uint32_t f : flows_of_[o]) {
-      if (touched_wires_[f]) continue;
       save_wire(f);
       save(wires_[f].transfers);
-      build_flow(f);
     }
     uint32_t sync = space_->ops()[o].sync;
-    if (sync == none || touched_[sync_wires_[sync].collective]) continue;
-    SyncWires& s = sync_wires_[sync];
+    if (sync == none) continue;
+    const SyncWires& s = sync_wires_[sync];
     save(s.collective);
     save(s.update);
     save_wire(s.behind);
@@ -486,10 +476,53 @@ void TaskGraph::rebuild(const std::vector<uint32_t>& ops) {
       save_wire(s.to_collective[m]);
       save_wire(s.to_update[m]);
     }
-    build_sync(sync);
   }
-  if (barrier_ != none) barrier_wires();
+  for (uint32_t b : edited_) blocks_[b].tasks.clear();
+}
+
+// The cheap blocks first: many proposals end at a device's or a link's work. False: more than `limit`.
+bool TaskGraph::build_all(const std::vector<uint32_t>& ops, int64_t limit) {
+  for (uint32_t o : ops) {
+    for (uint32_t stage : space_->ops()[o].stages) {
+      if (stage == none) continue;
+      build_stage(stage);
+      if (account(blocks_[stage], 1) > limit) return false;
+    }
+    build_follow(o);
+  }
+  for (uint32_t o : ops) {
+    uint32_t sync = space_->ops()[o].sync;
+    if (sync == none || blocks_[sync_wires_[sync].update].size() > 0) continue;
+    build_sync(sync);
+    const SyncWires& s = sync_wires_[sync];
+    if (std::max(account(blocks_[s.collective], 1), account(blocks_[s.update], 1)) > limit) return false;
+  }
+  for (uint32_t o : ops)
+    for (uint32_t f : flows_of_[o]) {
+      if (!touched_wires_[f]) continue;
+      touched_wires_[f] = false;
+      build_flow(f);
+      if (account(blocks_[wires_[f].transfers], 1) > limit) return false;
+    }
+  return true;
+}
+
+bool TaskGraph::rebuild(const std::vector<uint32_t>& ops, int64_t limit) {
+  edited_.clear();
+  edited_wires_.clear();
   need_only_.clear();
+  save_all(ops);
+  bool fits = build_all(ops, limit);
+  if (fits) finish_edit();
+  for (uint32_t b : edited_) touched_[b] = false;
+  for (uint32_t b : need_only_) touched_[b] = false;
+  for (uint32_t w : edited_wires_) touched_wires_[w] = false;
+  return fits;
+}
+
+// What follows from new blocks and wires: needs, bounds.
+void TaskGraph::finish_edit() {
+  if (barrier_ != none) barrier_wires();
   for (uint32_t w : edited_wires_) {
     uint32_t block = wires_[w].to;
     if (touched_[block]) continue;
@@ -502,8 +535,8 @@ void TaskGraph::rebuild(const std::vector<uint32_t>& ops) {
   for (uint32_t b : edited_) {
     Block& block = blocks_[b];
     count_needs(b);
-    account(block, 1);
-    block.shortest = block.size() ? *std::min_element(block.duration.begin(), block.duration.end()) : 0;
+    block.shortest = block.size() ? block.tasks[0].ns : 0;
+    for (const Block::Task& task : block.tasks) block.shortest = std::min(block.shortest, task.ns);
   }
   for (uint32_t w : edited_wires_) {
     Wire& wire = wires_[w];
@@ -511,12 +544,9 @@ void TaskGraph::rebuild(const std::vector<uint32_t>& ops) {
     for (size_t i = 0; i + 1 < wire.begin.size(); i++) wire.all &= wire.begin[i] < wire.begin[i + 1];
   }
   for (uint32_t b : need_only_) count_needs(b);
-  for (uint32_t b : edited_) touched_[b] = false;
-  for (uint32_t b : need_only_) touched_[b] = false;
-  for (uint32_t w : edited_wires_) touched_wires_[w] = false;
 }
 
-void TaskGraph::change(const std::vector<std::pair<uint32_t, Config>>& changes) {
+bool TaskGraph::change(const std::vector<std::pair<uint32_t, Config>>& changes, int64_t limit) {
   old_configs_.clear();
   std::vector<uint32_t>& ops = scratch_;
   ops.clear();
@@ -526,7 +556,7 @@ void TaskGraph::change(const std::vector<std::pair<uint32_t, Config>>& changes) 
     splits_[op] = split_id(op, config.split);
     ops.push_back(op);
   }
-  rebuild(ops);
+  return rebuild(ops, limit);
 }
 
 void TaskGraph::undo() {
@@ -571,7 +601,7 @@ int64_t TaskGraph::bytes_moved() const {
     if (b.kind == Block::Kind::transfer)
       for (int64_t bytes : b.bytes) sum += bytes;
     if (b.kind == Block::Kind::collective)  // a ring sends every byte 2 (k - 1) times
-      for (uint32_t i = 0; i < b.size(); i++) sum += 2 * (groups_[b.where[i]].members - 1) * b.bytes[i];
+      for (uint32_t i = 0; i < b.size(); i++) sum += 2 * (groups_[b.tasks[i].where].members - 1) * b.bytes[i];
   }
   return sum;
 }

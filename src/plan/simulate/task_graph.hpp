@@ -1,6 +1,7 @@
 // The tasks of a plan: parts of operators on devices, transfers and collectives on links, who waits for whom. Kept in
 // blocks, one per stage, flow and parameter set, so that a proposal replaces few of them.
 #pragma once
+#include <limits>
 #include <memory>
 #include <unordered_map>
 
@@ -13,14 +14,17 @@ namespace pando::plan {
 // Tasks of one kind. Task i of block b has the identity (b, i), which orders tasks that are ready at the same time.
 struct Block {
   enum class Kind : uint8_t { compute, transfer, collective, update, barrier } kind = Kind::compute;
-  std::vector<int64_t> duration;
-  // compute, update: device; transfer: from * devices + to; collective: index into TaskGraph::groups; barrier: 0
-  std::vector<uint32_t> where;
-  std::vector<uint32_t> need;    // tasks that it waits for
-  std::vector<uint32_t> target;  // transfer: the reading task
-  std::vector<int64_t> bytes;    // transfer, collective
-  int64_t shortest = 0;          // of the durations; 0 when there are none
-  uint32_t size() const { return static_cast<uint32_t>(duration.size()); }
+  struct Task {
+    int64_t ns;
+    // compute, update: device; transfer: from * devices + to; collective: index into TaskGraph::groups; barrier: 0
+    uint32_t where;
+    uint32_t target;  // transfer: the reading task
+  };
+  std::vector<Task> tasks;
+  std::vector<uint32_t> need;  // per task: tasks that it waits for
+  std::vector<int64_t> bytes;  // per task of a transfer or collective
+  int64_t shortest = 0;        // of the durations; 0 when there are none
+  uint32_t size() const { return static_cast<uint32_t>(tasks.size()); }
 };
 
 // Who follows the tasks of block `from` in block `to`, directly or through a transfer. A list per task of `from`.
@@ -62,8 +66,10 @@ class TaskGraph {
   int64_t bytes_moved() const;
   uint32_t block_op(uint32_t block) const;  // the planned operator of a compute block; none
 
-  // Replaces configs; `edited` lists the blocks that changed. `undo` restores what was before the last call.
-  void change(const std::vector<std::pair<uint32_t, Config>>& changes);
+  // Replaces configs; `edited` lists the blocks that changed. `undo` restores what was before the last call. False: a
+  // device or link would have more than `limit` ns of work; then nothing but `undo` may be called.
+  bool change(const std::vector<std::pair<uint32_t, Config>>& changes,
+              int64_t limit = std::numeric_limits<int64_t>::max());
   void undo();
   const std::vector<uint32_t>& edited() const { return edited_; }
   // Time per device of a config's compute tasks: what a proposal costs at least, before anything is rebuilt.
@@ -94,11 +100,14 @@ class TaskGraph {
   void build_follow(uint32_t op);
   void count_needs(uint32_t block);
   uint32_t group(std::vector<uint32_t> devices, int64_t bytes);
-  void account(const Block& block, int64_t sign);
+  int64_t account(const Block& block, int64_t sign);
   void save(uint32_t block);
   void save_wire(uint32_t wire);
   void barrier_wires();
-  void rebuild(const std::vector<uint32_t>& ops);
+  bool rebuild(const std::vector<uint32_t>& ops, int64_t limit);
+  void save_all(const std::vector<uint32_t>& ops);
+  bool build_all(const std::vector<uint32_t>& ops, int64_t limit);
+  void finish_edit();
 
   const Space* space_;
   const CostModel* costs_;
@@ -135,7 +144,8 @@ class TaskGraph {
   std::vector<std::vector<uint32_t>> old_needs_;
   std::vector<std::tuple<uint32_t, Config, uint32_t>> old_configs_;
   std::vector<bool> touched_, touched_wires_;
-  std::vector<uint32_t> scratch_, row_;
+  std::vector<uint32_t> scratch_;
+  std::vector<Pair> pair_scratch_;
 };
 
 }  // namespace pando::plan
