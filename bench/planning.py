@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs `pando plan` on a folder of the papers' inputs and compares with the reference values beside them.
 
-    bench/planning.py FOLDER [--pando build/release/bin/pando] [--only placement,latency,local,pipeline,networks,tables,hostile]
+    bench/planning.py FOLDER [--pando build/release/bin/pando] [--only placement,latency,local,pipeline,networks,tables,memory,hostile]
 
 FOLDER holds placement/, piper/, networks/, accpar/ and expected/*.csv. Seconds are CPU seconds of the whole command,
 start and reading included. Exits with 1 when a line does not hold.
@@ -161,6 +161,23 @@ def tables(run, folder):
         line(network, reference, value(report), seconds, holds, error or ("every level equal" if same else ""))
 
 
+def memory(run, _):
+    title("GPT-3 175B on 64 A100 (s per step) by memory of a device: faster with more, memory kept, below 2 s")
+    path = tempfile.NamedTemporaryFile(suffix=".json", delete=False).name
+    block = {"transformer": {"width": 12288, "sequence": 2048, "heads": 96}, "count": 96}
+    pathlib.Path(path).write_text(json.dumps({"batch": 64, "layers": [block]}))
+    last = float("inf")
+    for gb in (20, 30, 40, 60, 80):
+        code, report, error, seconds = run(path, "--machine", "a100x64", "--memory", gb * 1e9)
+        ours = value(report)
+        kept = code == 0 and report["peak_memory_bytes"] <= gb * 1e9 and ours <= last
+        none = code == 3 and error != "" and last == float("inf")
+        line(f"{gb} GB", f"<= {last:.6g}", ours if code == 0 else "does not fit", seconds, (kept or none) and seconds < 2,
+             error or f"peak {report['peak_memory_bytes'] * 1e-9:.4g} GB")
+        last = ours if code == 0 else last
+    os.unlink(path)
+
+
 def hostile(run, _):
     """Bad inputs: one line and exit code 1, or infeasible with its reason; large ones: an answer with its gap."""
     title("Hostile inputs: one line each, bounded time")
@@ -188,10 +205,24 @@ def hostile(run, _):
         ("10^6 nodes in a chain", json.dumps(graph([node(i) for i in range(n)], [(i, i + 1) for i in range(n - 1)])), 0),
         ("10^6 nodes, unsupported", json.dumps(graph([node(i, supportedOnFpga=0) for i in range(n)], [])), 3),
     ]
+    layer = {"flops": 1e9, "weights": 1e6, "input_bytes": 1e3, "activation_bytes": 1e3}
+    layers = [
+        ("layers: no list", {"layers": 7}, 1), ("layers: none", {"layers": []}, 1),
+        ("layers: a missing key", {"layers": [{"flops": 1}]}, 1), ("layers: an unknown key", {"layers": [{**layer, "x": 1}]}, 1),
+        ("layers: NaN", {"layers": [{**layer, "flops": float("nan")}]}, 1),
+        ("layers: 10^9 of them", {"layers": [{**layer, "count": 10**9}]}, 1),
+        ("layers: a batch that does not divide", {"batch": 3, "microbatches": 2, "layers": [layer]}, 1),
+        ("layers: no degrees fit", {"batch": 3, "layers": [layer]}, 3),
+        ("layers: 10,000 alike", {"batch": 4, "layers": [{**layer, "count": 10000}]}, 0),
+        ("layers: 300 that differ", {"batch": 4, "layers": [{**layer, "flops": 1e9 + i, "weights": 1e6 * (1 + i % 17)}
+                                                            for i in range(300)]}, 0),
+        ("layers: 10^18 everywhere", {"batch": 4, "layers": [dict.fromkeys(layer, 1e18)]}, 3),
+    ]
+    cases += [(name, json.dumps(file), expected) for name, file, expected in layers]
     path = tempfile.NamedTemporaryFile(suffix=".json", delete=False).name
     for name, text, expected in cases:
         pathlib.Path(path).write_text(text)
-        code, report, error, seconds = run(path)
+        code, report, error, seconds = run(path, *(["--machine", "a100x4"] if name.startswith("layers") else []))
         holds = code == expected and error.count("\n") == 0 and (code == 0 or error != "")
         note = error if code else f"value {value(report):.6g}, gap {100 * (report['gap'] or 0):.2g} %"
         line(name, f"exit {expected}", f"exit {code}", seconds, holds, note[:100])
@@ -199,7 +230,7 @@ def hostile(run, _):
 
 
 def main():
-    parts = {f.__name__: f for f in (placement, latency, local, pipeline, networks, tables, hostile)}
+    parts = {f.__name__: f for f in (placement, latency, local, pipeline, networks, tables, memory, hostile)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--pando", default="build/release/bin/pando")

@@ -18,8 +18,9 @@ namespace pando {
 
 // What is not set is taken from the file. Sizes in bytes.
 struct PlanRequest {
-  std::string input;      // file: placement, latency, pipeline or network (JSON), or a table of layers
-  std::string search;     // ideals, ideals-linear, local, pipeline, geo, chain; empty: by what the file holds
+  std::string input;      // file: placement, latency, pipeline, network or layers (JSON), or a table of layers
+  std::string machine;    // of files of layers: a shipped machine's name, or a cluster file
+  std::string search;     // ideals, ideals-linear, local, pipeline, geo, chain, layer-memory; empty: by the file
   std::string objective;  // of placements: max-load (default) or latency
   bool noncontiguous = false;
   std::optional<int64_t> devices, cpus, microbatches;
@@ -29,7 +30,7 @@ struct PlanRequest {
   int64_t repeat_layers = 0;                               // pipelines: copies of node 34
   std::optional<int64_t> groups;                           // networks
   std::optional<double> gradient_bytes, activation_bytes;  // networks
-  std::optional<int64_t> levels, batch, shortcut;          // tables of layers
+  std::optional<int64_t> levels, batch, shortcut;          // tables of layers; batch: files of layers
   uint64_t seed = 1;
   double budget_seconds = std::numeric_limits<double>::infinity();  // wall time; the best plan so far is returned
   double budget_bytes = 4e9;                                        // of the search's own tables

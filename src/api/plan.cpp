@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stop_token>
 
+#include "api/machine.hpp"
 #include "base/error.hpp"
 #include "base/memory.hpp"
 #include "plan/layers/files.hpp"
@@ -22,8 +23,8 @@ void validate(const PlanRequest& r) {
   auto among = [](const std::string& name, std::initializer_list<const char*> names) {
     return name.empty() || std::any_of(names.begin(), names.end(), [&](const char* n) { return name == n; });
   };
-  require(among(r.search, {"ideals", "ideals-linear", "local", "pipeline", "geo", "chain"}), "search",
-          "ideals, ideals-linear, local, pipeline, geo or chain");
+  require(among(r.search, {"ideals", "ideals-linear", "local", "pipeline", "geo", "chain", "layer-memory"}), "search",
+          "ideals, ideals-linear, local, pipeline, geo, chain or layer-memory");
   require(among(r.objective, {"max-load", "latency"}), "objective", "max-load or latency");
   require(among(r.time_unit, {"s", "ms"}), "time unit", "s or ms");
   require(!r.noncontiguous || among(r.search, {"local"}), "noncontiguous", "the search local");
@@ -62,7 +63,9 @@ PlanResult make_plan(const PlanRequest& request) {
     if (request.cancel && request.cancel->cancelled()) stop.request_stop();
     if (request.progress) request.progress(now.best, now.seconds);
   };
-  return plan::plan_layers(text, request, control);
+  std::optional<plan::Cluster> machine;
+  if (!request.machine.empty()) machine = load_machine(request.machine);
+  return plan::plan_layers(text, request, control, machine ? &*machine : nullptr);
 }
 
 }  // namespace pando

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "api/machine.hpp"
 #include "base/memory.hpp"
 #include "import/import.hpp"
 #include "optimize/optimize.hpp"
@@ -13,13 +14,6 @@
 
 namespace pando {
 namespace {
-
-plan::Cluster load_machine(const std::string& name) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(name, error)) return plan::shipped_cluster(name);
-  MappedFile file(name);
-  return plan::read_cluster({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
-}
 
 Optimizer optimizer_of(const std::string& name) {
   if (name == "sgd") return Optimizer::sgd;
@@ -136,6 +130,13 @@ SimulateResult simulate_model_plan(const SimulateRequest& r) {
     result.trace = plan::trace_json(graph, simulator.timeline());
   }
   return result;
+}
+
+plan::Cluster load_machine(const std::string& name) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(name, error)) return plan::shipped_cluster(name);
+  MappedFile file(name);
+  return plan::read_cluster({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
 }
 
 std::string describe_machine(const std::string& name_or_file) {

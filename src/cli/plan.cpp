@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -61,6 +62,16 @@ void print_plan(const json& report) {
     int i = 0;
     for (const json& group : report["groups"]) fmt::print("{:<8} {}\n", i++, listed(group, 100));
   }
+  if (report.contains("layers")) {
+    fmt::print(
+        "memory     {:.2f} GB at most on a device, states {:.2f} GB\n\n{:<8} {:>6} {:>6} {:>7} {:>8}  {:<12} states\n",
+        report["peak_memory_bytes"].get<double>() * 1e-9, report["state_bytes"].get<double>() * 1e-9, "layer", "count",
+        "data", "tensor", "sharded", "activations");
+    for (const json& l : report["layers"])
+      fmt::print("{:<8} {:>6} {:>6} {:>7} {:>8}  {:<12} {}\n", l["first"].get<int64_t>(), l["count"].get<int64_t>(),
+                 l["data"].get<int64_t>(), l["tensor"].get<int64_t>(), l["sharded_states"].get<int>(),
+                 l["activations"].get<std::string>(), l["states"].get<std::string>());
+  }
   if (report.contains("levels")) {
     fmt::print("\n{:<6} {:>14}  types per layer\n", "level", "elements");
     int i = 0;
@@ -86,9 +97,17 @@ void plan_model(const Settings& settings) {
   search_model(std::move(model));
 }
 
+// ONNX files are no text that begins with a brace.
+bool is_json(const std::string& file) {
+  std::ifstream in(file);
+  char first = 0;
+  return in >> first && first == '{';
+}
+
 void plan(const Settings& settings) {
-  if (!settings.model.request.machine.empty()) return plan_model(settings);
   PlanRequest request = settings.request;
+  request.machine = settings.model.request.machine;
+  if (!request.machine.empty() && !is_json(request.input)) return plan_model(settings);
   try {
     validate(request);
   } catch (const Error& e) {
@@ -117,16 +136,18 @@ Command add_plan(CLI::App& app) {
   auto settings = std::make_shared<Settings>();
   PlanRequest& r = settings->request;
   CLI::App& c = *app.add_subcommand("plan", "Searches for a plan: which part of a model goes where.");
-  c.add_option("INPUT", r.input, "placement, pipeline or network file (JSON), or a table of layers")->required();
+  c.add_option("INPUT", r.input,
+               "placement, pipeline, network or layers file (JSON), a table of layers, or an ONNX model")
+      ->required();
   c.add_option("--search", r.search,
-               "ideals, ideals-linear, local, pipeline, geo or chain (default: by the file); with --machine: single, "
-               "data-parallel, expert, random, mcmc or auto (default)");
+               "ideals, ideals-linear, local, pipeline, geo, chain or layer-memory (default: by the file); for models: "
+               "single, data-parallel, expert, random, mcmc or auto (default)");
   c.add_option("--objective", r.objective, "of placements: max-load or latency (default: max-load)");
   c.add_flag("--noncontiguous", r.noncontiguous, "placements whose devices form no line");
   add(c, "--devices", r.devices, "accelerators");
   add(c, "--cpus", r.cpus, "CPUs of a placement");
   add(c, "--memory", r.memory, "bytes of one accelerator");
-  add(c, "--microbatches", r.microbatches, "of a pipeline's batch");
+  add(c, "--microbatches", r.microbatches, "of a pipeline's batch; of a file of layers: passes of a step");
   add(c, "--bandwidth", r.bandwidth, "of a pipeline, bytes per second");
   c.add_option("--time-unit", r.time_unit, "of a pipeline's times: s or ms (default: s, numbers as they stand)");
   c.add_flag("--no-data", r.no_data, "pipelines without data parallelism");
@@ -137,7 +158,8 @@ Command add_plan(CLI::App& app) {
   add(c, "--gradient-bytes", r.gradient_bytes, "exchanged within a group of a network");
   add(c, "--activation-bytes", r.activation_bytes, "sent between groups of a network");
   add(c, "--levels", r.levels, "of halving, for a table of layers (default: 7)");
-  add(c, "--batch", r.batch, "of a table of layers (default: 512); of a model: global, the inputs' first dimension");
+  add(c, "--batch", r.batch,
+      "of a table of layers (default: 512), of a file of layers; of a model: global, the inputs' first dimension");
   add(c, "--shortcut", r.shortcut, "layers per residual block of a table: 0, 2 or 3 (default: by its kernels)");
   c.add_option("--seed", r.seed, "of random searches")->check(CLI::NonNegativeNumber)->capture_default_str();
   c.add_option("--budget-seconds", r.budget_seconds, "then the best plan so far is taken");

@@ -36,6 +36,14 @@ PlanResult plan_network(const Json& file, const PlanRequest& request, const Sear
   return report_network(problem, search_network(problem, control));
 }
 
+PlanResult plan_memory(const Json& file, const PlanRequest& request, const SearchControl& control,
+                       const Cluster* machine) {
+  require_search(request, "layers", {"", "layer-memory"});
+  if (machine == nullptr) fail(ErrorCode::invalid_argument, "a file of layers is planned for a machine: give one");
+  MemoryProblem problem = read_layer_memory(file, request, *machine);
+  return report_layer_memory(problem, search_layer_memory(problem, control));
+}
+
 PlanResult plan_table(const std::string& text, const PlanRequest& request, const SearchControl& control) {
   require_search(request, "layer table", {"", "chain"});
   LayerTable table = read_layer_table(text, request);
@@ -44,7 +52,8 @@ PlanResult plan_table(const std::string& text, const PlanRequest& request, const
 
 }  // namespace
 
-PlanResult plan_layers(const std::string& text, const PlanRequest& request, const SearchControl& control) {
+PlanResult plan_layers(const std::string& text, const PlanRequest& request, const SearchControl& control,
+                       const Cluster* machine) {
   size_t begin = text.find_first_not_of(" \t\r\n");
   if (begin != text.npos && text.compare(begin, 10, "num_layers") == 0) return plan_table(text, request, control);
   Json file = parse_json(text, "the file");
@@ -52,9 +61,10 @@ PlanResult plan_layers(const std::string& text, const PlanRequest& request, cons
   if (file.contains("maxFPGAs")) return plan_placement(file, request, control);
   if (file.contains("maxDevices")) return plan_pipeline(file, request, control);
   if (file.contains("delay_ms")) return plan_network(file, request, control);
+  if (file.contains("layers")) return plan_memory(file, request, control, machine);
   fail(ErrorCode::invalid_model,
-       "the file is none that can be planned: expected the key maxFPGAs (placement), maxDevices (pipeline) or delay_ms "
-       "(network), or a table that begins with num_layers");
+       "the file is none that can be planned: expected the key maxFPGAs (placement), maxDevices (pipeline), delay_ms "
+       "(network) or layers (memory options), or a table that begins with num_layers");
 }
 
 }  // namespace pando::plan

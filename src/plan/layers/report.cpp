@@ -101,6 +101,33 @@ PlanResult report_pipeline(const PipelineProblem& p, const PipelineOutcome& outc
   return finish(outcome, report);
 }
 
+PlanResult report_layer_memory(const MemoryProblem& p, const MemoryOutcome& outcome) {
+  Json report = report_of(outcome);
+  report["layers"] = Json::array();
+  if (!outcome.feasible) return finish(outcome, report);
+  MemoryScore score = evaluate_layer_memory(p, outcome.plan);
+  require_agreement(outcome, score.seconds, score.violation);
+  report["formula_seconds"] = score.formula;
+  report["least_formula_seconds"] = outcome.formula;
+  report["peak_memory_bytes"] = score.peak;
+  report["state_bytes"] = score.states;
+  report["step_bytes"] = outcome.step_bytes;
+  report["samples_per_second"] = static_cast<double>(p.batch) / score.seconds;
+  for (size_t l = 0, end; l < outcome.plan.size(); l = end) {
+    const MemoryChoice& c = outcome.plan[l];
+    for (end = l + 1; end < outcome.plan.size() && outcome.plan[end] == c;) end++;
+    report["layers"].push_back({{"first", l},
+                                {"count", end - l},
+                                {"name", p.layers[l].name},
+                                {"data", c.data},
+                                {"tensor", c.tensor},
+                                {"sharded_states", c.sharded},
+                                {"activations", name_of(c.keep)},
+                                {"states", c.offload_states ? "offload" : "keep"}});
+  }
+  return finish(outcome, report);
+}
+
 PlanResult report_network(const NetworkProblem& p, const NetworkOutcome& outcome) {
   Json report = report_of(outcome);
   NetworkScore score = evaluate_network(p, outcome.groups);

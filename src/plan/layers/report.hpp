@@ -14,6 +14,7 @@ void require_agreement(const SearchOutcome& outcome, double value, const std::st
 PlanResult report_placement(const PlacementProblem& problem, const PlacementOutcome& outcome, bool contiguous);
 PlanResult report_network(const NetworkProblem& problem, const NetworkOutcome& outcome);
 PlanResult report_chain(const LayerTable& table, const TableOutcome& outcome);
+PlanResult report_layer_memory(const MemoryProblem& problem, const MemoryOutcome& outcome);
 PlanResult report_pipeline(const PipelineProblem& problem, const PipelineOutcome& outcome);
 
 }  // namespace pando::plan
