@@ -100,12 +100,12 @@ void proposals(const std::string& file, uint32_t devices) {
 }
 
 void million_tasks(const std::string& file) {
-  uint32_t devices = 256;
-  Space space = space_of(file, fmt::format("p100x{}", devices), 64 * devices);
+  uint32_t devices = 512;
+  Space space = space_of(file, fmt::format("a100x{}", devices), 64 * devices);
   // Cut along one dimension by row and along another by column: every part reads from many.
   std::vector<Config> configs = data_parallel_plan(space, devices);
-  for (uint32_t o = 0; o < configs.size(); o++)
-    if (o % 3 == 0) configs[o] = expert_plan(space)[o];
+  std::vector<Config> expert = expert_plan(space);
+  for (uint32_t o = 0; o < configs.size(); o += 3) configs[o] = expert[o];
   int64_t before = resident_kib();
   double begin = cpu_seconds();
   TaskGraph graph(space, roofline, {}, configs);
