@@ -28,6 +28,10 @@ struct SimulateRequest {
   std::string gradients;                               // overlap, after; empty: the plan's, or overlap
   std::string collective;                              // ring, hierarchical, auto; empty: the plan's, or auto
   int64_t memory = 0;                                  // bytes per device; 0: the machine's
+  // Pipelines: fill-drain, 1f1b, interleaved, two-buffered or delayed-gradients; empty: the plan's, or none. The batch
+  // is cut into micro_batches equal ones (0: the plan's, or 1), a device's stage into `chunks` (0: the plan's, or 1).
+  std::string schedule;
+  int64_t micro_batches = 0, chunks = 0;
 
   // search_model_plan
   std::string search = "auto";  // single, data-parallel, expert, random, mcmc, auto

@@ -30,7 +30,7 @@ plan::TaskOptions task_options(const SimulateRequest& r, plan::TaskOptions o = {
   return o;
 }
 
-plan::Space load_space(const SimulateRequest& r) {
+plan::Space load_space(const SimulateRequest& r, uint32_t micro_batches = 1) {
   plan::Cluster cluster = load_machine(r.machine);
   auto file = std::make_shared<MappedFile>(r.model);
   ImportOptions options;
@@ -39,11 +39,16 @@ plan::Space load_space(const SimulateRequest& r) {
   options.folder = folder.empty() ? std::string(".") : folder.string();
   for (const auto& [name, shape] : r.shapes) options.input_shapes[name] = shape;
   if (r.batch < 0) fail(ErrorCode::invalid_argument, "batch {}: expected 1 or more", r.batch);
-  if (r.batch > 0)
+  if (r.batch > 0 || micro_batches > 1)
     for (const ModelPort& p : read_ports(file->bytes()).inputs) {
       if (p.shape.empty()) continue;
       Shape& shape = options.input_shapes.try_emplace(p.name, p.shape).first->second;
-      if (!shape.empty()) shape[0] = r.batch;
+      if (shape.empty()) continue;
+      if (r.batch > 0) shape[0] = r.batch;
+      if (shape[0] % micro_batches != 0)
+        fail(ErrorCode::invalid_argument, "a batch of {} cannot be cut into {} equal micro-batches", shape[0],
+             micro_batches);
+      shape[0] /= micro_batches;
     }
   Graph graph = optimize(import_onnx(file->bytes(), file, options));
   if (r.training) graph = add_training(std::move(graph), Loss::cross_entropy, optimizer_of(r.optimizer));
@@ -60,6 +65,35 @@ plan::Plan named_plan(const plan::TaskOptions& tasks, std::vector<plan::Config> 
 
 std::string dumped(const nlohmann::json& j) {
   return j.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+std::optional<plan::PipelineOptions> pipeline_options(const SimulateRequest& r) {
+  std::optional<plan::PipelineOptions> o = plan::read_pipeline_options(r.plan);
+  if (!o && r.schedule.empty() && r.micro_batches == 0 && r.chunks == 0) return {};
+  if (!o) o.emplace();
+  if (!r.schedule.empty() && !plan::parse(r.schedule, o->schedule))
+    fail(ErrorCode::invalid_argument,
+         "schedule '{}': expected fill-drain, 1f1b, interleaved, two-buffered or delayed-gradients", r.schedule);
+  if (r.micro_batches < 0 || r.micro_batches > 1 << 20 || r.chunks < 0 || r.chunks > 1 << 10)
+    fail(ErrorCode::invalid_argument, "{} micro-batches, {} chunks: expected 1 to 1048576 and 1 to 1024",
+         r.micro_batches, r.chunks);
+  if (r.micro_batches > 0) o->micro_batches = static_cast<uint32_t>(r.micro_batches);
+  if (r.chunks > 0) o->chunks = static_cast<uint32_t>(r.chunks);
+  return o;
+}
+
+SimulateResult simulate_pipeline_plan(const SimulateRequest& r, const plan::Space& space, const plan::Plan& p,
+                                      plan::TaskOptions tasks) {
+  if (r.trace) fail(ErrorCode::not_supported, "a trace of a pipeline's timeline is not supported");
+  tasks.gradients = plan::Gradients::after;  // of a micro-batch alone: exchanged once, behind the last one
+  plan::Roofline costs;
+  plan::StagedPrediction found = plan::simulate_stages({space, costs, tasks, p.configs}, *p.pipeline);
+  SimulateResult result;
+  result.reason = plan::memory_reason(space, found, r.memory);
+  result.feasible = result.reason.empty();
+  result.report = dumped(plan::stages_json(space, costs, found, r.memory));
+  result.plan = plan::write_plan(p, space);
+  return result;
 }
 
 }  // namespace
@@ -109,13 +143,16 @@ SimulateResult search_model_plan(const SimulateRequest& r) {
 }
 
 SimulateResult simulate_model_plan(const SimulateRequest& r) {
-  plan::Space space = load_space(r);
+  std::optional<plan::PipelineOptions> pipeline = pipeline_options(r);
+  plan::Space space = load_space(r, pipeline ? pipeline->micro_batches : 1);
   plan::Plan p = plan::read_plan(r.plan, space);
+  p.pipeline = pipeline;
   plan::TaskOptions tasks = task_options(r, {p.gradients, p.collective});
   for (const std::string& text : r.edits) {
     auto [op, config] = plan::read_edit(text, space, p.configs, "edit");
     p.configs[op] = std::move(config);
   }
+  if (pipeline) return simulate_pipeline_plan(r, space, p, tasks);
   plan::Roofline costs;
   SimulateResult result;
   nlohmann::json report = plan::prediction_json(space, costs, tasks, p.configs, r.memory);

@@ -29,8 +29,11 @@ double peak(const json& report) {
 void print_prediction(const json& r) {
   fmt::print("time       {} per iteration", ms(r["iteration_seconds"]));
   if (r["samples_per_second"].is_number()) fmt::print(", {:.1f} samples/s", r["samples_per_second"].get<double>());
-  fmt::print("\ntasks      {}\nmoved      {:.1f} MB\nmemory     {:.2f} GiB at most on a device\ncosts      {}\n",
-             r["tasks"].get<uint64_t>(), r["bytes_moved"].get<double>() * 1e-6, gib(peak(r)),
+  fmt::print("\n");
+  if (r["tasks"].is_number())
+    fmt::print("tasks      {}\nmoved      {:.1f} MB\n", r["tasks"].get<uint64_t>(),
+               r["bytes_moved"].get<double>() * 1e-6);
+  fmt::print("memory     {:.2f} GiB at most on a device\ncosts      {}\n", gib(peak(r)),
              r["cost_model"].get<std::string>());
 }
 
@@ -42,10 +45,23 @@ void print_devices(const json& r) {
       fmt::print("   ... {} devices in all\n", r["devices"].size());
       break;
     }
-    fmt::print("{:>6} {:>12.3f} {:>12.3f} {:>12.3f} {:>10.2f}\n", d["id"].get<int>(), d["busy_s"].get<double>() * 1e3,
-               d["idle_s"].get<double>() * 1e3, d["transfer_s"].get<double>() * 1e3,
+    fmt::print("{:>6} {:>12.3f} {:>12.3f} {:>12} {:>10.2f}\n", d["id"].get<int>(), d["busy_s"].get<double>() * 1e3,
+               d["idle_s"].get<double>() * 1e3,
+               d["transfer_s"].is_number() ? fmt::format("{:.3f}", d["transfer_s"].get<double>() * 1e3) : "-",
                gib(d["peak_memory_bytes"].get<double>()));
   }
+}
+
+void print_stages(const json& r) {
+  if (!r.contains("stages")) return;
+  fmt::print("schedule   {}, {} micro-batches, idle {:.1f} %\n\n{:>6} {:>12} {:>12} {:>12} {:>10}  operators\n",
+             r["schedule"].get<std::string>(), r["micro_batches"].get<int64_t>(), 100 * r["idle_share"].get<double>(),
+             "stage", "forward ms", "backward ms", "transfer ms", "in flight");
+  size_t i = 0;
+  for (const json& s : r["stages"])
+    fmt::print("{:>6} {:>12.3f} {:>12.3f} {:>12.3f} {:>10}  {} ... {}\n", i++, s["forward_s"].get<double>() * 1e3,
+               s["backward_s"].get<double>() * 1e3, s["transfer_s"].get<double>() * 1e3, s["in_flight"].get<int>(),
+               s["operators"].front().get<std::string>(), s["operators"].back().get<std::string>());
 }
 
 void print_compared(const json& r) {
@@ -81,6 +97,7 @@ void simulate(ModelPlanSettings s) {
   write_results(s, result);
   json report = json::parse(result.report);
   print_prediction(report);
+  print_stages(report);
   print_devices(report);
 }
 
@@ -161,6 +178,12 @@ Command add_simulate(CLI::App& app) {
       ->expected(1)
       ->take_all()
       ->allow_extra_args(false);
+  c.add_option("--schedule", s->request.schedule, "the operators' devices are a pipeline's stages: how it runs")
+      ->check(CLI::IsMember({"fill-drain", "1f1b", "interleaved", "two-buffered", "delayed-gradients"}));
+  c.add_option("--microbatches", s->request.micro_batches, "of a pipeline: equal parts of the batch")
+      ->check(CLI::Range(1, 1 << 20));
+  c.add_option("--chunks", s->request.chunks, "of a pipeline: stages per device, with --schedule interleaved")
+      ->check(CLI::Range(1, 1 << 10));
   c.add_option("-o,--output", s->output, "write the edited plan here")->type_name("FILE");
   c.add_option("--trace", s->trace_file, "write the timeline here, for Chrome's tracing page")->type_name("FILE");
   c.add_option("--json", s->json_file, "write the report here")->type_name("FILE");

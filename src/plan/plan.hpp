@@ -2,11 +2,13 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "graph/box.hpp"
+#include "plan/simulate/pipeline.hpp"
 
 namespace pando::plan {
 
@@ -44,8 +46,9 @@ struct Plan {
   std::string model, model_hash, cluster, cluster_hash;
   Gradients gradients = Gradients::overlap;
   Collective collective = Collective::automatic;
-  uint8_t sharded_states = 0;   // 0: none; 1: optimizer states; 2: and gradients; 3: and weights
-  std::vector<Config> configs;  // per operator of the space
+  uint8_t sharded_states = 0;               // 0: none; 1: optimizer states; 2: and gradients; 3: and weights
+  std::optional<PipelineOptions> pipeline;  // the operators' devices are stages; the space is of one micro-batch
+  std::vector<Config> configs;              // per operator of the space
 };
 
 const char* name_of(Keep keep);
@@ -59,6 +62,8 @@ class Space;
 // Throws invalid_argument with one line that names the place.
 Plan read_plan(std::string_view json, const Space& space);
 std::string write_plan(const Plan& plan, const Space& space);
+// The pipeline that a plan file asks for, before there is a space; none in most. Throws as read_plan.
+std::optional<PipelineOptions> read_pipeline_options(std::string_view json);
 // Throws invalid_argument unless the config fits operator `op`; `place` begins the message.
 void check_config(const Config& config, const Space& space, uint32_t op, const std::string& place);
 

@@ -98,10 +98,25 @@ void check_config(const Config& c, const Space& space, uint32_t op, const std::s
            space.cluster().size());
 }
 
+std::optional<PipelineOptions> read_pipeline_options(std::string_view text) {
+  json parsed = JsonPlace::parse(text, "plan file");
+  JsonPlace root(parsed, "plan file: ");
+  root.any_object();
+  if (!root.has("pipeline")) return {};
+  JsonPlace at = root.at("pipeline");
+  at.object({"schedule", "micro_batches", "chunks"});
+  PipelineOptions o;
+  if (!parse(at.at("schedule").text(), o.schedule))
+    at.at("schedule").bad("fill-drain, 1f1b, interleaved, two-buffered or delayed-gradients");
+  o.micro_batches = static_cast<uint32_t>(at.at("micro_batches").integer(1, 1 << 20));
+  if (at.has("chunks")) o.chunks = static_cast<uint32_t>(at.at("chunks").integer(1, 1 << 10));
+  return o;
+}
+
 Plan read_plan(std::string_view text, const Space& space) {
   json parsed = JsonPlace::parse(text, "plan file");
   JsonPlace root(parsed, "plan file: ");
-  root.object({"pando_plan", "model", "cluster", "gradients", "collective", "sharded_states", "operators"});
+  root.object({"pando_plan", "model", "cluster", "gradients", "collective", "sharded_states", "pipeline", "operators"});
   root.at("pando_plan").integer(1, 1);
   Plan plan;
   auto identity = [&](const char* key, std::string& name, std::string& hash, const std::string& expected) {
@@ -121,6 +136,7 @@ Plan read_plan(std::string_view text, const Space& space) {
   if (root.has("collective") && !parse(root.at("collective").text(), plan.collective))
     root.at("collective").bad("ring, hierarchical or auto");
   if (root.has("sharded_states")) plan.sharded_states = static_cast<uint8_t>(root.at("sharded_states").integer(0, 3));
+  plan.pipeline = read_pipeline_options(text);
   JsonPlace operators = root.at("operators");
   operators.any_object();
   for (const auto& [name, unused] : operators.json().items())
@@ -152,6 +168,10 @@ std::string write_plan(const Plan& plan, const Space& space) {
               {"collective", name_of(plan.collective)},
               {"sharded_states", plan.sharded_states},
               {"operators", operators}};
+  if (plan.pipeline)
+    out["pipeline"] = {{"schedule", name_of(plan.pipeline->schedule)},
+                       {"micro_batches", plan.pipeline->micro_batches},
+                       {"chunks", plan.pipeline->chunks}};
   return out.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 

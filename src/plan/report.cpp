@@ -135,6 +135,60 @@ json prediction_json(const Space& space, const CostModel& costs, const TaskOptio
   return out;
 }
 
+json stages_json(const Space& space, const CostModel& costs, const StagedPrediction& p, int64_t memory_limit) {
+  json devices = json::array(), stages = json::array();
+  std::vector<json> rows(space.cluster().size());
+  for (size_t row = 0; row < p.rows.size(); row++) {
+    int64_t busy = 0;
+    for (const PipelineTask& task : p.timeline.devices[row]) busy += task.end_ns - task.start_ns;
+    for (uint32_t d : p.rows[row]) {
+      int64_t limit = memory_limit > 0 ? memory_limit : space.cluster().kind_of(d).memory_bytes;
+      rows[d] = {{"id", d},
+                 {"busy_s", seconds(busy)},
+                 {"idle_s", seconds(p.timeline.makespan_ns - busy)},
+                 {"transfer_s", nullptr},
+                 {"peak_memory_bytes", p.memory[d].peak},
+                 {"memory_limit_bytes", limit}};
+    }
+  }
+  for (json& row : rows)
+    if (!row.is_null()) devices.push_back(std::move(row));
+  for (size_t s = 0; s < p.stages.size(); s++) {
+    json names = json::array();
+    for (uint32_t o : p.stages[s]) names.push_back(space.ops()[o].name);
+    size_t row = s % p.rows.size();
+    stages.push_back({{"devices", p.rows[row]},
+                      {"operators", names},
+                      {"forward_s", seconds(p.times[s].forward_ns)},
+                      {"backward_s", seconds(p.times[s].backward_ns)},
+                      {"transfer_s", seconds(p.times[s].transfer_ns)},
+                      {"in_flight", p.timeline.in_flight[row]}});
+  }
+  int64_t batch = 0;
+  for (ValueId v : space.graph().inputs)
+    if (batch == 0 && !space.graph().shape(v).empty()) batch = space.graph().shape(v)[0];
+  std::string reason = memory_reason(space, p, memory_limit);
+  return {
+      {"iteration_seconds", seconds(p.iteration_ns)},
+      {"samples_per_second", p.iteration_ns > 0 && batch > 0
+                                 ? json(static_cast<double>(batch * p.options.micro_batches) / seconds(p.iteration_ns))
+                                 : json()},
+      {"schedule", name_of(p.options.schedule)},
+      {"micro_batches", p.options.micro_batches},
+      {"chunks", p.options.chunks},
+      {"exchange_s", seconds(p.exchange_ns)},
+      {"idle_share", p.timeline.idle_share()},
+      {"stages", stages},
+      {"devices", devices},
+      {"links", json::array()},
+      {"critical_path", nullptr},
+      {"bytes_moved", nullptr},
+      {"tasks", nullptr},
+      {"cost_model", costs.name()},
+      {"feasible", reason.empty()},
+      {"reason", reason.empty() ? json() : json(reason)}};
+}
+
 json search_json(const Space& space, const CostModel& costs, const SearchOptions& options, const SearchResult& result) {
   const SearchOutcome& o = result.outcome;
   json out = prediction_json(space, costs, options.tasks, result.best.configs, options.memory_limit);

@@ -270,6 +270,11 @@ TEST(PlanCommand, FindsAPlanThatSimulateRepeats) {
   ASSERT_EQ(pando("simulate " + common + machine + " --plan " + plan + edit).code, 0);
   EXPECT_EQ(json::parse(content(edited))["operators"]["/Gemm_14"]["devices"], "0,4");
   EXPECT_FALSE(json::parse(content(temporary("t.json")))["traceEvents"].empty());
+  // As a pipeline of one stage, the plan's batch being that of a micro-batch: no one waits.
+  std::string single = temporary("single.json"), staged = " --schedule 1f1b --microbatches 1 --json " + again;
+  ASSERT_EQ(pando("plan " + common + machine + " --search single -o " + single).code, 0);
+  ASSERT_EQ(pando("simulate " + common + machine + " --plan " + single + staged).code, 0);
+  EXPECT_EQ(json::parse(content(again))["idle_share"], 0);
   // What is held stays.
   std::string fix = " --fix '/Gemm_14: parameter=4, devices=4-7' -o " + edited;
   ASSERT_EQ(pando("plan " + common + machine + " --budget 500 --start " + plan + fix).code, 0);

@@ -27,6 +27,7 @@ TEST(Plan, EveryPlanSurvivesARoundTrip) {
     p.collective = static_cast<Collective>(i % 3);
     p.sharded_states = static_cast<uint8_t>(i % 4);
     p.configs[1].keep = static_cast<Keep>(i % 3);
+    if (i % 5 > 0) p.pipeline = PipelineOptions{static_cast<Schedule>(i % 5), 8, 2, 1};
     p.configs[2] = Config{};
     p.configs[2].split.degree[0] = 3;
     p.configs[2].split.ratios.resize(max_rank);
@@ -39,6 +40,10 @@ TEST(Plan, EveryPlanSurvivesARoundTrip) {
     EXPECT_EQ(q.gradients, p.gradients);
     EXPECT_EQ(q.collective, p.collective);
     EXPECT_EQ(q.sharded_states, p.sharded_states);
+    ASSERT_EQ(q.pipeline.has_value(), p.pipeline.has_value());
+    if (p.pipeline) {
+      EXPECT_EQ(q.pipeline->schedule, p.pipeline->schedule);
+    }
   }
 }
 

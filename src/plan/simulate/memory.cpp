@@ -37,18 +37,12 @@ void add_weights(const TaskGraph& graph, uint32_t op, std::vector<DeviceMemory>&
   }
 }
 
-}  // namespace
-
-int64_t resident_bytes(const Space& space, int64_t weights) {
-  return space.training() ? weights * (2 + space.optimizer_states()) : weights;
-}
-
-std::vector<DeviceMemory> memory_of(const TaskGraph& graph, const Timeline& t) {
+// Per device, what begins (bytes > 0) and ends to be held, by time. What ends at a time makes room for what begins
+// then.
+std::vector<std::vector<Event>> activation_events(const TaskGraph& graph, const Timeline& t) {
   const Space& space = graph.space();
   const auto& stages = space.stages();
-  std::vector<DeviceMemory> out(space.cluster().size());
-  std::vector<std::vector<Event>> events(out.size());
-  for (uint32_t o = 0; o < space.ops().size(); o++) add_weights(graph, o, out);
+  std::vector<std::vector<Event>> events(graph.devices());
   // End of the last task of an operator's part that needs what the forward pass left.
   auto kept_until = [&](uint32_t op, uint32_t part) {
     int64_t end = 0;
@@ -105,10 +99,23 @@ std::vector<DeviceMemory> memory_of(const TaskGraph& graph, const Timeline& t) {
       events[device].push_back({until, -bytes});
     }
   }
-  for (size_t d = 0; d < out.size(); d++) {
-    // What ends at a time makes room for what begins then.
-    std::sort(events[d].begin(), events[d].end(),
+  for (auto& list : events)
+    std::sort(list.begin(), list.end(),
               [](const Event& a, const Event& b) { return a.ns != b.ns ? a.ns < b.ns : a.bytes < b.bytes; });
+  return events;
+}
+
+}  // namespace
+
+int64_t resident_bytes(const Space& space, int64_t weights) {
+  return space.training() ? weights * (2 + space.optimizer_states()) : weights;
+}
+
+std::vector<DeviceMemory> memory_of(const TaskGraph& graph, const Timeline& t) {
+  std::vector<DeviceMemory> out(graph.devices());
+  for (uint32_t o = 0; o < graph.space().ops().size(); o++) add_weights(graph, o, out);
+  std::vector<std::vector<Event>> events = activation_events(graph, t);
+  for (size_t d = 0; d < out.size(); d++) {
     int64_t now = 0;
     for (const Event& e : events[d]) {
       now += e.bytes;
@@ -119,6 +126,15 @@ std::vector<DeviceMemory> memory_of(const TaskGraph& graph, const Timeline& t) {
     }
     out[d].peak = out[d].weights + out[d].activations;
   }
+  return out;
+}
+
+std::vector<int64_t> activations_at(const TaskGraph& graph, const Timeline& t, const std::vector<int64_t>& ns) {
+  std::vector<int64_t> out(graph.devices(), 0);
+  std::vector<std::vector<Event>> events = activation_events(graph, t);
+  for (size_t d = 0; d < out.size(); d++)
+    for (const Event& e : events[d])
+      if (e.ns <= ns[d]) out[d] += e.bytes;
   return out;
 }
 

@@ -21,6 +21,8 @@ struct DeviceMemory {
 // reader's (training: of the gradients that need it, where the operator keeps it); what a transfer brings lives on the
 // reader's device from the transfer's start to the reader's end, and until the gradients' end where it is kept.
 std::vector<DeviceMemory> memory_of(const TaskGraph& graph, const Timeline& timeline);
+// Bytes of activations that each device holds at a time of its own.
+std::vector<int64_t> activations_at(const TaskGraph& graph, const Timeline& timeline, const std::vector<int64_t>& ns);
 // Empty when every device has room; else one line about the first that has not: device, need, limit, its parts.
 std::string memory_reason(const Space& space, const std::vector<DeviceMemory>& memory, int64_t limit = 0);
 
