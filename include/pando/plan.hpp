@@ -21,7 +21,7 @@ struct PlanRequest {
   std::string input;      // file: placement, latency, pipeline, network or layers (JSON), or a table of layers
   std::string machine;    // of files of layers: a shipped machine's name, or a cluster file
   std::string search;     // ideals, ideals-linear, local, pipeline, geo, chain, layer-memory; empty: by the file
-  std::string objective;  // of placements: max-load (default) or latency
+  std::string objective;  // of placements: max-load (default) or latency; of pipelines: empty or time (of a batch)
   bool noncontiguous = false;
   std::optional<int64_t> devices, cpus, microbatches;
   std::optional<double> memory, bandwidth;  // of one device; bytes per second

@@ -25,7 +25,7 @@ void validate(const PlanRequest& r) {
   };
   require(among(r.search, {"ideals", "ideals-linear", "local", "pipeline", "geo", "chain", "layer-memory"}), "search",
           "ideals, ideals-linear, local, pipeline, geo, chain or layer-memory");
-  require(among(r.objective, {"max-load", "latency"}), "objective", "max-load or latency");
+  require(among(r.objective, {"max-load", "latency", "time"}), "objective", "max-load, latency or time");
   require(among(r.time_unit, {"s", "ms"}), "time unit", "s or ms");
   require(!r.noncontiguous || among(r.search, {"local"}), "noncontiguous", "the search local");
   require(r.objective != "latency" || (r.search != "local" && !r.noncontiguous), "objective latency",

@@ -142,7 +142,9 @@ Command add_plan(CLI::App& app) {
   c.add_option("--search", r.search,
                "ideals, ideals-linear, local, pipeline, geo, chain or layer-memory (default: by the file); for models: "
                "single, data-parallel, expert, random, mcmc or auto (default)");
-  c.add_option("--objective", r.objective, "of placements: max-load or latency (default: max-load)");
+  c.add_option(
+      "--objective", r.objective,
+      "of placements: max-load (default) or latency; of pipelines: time, of a whole batch (default: of a sample)");
   c.add_flag("--noncontiguous", r.noncontiguous, "placements whose devices form no line");
   add(c, "--devices", r.devices, "accelerators");
   add(c, "--cpus", r.cpus, "CPUs of a placement");

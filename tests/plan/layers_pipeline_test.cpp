@@ -1,10 +1,12 @@
 // Pipelines: hand-made cases, the knapsack of a stage and whole plans against exhaustive search by the evaluator.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 #include <random>
 
 #include "plan/layers/pipeline.hpp"
+#include "plan/simulate/pipeline.hpp"
 
 namespace pando::plan {
 namespace {
@@ -121,15 +123,22 @@ PipelineProblem random_pipeline(uint32_t seed, int nodes) {
   return p;
 }
 
-double best_of_all(const PipelineProblem& p) {
+// Of all legal plans: the least slowest stage, sum for a batch, time of a batch.
+struct BestOfAll {
+  double value = infinity, sum = infinity, time = infinity;
+};
+BestOfAll best_of_all(const PipelineProblem& p) {
   int count = static_cast<int>(p.graph.nodes.size());
-  double best = infinity;
+  BestOfAll best;
   std::vector<int> stage(count, 0);
   auto for_all = [&](std::vector<LayerStage> stages) {
     std::function<void(size_t, size_t)> choose = [&](size_t s, size_t i) {
       if (s == stages.size()) {
         PipelineScore score = evaluate_pipeline(p, stages);
-        if (score.violation.empty()) best = std::min(best, score.value);
+        if (!score.violation.empty()) return;
+        best.value = std::min(best.value, score.value);
+        best.sum = std::min(best.sum, score.batch_sum);
+        best.time = std::min(best.time, score.batch_time);
       } else if (i == stages[s].nodes.size()) {
         choose(s + 1, 0);
       } else {
@@ -173,7 +182,7 @@ TEST(Pipeline, EqualsExhaustiveSearch) {
   int feasible = 0, proven = 0;
   for (uint32_t seed = 0; seed < 150; seed++) {
     PipelineProblem p = random_pipeline(seed, 4);
-    double best = best_of_all(p);
+    double best = best_of_all(p).value;
     PipelineOutcome out = search_pipeline(p, {});
     ASSERT_EQ(out.feasible, best < infinity) << seed << " " << out.reason;
     if (!out.feasible) continue;
@@ -188,6 +197,47 @@ TEST(Pipeline, EqualsExhaustiveSearch) {
   }
   EXPECT_GT(feasible, 50);
   EXPECT_GT(proven, feasible * 8 / 10);
+}
+
+TEST(Pipeline, BatchEqualsExhaustiveSearch) {
+  int feasible = 0, proven = 0, best_found = 0;
+  for (uint32_t seed = 0; seed < 150; seed++) {
+    PipelineProblem p = random_pipeline(seed, 4);
+    p.microbatches *= 1 + seed % 3;
+    p.data = p.data && seed % 2 == 0;
+    BestOfAll best = best_of_all(p);
+    p.whole_batch = true;
+    PipelineOutcome out = search_pipeline(p, {});
+    ASSERT_EQ(out.feasible, best.value < infinity) << seed << " " << out.reason;
+    if (!out.feasible) continue;
+    feasible++;
+    PipelineScore score = evaluate_pipeline(p, out.stages);
+    EXPECT_EQ(score.violation, "") << seed;
+    EXPECT_NEAR(score.batch_time, out.value, 1e-12 * out.value) << seed;
+    EXPECT_GE(score.batch_time, score.batch_sum * (1 - 1e-12)) << seed;
+    EXPECT_GE(best.sum, *out.lower_bound * (1 - 1e-12)) << seed;
+    EXPECT_GE(out.value, best.time * (1 - 1e-12)) << seed;
+    EXPECT_TRUE(!out.optimal || out.value <= best.sum * (1 + 1e-12)) << seed;
+    proven += std::abs(best.sum - *out.lower_bound) <= 1e-12 * best.sum;
+    best_found += out.value <= best.time * (1 + 1e-12);
+    // Without replicas the flow shop is the sum, and the simulator's schedule of all forward, then all backward.
+    if (p.data) continue;
+    EXPECT_NEAR(score.batch_time, score.batch_sum, 1e-9 * score.batch_sum) << seed;
+    std::vector<PipelineStage> stages;
+    for (double t : score.stage_time) {
+      auto ns = static_cast<int64_t>(std::llround(t * 1e9));
+      stages.push_back({ns / 3, ns - ns / 3, 0});
+    }
+    PipelineOptions gpipe{Schedule::fill_drain, static_cast<uint32_t>(p.microbatches), 1, 1};
+    EXPECT_NEAR(static_cast<double>(simulate_pipeline(stages, gpipe).makespan_ns) * 1e-9, score.batch_time, 1e-6)
+        << seed;
+    gpipe.schedule = Schedule::one_f_one_b;
+    EXPECT_LE(static_cast<double>(simulate_pipeline(stages, gpipe).makespan_ns) * 1e-9, score.batch_time + 1e-6)
+        << seed;
+  }
+  EXPECT_GT(feasible, 50);
+  EXPECT_GT(proven, feasible * 8 / 10);
+  EXPECT_GT(best_found, feasible * 9 / 10);
 }
 
 TEST(StageKnapsack, IsExactForTwoConfigurations) {

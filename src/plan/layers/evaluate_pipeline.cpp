@@ -1,11 +1,32 @@
 // Scores a pipeline from the problem as it was read, formula by formula.
 #include <fmt/format.h>
 
-#include <map>
+#include <algorithm>
 
 #include "plan/layers/pipeline.hpp"
 
 namespace pando::plan {
+namespace {
+
+double flow_shop(const std::vector<LayerStage>& stages, const std::vector<double>& time, int64_t microbatches) {
+  constexpr int64_t most_run = 20'000;  // beyond, the slowest stage alone decides
+  int64_t run = std::min(microbatches, most_run);
+  std::vector<std::vector<double>> free;  // per stage and replica
+  for (const LayerStage& s : stages) free.emplace_back(std::min(s.data, run), 0.0);
+  double end = 0, slowest = 0;
+  for (double t : time) slowest = std::max(slowest, t);
+  for (int64_t m = 0; m < run; m++) {
+    double at = 0;
+    for (size_t s = 0; s < stages.size(); s++) {
+      double& replica = free[s][static_cast<size_t>(m) % free[s].size()];
+      at = replica = std::max(at, replica) + time[s] * static_cast<double>(stages[s].data);
+    }
+    end = std::max(end, at);
+  }
+  return end + static_cast<double>(microbatches - run) * slowest;
+}
+
+}  // namespace
 
 PipelineScore evaluate_pipeline(const PipelineProblem& p, const std::vector<LayerStage>& stages) {
   PipelineScore out;
@@ -66,6 +87,9 @@ PipelineScore evaluate_pipeline(const PipelineProblem& p, const std::vector<Laye
     out.value = std::max(out.value, out.stage_time.back());
     if (memory > p.memory * (1 + 1e-12)) broken(fmt::format("stage {} needs {} bytes of {}", s, memory, p.memory));
   }
+  for (double t : out.stage_time) out.batch_sum += t;
+  out.batch_sum += static_cast<double>(p.microbatches - 1) * out.value;
+  out.batch_time = flow_shop(stages, out.stage_time, p.microbatches);
   return out;
 }
 

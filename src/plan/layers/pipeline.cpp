@@ -15,6 +15,16 @@ namespace pando::plan {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr double near_best = 1.02;  // of the sum for a batch: plans that the flow shop judges
+constexpr size_t most_judged = 16;
+
+// Stages off the back: the slowest, their sum (0 where it does not count), devices and replicas.
+struct StageLabel {
+  double value, sum;
+  int64_t a, b;
+  uint32_t ideal, label, choice;
+  bool as_good_as(const StageLabel& y) const { return value <= y.value && sum <= y.sum && a <= y.a && b <= y.b; }
+};
 
 class PipelineSearch {
  public:
@@ -25,7 +35,7 @@ class PipelineSearch {
         lattice_(lattice),
         watch_(watch),
         knapsack_(problem),
-        most_labels_(control.budget_bytes / 2 / sizeof(Label)),
+        most_labels_(control.budget_bytes / 2 / sizeof(StageLabel)),
         stride_(walk_stride(static_cast<int>(problem.graph.nodes.size()))) {
     std::vector<double> work(problem.graph.nodes.size());
     for (size_t v = 0; v < work.size(); v++) work[v] = least_work(v);
@@ -40,49 +50,32 @@ class PipelineSearch {
   // The value of the best plan below `limit`, or infinity.
   double run(double limit) {
     limit_ = limit;
-    best_ = infinity;
-    open_ = infinity;
-    label_count_ = 0;
-    labels_.assign(lattice_.size(), {});
-    labels_[0].insert({0, 0, 0, 0, 0, 0});
-    IntervalWalk walk(lattice_);
-    StagePath path(p_, degrees_);
-    for (uint32_t from = 0; from + 1 < lattice_.size() && !out_of_budget_; from++) {
-      const LabelSet& here = labels_[from];
-      if (here.empty()) continue;
-      path.limit = limit_;
-      path.devices_left = 0;
-      path.replicas_behind = std::numeric_limits<int32_t>::max();
-      for (const Label& l : here) {
-        path.devices_left = std::max(path.devices_left, p_.devices - l.a);
-        path.replicas_behind = std::min(path.replicas_behind, l.b);
-      }
-      int64_t pushes = walk.run(from, path, [&](uint32_t to) { extend(from, to, path); });
-      if (watch_.spend(pushes, best_) || label_count_ > most_labels_) out_of_budget_ = true;
-    }
+    cost_limit_ = infinity;
+    walk_all();
+    return best_;
+  }
+  // The least sum for a batch that is at most `known`, or infinity; plans near it stay for frontier().
+  double run_batch(double known) {
+    batch_ = true;
+    lower_cost_limit(known * near_best);
+    walk_all();
     return best_;
   }
 
   std::vector<LayerStage> stages() {
-    std::vector<LayerStage> out;
-    uint32_t to = lattice_.size() - 1;
-    size_t at = 0;
-    for (size_t i = 0; i < labels_[to].size(); i++)
-      if (labels_[to][i].value == best_) at = i;
-    while (to != 0) {
-      Label label = labels_[to][at];
-      LayerStage stage;
-      stage.nodes = vertices_between(lattice_, label.ideal, to);
-      std::reverse(stage.nodes.begin(), stage.nodes.end());
-      stage.tensor = degrees_.tensor[label.choice / degrees_.data.size()];
-      stage.data = degrees_.data[label.choice % degrees_.data.size()];
-      stage.config =
-          knapsack_.choose(stage.nodes, stage.data, stage.tensor, ceiling(label.b, stage.data), label.value, infinity)
-              .config;
-      out.push_back(std::move(stage));
-      to = label.ideal;
-      at = label.label;
-    }
+    const auto& last = labels_.back();
+    for (size_t i = 0; i < last.size(); i++)
+      if (last[i].value == best_) return stages(i);
+    return {};
+  }
+  // Plans whose sum for a batch is within a few percent of the least, best first.
+  std::vector<std::vector<LayerStage>> frontier() {
+    std::vector<std::pair<double, size_t>> order;
+    for (size_t i = 0; i < labels_.back().size(); i++)
+      if (cost(labels_.back()[i]) <= cost_limit_) order.emplace_back(cost(labels_.back()[i]), i);
+    std::sort(order.begin(), order.end());
+    std::vector<std::vector<LayerStage>> out;
+    for (size_t i = 0; i < std::min(order.size(), most_judged); i++) out.push_back(stages(order[i].second));
     return out;
   }
 
@@ -97,6 +90,62 @@ class PipelineSearch {
     return work;
   }
 
+  double cost(const StageLabel& l) const { return static_cast<double>(p_.microbatches - 1) * l.value + l.sum; }
+  // No stage may then be slower than what is left when the sum is the least there is.
+  void lower_cost_limit(double limit) {
+    if (limit >= cost_limit_) return;
+    cost_limit_ = limit;
+    auto n = static_cast<double>(p_.microbatches);
+    double others = total_work() / static_cast<double>(p_.devices);
+    limit_ = limit / n;
+    if (n > 1) limit_ = std::max(limit_, (limit - others) / (n - 1));
+    limit_ *= 1 + 1e-12;  // limits are exclusive
+  }
+
+  void walk_all() {
+    best_ = infinity;
+    open_ = infinity;
+    label_count_ = 0;
+    labels_.assign(lattice_.size(), {});
+    labels_[0].insert({0, 0, 0, 0, 0, 0, 0});
+    IntervalWalk walk(lattice_);
+    StagePath path(p_, degrees_);
+    for (uint32_t from = 0; from + 1 < lattice_.size() && !out_of_budget_; from++) {
+      const auto& here = labels_[from];
+      if (here.empty()) continue;
+      path.limit = limit_;
+      path.devices_left = 0;
+      path.replicas_behind = std::numeric_limits<int32_t>::max();
+      for (const StageLabel& l : here) {
+        path.devices_left = std::max(path.devices_left, p_.devices - l.a);
+        path.replicas_behind = std::min(path.replicas_behind, l.b);
+      }
+      int64_t pushes = walk.run(from, path, [&](uint32_t to) { extend(from, to, path); });
+      if (watch_.spend(pushes, best_) || label_count_ > most_labels_) out_of_budget_ = true;
+    }
+  }
+
+  std::vector<LayerStage> stages(size_t at) {
+    std::vector<LayerStage> out;
+    uint32_t to = lattice_.size() - 1;
+    while (to != 0) {
+      StageLabel label = labels_[to][at];
+      LayerStage stage;
+      stage.nodes = vertices_between(lattice_, label.ideal, to);
+      std::reverse(stage.nodes.begin(), stage.nodes.end());
+      stage.tensor = degrees_.tensor[label.choice / degrees_.data.size()];
+      stage.data = degrees_.data[label.choice % degrees_.data.size()];
+      double enough = batch_ ? 0 : label.value;
+      stage.config =
+          knapsack_.choose(stage.nodes, stage.data, stage.tensor, ceiling(label.b, stage.data), enough, infinity)
+              .config;
+      out.push_back(std::move(stage));
+      to = label.ideal;
+      at = label.label;
+    }
+    return out;
+  }
+
   void extend(uint32_t from, uint32_t to, const StagePath& path) {
     bool last = to + 1 == lattice_.size();
     if (!last && to % stride_ != 0) return;
@@ -106,17 +155,25 @@ class PipelineSearch {
       for (size_t i = degrees_.data.size(); i-- > 0;) {
         int64_t d = degrees_.data[i], devices = d * degrees_.tensor[t];
         if (devices > path.devices_left) continue;
-        double time = path.least_time(t, d), enough = infinity;
-        for (const Label& l : labels_[from]) enough = std::min(enough, l.value);
+        double time = path.least_time(t, d), enough = batch_ ? 0 : infinity;
+        for (const StageLabel& l : labels_[from]) enough = std::min(enough, l.value);
         if (time >= limit_) continue;
         auto choice = static_cast<uint32_t>(t * degrees_.data.size() + i);
         int64_t known_for = -1;
         double known = 0;  // time at that many microbatches in flight
         for (uint32_t l = 0; l < labels_[from].size(); l++) {
-          const Label& before = labels_[from][l];
-          Label next{std::max(before.value, time), before.a + devices, before.b + d, from, l, choice};
+          const StageLabel& before = labels_[from][l];
+          StageLabel next{std::max(before.value, time),
+                          batch_ ? before.sum + time : 0,
+                          before.a + devices,
+                          before.b + d,
+                          from,
+                          l,
+                          choice};
           if (next.a > p_.devices || next.b > p_.microbatches || next.value >= limit_) continue;
-          if (!last && rest > static_cast<double>(p_.devices - next.a) * limit_) continue;
+          auto left = static_cast<double>(p_.devices - next.a);
+          if (!last && rest > left * limit_) continue;
+          if (batch_ && cost(next) + (rest > 0 ? rest / left : 0) > cost_limit_) continue;
           if (labels_[to].beaten(next)) continue;
           int64_t in_flight = ceiling(next.b, d);
           if (in_flight != known_for) {
@@ -124,9 +181,15 @@ class PipelineSearch {
             known = stage_time(path, t, d, in_flight, time, enough);
           }
           next.value = std::max(next.value, known);
-          if (next.value >= limit_) continue;
+          if (batch_) next.sum = before.sum + known;
+          if (next.value >= limit_ || (batch_ && cost(next) > cost_limit_)) continue;
           label_count_ += labels_[to].insert(next);
-          if (last) limit_ = best_ = std::min(best_, next.value);
+          if (last && batch_) {
+            best_ = std::min(best_, cost(next));
+            lower_cost_limit(best_ * near_best);
+          } else if (last) {
+            limit_ = best_ = std::min(best_, next.value);
+          }
         }
       }
     }
@@ -155,9 +218,9 @@ class PipelineSearch {
   std::vector<double> done_;
   size_t most_labels_, label_count_ = 0;
   uint32_t stride_;
-  double limit_ = infinity, best_ = infinity, open_ = infinity;
-  bool out_of_budget_ = false;
-  std::vector<LabelSet> labels_;
+  double limit_ = infinity, cost_limit_ = infinity, best_ = infinity, open_ = infinity;
+  bool out_of_budget_ = false, batch_ = false;
+  std::vector<LabelSetOf<StageLabel>> labels_;
 };
 
 // Steps of the limit from the bound up to what is known already; the first plan found is the best.
@@ -182,6 +245,25 @@ std::string unplannable(const PipelineProblem& p) {
     if (least > p.memory) return "node " + std::to_string(n.id) + " alone needs more memory than a device has";
   }
   return "";
+}
+
+// From the plan with the least slowest stage to the one with the least time for the batch.
+void refine_for_batch(const PipelineProblem& p, PipelineSearch& search, bool complete, PipelineOutcome& out) {
+  out.objective = "batch-time";
+  double slowest_bound = *out.lower_bound, known = evaluate_pipeline(p, out.stages).batch_sum;
+  double least = std::min(known, search.run_batch(known));
+  bool proven = complete && !search.out_of_budget() && search.open() == infinity;
+  out.lower_bound = proven ? least : static_cast<double>(p.microbatches) * slowest_bound;
+  std::vector<std::vector<LayerStage>> plans = search.frontier();
+  plans.push_back(out.stages);
+  out.value = infinity;
+  for (std::vector<LayerStage>& plan : plans) {
+    PipelineScore score = evaluate_pipeline(p, plan);
+    if (!score.violation.empty() || score.batch_time >= out.value) continue;
+    out.value = score.batch_time;
+    out.stages = std::move(plan);
+  }
+  out.optimal = proven && out.value <= least * (1 + 1e-12);
 }
 
 }  // namespace
@@ -210,8 +292,10 @@ PipelineOutcome search_pipeline(const PipelineProblem& problem, const SearchCont
     if (best < infinity) out.stages = search.stages();
   }
   bool proven = false;
-  if (problem.graph.nodes.size() <= most_vertices && !watch.ended()) {
-    Lattice lattice = build_lattice(behind, order, most_ideals, control);
+  Lattice lattice = chain_lattice(order);
+  bool whole = problem.graph.nodes.size() <= most_vertices && !watch.ended();
+  if (whole) {
+    lattice = build_lattice(behind, order, most_ideals, control);
     PipelineSearch search(problem, degrees, lattice, control, watch);
     double value = run_rising(search, bound, best);
     if (value < best) {
@@ -222,17 +306,21 @@ PipelineOutcome search_pipeline(const PipelineProblem& problem, const SearchCont
     if (proven) bound = std::max(bound, std::min(best, search.open()));
     proven = proven && search.open() >= best;
   }
-  out.proposals = watch.proposals();
-  out.seconds = watch.seconds();
   out.lower_bound = bound;
-  if (best == infinity) {
+  if (best < infinity) {
+    out.feasible = true;
+    out.value = best;
+    out.optimal = proven;
+    if (problem.whole_batch) {
+      PipelineSearch search(problem, degrees, lattice, control, watch);
+      refine_for_batch(problem, search, whole && lattice.complete, out);
+    }
+  } else {
     out.reason = proven ? "no pipeline fits the devices' memory"
                         : "no pipeline that fits the devices' memory was found; none is ruled out";
-    return out;
   }
-  out.feasible = true;
-  out.value = best;
-  out.optimal = proven;
+  out.proposals = watch.proposals();
+  out.seconds = watch.seconds();
   return out;
 }
 

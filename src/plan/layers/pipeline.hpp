@@ -16,6 +16,7 @@ struct PipelineProblem {
   double memory = std::numeric_limits<double>::infinity();  // of one device
   double bandwidth = std::numeric_limits<double>::infinity();
   bool data = true, tensor = true;  // may stages have degrees above 1?
+  bool whole_batch = false;         // the objective counts how the pipeline fills and drains
 };
 
 struct LayerStage {
@@ -29,7 +30,9 @@ struct PipelineOutcome : SearchOutcome {
 };
 
 // Least time per sample: the slowest stage. Dynamic programming over ideals from the back, a knapsack per stage. Proven
-// optimal unless the ideals outgrow the budget or a knapsack its steps.
+// optimal unless the ideals outgrow the budget or a knapsack its steps. For the whole batch: least (microbatches - 1) x
+// slowest stage + sum of stages, and the plans within a few percent of that run as a flow shop; the fastest is taken,
+// and its time is the value, of which the least sum is a lower bound.
 PipelineOutcome search_pipeline(const PipelineProblem& problem, const SearchControl& control);
 
 // The fastest configuration of every layer of a stage that fits the memory.
@@ -68,6 +71,10 @@ struct PipelineScore {
   double value = 0;
   std::string violation;  // one line; empty: legal
   std::vector<double> stage_time, stage_memory;
+  // Of the whole batch: the sum, and the time of a flow shop in which microbatches take turns on a stage's replicas,
+  // each of which takes `data` times the stage's time. With equal shares of forward and backward in all stages that is
+  // the makespan of schedule fill_drain.
+  double batch_sum = 0, batch_time = 0;
 };
 PipelineScore evaluate_pipeline(const PipelineProblem& problem, const std::vector<LayerStage>& stages);
 

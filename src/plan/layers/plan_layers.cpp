@@ -17,6 +17,8 @@ void require_search(const PlanRequest& request, const char* what, std::initializ
 PlanResult plan_placement(const Json& file, PlanRequest request, const SearchControl& control) {
   if (request.search.empty()) request.search = request.noncontiguous ? "local" : "ideals";
   require_search(request, "placement", {"ideals", "ideals-linear", "local"});
+  if (request.objective == "time")
+    fail(ErrorCode::invalid_argument, "the objective time does not fit a placement file");
   PlacementProblem problem = read_placement(file, request);
   if (request.search == "local") return report_placement(problem, search_local(problem, control), false);
   bool linear = request.search == "ideals-linear";

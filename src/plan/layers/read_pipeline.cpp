@@ -168,6 +168,7 @@ PipelineProblem read_pipeline(const Json& file, const PlanRequest& request) {
   out.bandwidth = request.bandwidth ? *request.bandwidth : amount_of(file, "bandwidth", "the file");
   out.data = !request.no_data;
   out.tensor = !request.no_tensor;
+  out.whole_batch = request.objective == "time";
   if (out.devices < 1)
     fail(ErrorCode::invalid_model, "the file: \"maxDevices\" is {}, expected 1 or more", out.devices);
   if (out.microbatches < 1)

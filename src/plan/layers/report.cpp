@@ -77,8 +77,11 @@ PlanResult report_pipeline(const PipelineProblem& p, const PipelineOutcome& outc
   report["stages"] = Json::array();
   if (!outcome.feasible) return finish(outcome, report);
   PipelineScore score = evaluate_pipeline(p, outcome.stages);
-  require_agreement(outcome, score.value, score.violation);
-  report["objective"]["value"] = score.value;
+  double value = p.whole_batch ? score.batch_time : score.value;
+  require_agreement(outcome, value, score.violation);
+  report["objective"]["value"] = value;
+  report["slowest_stage_seconds"] = score.value;
+  report["batch_seconds"] = score.batch_time;
   int64_t device = 0;
   for (size_t i = 0; i < outcome.stages.size(); i++) {
     const LayerStage& s = outcome.stages[i];
