@@ -132,6 +132,11 @@ class PANDO_API Compiled {
   double idle_fraction() const;    // worker time spent outside tiles
   double matrix_gflops() const;    // direct-algorithm GFLOP/s of one worker inside matrix tiles; 0 when there are none
   std::string trace_json() const;  // for Chrome's tracing page and Perfetto
+  // Times every tile in `runs` runs here, on an engine with one thread, then predicts a run on each number of cores:
+  // the workers' decisions are simulated, every core being as fast as this one. JSON. Throws invalid_argument,
+  // cancelled.
+  std::string predict_json(std::span<const void* const> inputs, std::span<void* const> outputs,
+                           const std::vector<int>& cores, int runs = 11);
   // Everything `pando inspect` prints; needs CompileOptions::inspect.
   std::string inspect_json(bool tiles = false) const;
 

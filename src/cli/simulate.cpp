@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +13,7 @@
 #include "cli/files.hpp"
 #include "cli/options.hpp"
 #include "cli/progress.hpp"
+#include "cli/session.hpp"
 
 namespace pando::cli {
 namespace {
@@ -101,6 +104,54 @@ void simulate(ModelPlanSettings s) {
   print_devices(report);
 }
 
+struct CoreSettings {
+  std::vector<int> cores;
+  std::string policy = "depth-first";
+  bool measure = false;
+  int runs = 11;
+};
+
+double measured_ms(CommonOptions common, int threads, int runs) {
+  common.threads = threads;
+  Session session = prepare(common);
+  std::vector<double> ms;
+  for (int i = 0; i < runs + 2; i++) {
+    auto begin = std::chrono::steady_clock::now();
+    session.run();
+    if (i >= 2)
+      ms.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+  }
+  std::nth_element(ms.begin(), ms.begin() + runs / 2, ms.end());
+  return ms[static_cast<size_t>(runs / 2)];
+}
+
+// The tiles of a model on cores of this kind.
+void simulate_cores(const ModelPlanSettings& s, const CoreSettings& c) {
+  CommonOptions common;
+  common.model = s.request.model;
+  common.shapes = s.shapes;
+  common.policy = c.policy;
+  common.threads = 1;
+  check_common(common);
+  Session session = prepare(common);
+  json report = json::parse(session.model->predict_json(session.input_data, session.output_data, c.cores, c.runs));
+  int most = Engine().threads();
+  if (c.measure)
+    for (json& row : report["cores"])
+      if (row["cores"].get<int>() <= most) row["measured_ms"] = measured_ms(common, row["cores"], c.runs);
+  if (!s.json_file.empty()) write_file(s.json_file, report.dump(1) + "\n");
+  fmt::print("policy     {}\ntiles      {}, {} ns between two of them\none core   {:.3f} ms measured\n\n",
+             report["policy"].get<std::string>(), report["tiles"].get<int>(), report["tile_overhead_ns"].get<int>(),
+             report["measured_one_core_ms"].get<double>());
+  fmt::print("{:>6} {:>13} {:>9} {:>8} {:>8} {:>12}\n", "cores", "predicted ms", "speedup", "idle %", "steals",
+             c.measure ? "measured ms" : "");
+  for (const json& row : report["cores"])
+    fmt::print("{:>6} {:>13.3f} {:>9.2f} {:>8.1f} {:>8} {:>12}\n", row["cores"].get<int>(),
+               row["predicted_ms"].get<double>(), row["speedup"].get<double>(),
+               100 * row["idle_fraction"].get<double>(), row["steals"].get<int>(),
+               row.contains("measured_ms") ? fmt::format("{:.3f}", row["measured_ms"].get<double>()) : "");
+}
+
 struct MachineSettings {
   std::string name, output;
 };
@@ -167,9 +218,21 @@ Command add_simulate(CLI::App& app) {
   CLI::App& c =
       *app.add_subcommand("simulate", "Predicts time and memory of a plan on a machine that need not be here.");
   c.add_option("MODEL", s->request.model, "ONNX file")->required();
-  c.add_option("--plan", s->plan_file, "plan file")->required()->type_name("FILE");
+  CLI::Option* plan = c.add_option("--plan", s->plan_file, "plan file")->type_name("FILE");
   add_model_plan_options(c, *s);
-  c.get_option("--machine")->required();
+  CLI::Option* machine = c.get_option("--machine")->needs(plan);
+  plan->needs(machine);
+  auto cores = std::make_shared<CoreSettings>();
+  CLI::Option* list = c.add_option("--cores", cores->cores, "instead: the tiles of this model on so many cores each")
+                          ->delimiter(',')
+                          ->expected(1, 64)
+                          ->allow_extra_args(false)
+                          ->type_name("N[,N]")
+                          ->check(CLI::Range(1, 4096))
+                          ->excludes(plan);
+  c.add_option("--policy", cores->policy, "with --cores: depth-first, breadth-first or barrier")->needs(list);
+  c.add_option("--runs", cores->runs, "with --cores: that tiles are timed in")->needs(list)->check(CLI::Range(1, 1000));
+  c.add_flag("--measure", cores->measure, "with --cores: run it, too, on as many as there are here")->needs(list);
   c.add_option("--batch", s->request.batch, "global batch: the first dimension of every input")
       ->check(CLI::Range(1, 1 << 24));
   c.add_option("--memory", s->request.memory, "bytes of one device (default: the machine's)")
@@ -187,7 +250,11 @@ Command add_simulate(CLI::App& app) {
   c.add_option("-o,--output", s->output, "write the edited plan here")->type_name("FILE");
   c.add_option("--trace", s->trace_file, "write the timeline here, for Chrome's tracing page")->type_name("FILE");
   c.add_option("--json", s->json_file, "write the report here")->type_name("FILE");
-  return [s] { simulate(*s); };
+  return [s, cores] {
+    if (!cores->cores.empty()) return simulate_cores(*s, *cores);
+    if (s->plan_file.empty()) throw UsageError("simulate: --plan and --machine, or --cores, are required");
+    simulate(*s);
+  };
 }
 
 Command add_machine(CLI::App& app) {

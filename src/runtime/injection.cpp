@@ -6,7 +6,7 @@ namespace pando::runtime {
 
 Injection::Chunk Injection::take_from(RunContext::State& run) {
   uint32_t left = static_cast<uint32_t>(run.roots.size()) - run.next_root;
-  uint32_t count = shares_ > 1 ? (left + 2 * shares_ - 1) / (2 * shares_) : left;
+  uint32_t count = first_tiles(left, shares_);
   Chunk chunk{&run, run.next_root, count};
   run.next_root += count;
   return chunk;

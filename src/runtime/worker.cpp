@@ -10,7 +10,6 @@ namespace pando::runtime {
 namespace {
 
 constexpr uint32_t tiles_per_turn = 64;  // of one run, before other runs in flight get a look
-constexpr size_t most_stolen = 16;       // at once, besides the first
 constexpr uint32_t most_pauses = 16;     // between two looks of a searcher: the looks slow the owners of deques down
 
 void pause_for(uint32_t round) {
@@ -171,8 +170,7 @@ bool Worker::find(Found& found) {
 void Worker::steal_more(Deque& victim) {
   Item stolen[most_stolen];
   uint32_t count = 0;
-  for (size_t half = std::min<size_t>(victim.size() / 2, most_stolen); count < half && victim.steal(stolen[count]);)
-    count++;
+  for (uint32_t more = more_to_steal(victim.size()); count < more && victim.steal(stolen[count]);) count++;
   // The neighbour of the first one is to be ours next: in at the end that we take from.
   if (!takes_oldest_) std::reverse(stolen, stolen + count);
   for (uint32_t i = 0; i < count; i++) push(engine_.context(stolen[i]), {&stolen[i].tile, 1});

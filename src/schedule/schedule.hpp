@@ -19,6 +19,16 @@ bool order_ready(Policy policy, std::span<uint32_t> ready, const float* priority
 // The worker that thief `self` of `workers` tries at attempt number `attempt`; `random` is the thief's own state.
 uint32_t next_victim(uint32_t self, uint32_t workers, uint32_t attempt, uint32_t& random);
 
+// How many of a run's `left` first tiles a worker takes at once, where `workers` may come: half of an even share, so
+// that workers get bands of neighbouring tiles and nobody sits on tiles that others could start.
+inline uint32_t first_tiles(uint32_t left, uint32_t workers) {
+  return workers > 1 ? (left + 2 * workers - 1) / (2 * workers) : left;
+}
+
+// How many tiles a thief takes besides the first one from a victim that has `left` then.
+inline uint32_t more_to_steal(size_t left) { return static_cast<uint32_t>(left < 32 ? left / 2 : 16); }
+inline constexpr uint32_t most_stolen = 16;
+
 // The owner takes its oldest tile instead of its newest one.
 inline bool takes_oldest(Policy policy) { return policy == Policy::breadth_first; }
 

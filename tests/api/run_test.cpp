@@ -346,5 +346,27 @@ TEST(Library, SaysWhatItIs) {
   EXPECT_NE(std::find(ops.begin(), ops.end(), "Conv"), ops.end());
 }
 
+TEST(Predict, TheOrderOnOneCoreAndLessTimeOnMore) {
+  for (Policy policy : {Policy::depth_first, Policy::breadth_first, Policy::barrier}) {
+    Engine engine = engine_of(1);
+    CompileOptions options;
+    options.policy = policy;
+    options.tile_us = 2;  // many tiles
+    Compiled net = Model::load(small_cnn()).compile(engine, options);
+    Bound run(net, 3);
+    nlohmann::json j = nlohmann::json::parse(net.predict_json(run.in, run.out, {1, 2, 64}, 3));
+    EXPECT_EQ(j["cores"][0]["order_as_executed"], true);
+    EXPECT_EQ(j["cores"][0]["steals"], 0);
+    EXPECT_LT(j["cores"][1]["predicted_ms"], j["cores"][0]["predicted_ms"]);
+    EXPECT_LE(j["cores"][1]["speedup"].get<double>(), 2.0001);
+    EXPECT_EQ(error_of([&] { net.predict_json(run.in, run.out, {0}, 3); }, ErrorCode::invalid_argument),
+              "0 cores: expected 1 to 4096");
+  }
+  Engine two = engine_of(2);
+  Compiled net = Model::load(small_cnn()).compile(two);
+  Bound run(net, 3);
+  EXPECT_NE(error_of([&] { net.predict_json(run.in, run.out, {2}, 3); }, ErrorCode::invalid_argument), "");
+}
+
 }  // namespace
 }  // namespace pando::testing
