@@ -27,6 +27,8 @@ plan::TaskOptions task_options(const SimulateRequest& r, plan::TaskOptions o = {
     fail(ErrorCode::invalid_argument, "gradients '{}': expected overlap or after", r.gradients);
   if (!r.collective.empty() && !plan::parse(r.collective, o.collective))
     fail(ErrorCode::invalid_argument, "collective '{}': expected ring, hierarchical or auto", r.collective);
+  if (r.sharded_states > 3) fail(ErrorCode::invalid_argument, "sharded states {}: expected 0 to 3", r.sharded_states);
+  if (r.sharded_states >= 0) o.sharded_states = static_cast<uint8_t>(r.sharded_states);
   return o;
 }
 
@@ -59,6 +61,7 @@ plan::Plan named_plan(const plan::TaskOptions& tasks, std::vector<plan::Config> 
   plan::Plan p;
   p.gradients = tasks.gradients;
   p.collective = tasks.collective;
+  p.sharded_states = tasks.sharded_states;
   p.configs = std::move(configs);
   return p;
 }
@@ -147,7 +150,7 @@ SimulateResult simulate_model_plan(const SimulateRequest& r) {
   plan::Space space = load_space(r, pipeline ? pipeline->micro_batches : 1);
   plan::Plan p = plan::read_plan(r.plan, space);
   p.pipeline = pipeline;
-  plan::TaskOptions tasks = task_options(r, {p.gradients, p.collective});
+  plan::TaskOptions tasks = task_options(r, {p.gradients, p.collective, p.sharded_states});
   for (const std::string& text : r.edits) {
     auto [op, config] = plan::read_edit(text, space, p.configs, "edit");
     p.configs[op] = std::move(config);

@@ -193,6 +193,9 @@ void add_model_plan_options(CLI::App& c, ModelPlanSettings& s) {
       ->check(CLI::IsMember({"overlap", "after"}));
   c.add_option("--collective", r.collective, "ring, hierarchical or auto")
       ->check(CLI::IsMember({"ring", "hierarchical", "auto"}));
+  c.add_option("--sharded-states", r.sharded_states,
+               "among those who hold the same weights: 1 optimizer states, 2 and gradients, 3 and weights")
+      ->check(CLI::Range(0, 3));
 }
 
 void search_model(ModelPlanSettings s) {

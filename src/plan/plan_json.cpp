@@ -92,10 +92,13 @@ void check_config(const Config& c, const Space& space, uint32_t op, const std::s
   }
   if (c.devices.size() != parts)
     fail(ErrorCode::invalid_argument, "{}: {} devices for {} parts", place, c.devices.size(), parts);
-  for (uint32_t d : c.devices)
+  for (uint32_t d : c.devices) {
     if (d >= space.cluster().size())
       fail(ErrorCode::invalid_argument, "{}: there is no device {}: the cluster has {}", place, d,
            space.cluster().size());
+    if (c.keep == Keep::offload && !(space.cluster().kind_of(d).host_gb_per_s > 0))
+      fail(ErrorCode::invalid_argument, "{}: device {} cannot offload: its kind has no host_gb_per_s", place, d);
+  }
 }
 
 std::optional<PipelineOptions> read_pipeline_options(std::string_view text) {

@@ -6,6 +6,7 @@
 #include "networks.hpp"
 #include "plan/search/baselines.hpp"
 #include "plan/search/mcmc.hpp"
+#include "plan/search/search.hpp"
 #include "plan/simulate/memory.hpp"
 
 namespace pando::plan {
@@ -248,6 +249,33 @@ TEST(Memory, CountsWeightsAndKeptActivations) {
   EXPECT_EQ(m[0].weights, 3 * 2 * 40400);  // with gradients
   // Three results are kept for the backward pass, and the loss's difference is made from the third.
   EXPECT_EQ(m[0].activations, 4 * 3200);
+}
+
+TEST(Memory, OptionsTradeTimeForRoom) {
+  Space space(dense_chain(6, 4096, 256, true), shipped_cluster("p100x4"));
+  Roofline costs;
+  std::vector<Config> plan = data_parallel_plan(space, 4);
+  auto predicted = [&](Keep keep, uint8_t sharded) {
+    for (Config& c : plan) c.keep = keep;
+    return predict(space, costs, {Gradients::after, Collective::ring, sharded}, plan);
+  };
+  Prediction kept = predicted(Keep::keep, 0), again = predicted(Keep::recompute, 0), away = predicted(Keep::offload, 0);
+  EXPECT_LT(again.memory[0].activations, kept.memory[0].activations);
+  EXPECT_EQ(again.memory[0].activations, away.memory[0].activations);
+  EXPECT_GT(again.makespan_ns, kept.makespan_ns);
+  EXPECT_GT(away.makespan_ns, kept.makespan_ns);
+  // Weights, gradients, no states (SGD): 6 layers of 256 x 256 and 256 floats.
+  int64_t weights = 6 * (256 * 256 + 256) * 4;
+  EXPECT_EQ(kept.memory[0].weights, 2 * weights);
+  EXPECT_EQ(predicted(Keep::keep, 1).memory[0].weights, 2 * weights);
+  EXPECT_EQ(predicted(Keep::keep, 2).memory[0].weights, weights + weights / 4);
+  EXPECT_EQ(predicted(Keep::keep, 3).memory[0].weights, 2 * weights / 4 + 2 * 256 * 256 * 4);
+  EXPECT_GT(predicted(Keep::keep, 3).makespan_ns, predicted(Keep::keep, 2).makespan_ns);
+  // A device kind without a way to its host.
+  Space nowhere(dense_chain(1, 8, 8, true), two_devices(1, 0));
+  std::vector<Config> one = single_plan(nowhere);
+  one[0].keep = Keep::offload;
+  EXPECT_THROW(TaskGraph(nowhere, costs, {}, one), Error);
 }
 
 }  // namespace

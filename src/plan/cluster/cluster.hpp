@@ -19,6 +19,7 @@ struct DeviceKind {
   double matrix_efficiency = 1;  // share of the peak that matrix operators reach, of the bandwidth that others reach
   double vector_efficiency = 1;
   double task_overhead_us = 0;  // added to every task: a kernel's launch
+  double host_gb_per_s = 0;     // to and from its host's memory; 0: nothing can be put there
   int64_t task_overhead_ns() const { return std::llround(task_overhead_us * 1e3); }
 };
 

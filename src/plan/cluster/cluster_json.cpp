@@ -15,7 +15,7 @@ constexpr const char* sharing_names[] = {"pair", "port", "bus"};
 constexpr int64_t max_memory = int64_t{1} << 50;
 
 DeviceKind read_kind(const std::string& name, const JsonPlace& at) {
-  at.object({"peak_gflops", "memory_bytes", "memory_gb_per_s", "efficiency", "task_overhead_us"});
+  at.object({"peak_gflops", "memory_bytes", "memory_gb_per_s", "host_gb_per_s", "efficiency", "task_overhead_us"});
   DeviceKind k;
   k.name = name;
   JsonPlace peak = at.at("peak_gflops");
@@ -24,6 +24,7 @@ DeviceKind read_kind(const std::string& name, const JsonPlace& at) {
   k.peak_gflops_16 = peak.positive("f16", 0);
   k.memory_bytes = at.at("memory_bytes").integer(1, max_memory);
   k.machine.memory_gb_per_s = at.at("memory_gb_per_s").positive();
+  k.host_gb_per_s = at.not_negative("host_gb_per_s", 0);
   if (at.has("efficiency")) {
     JsonPlace e = at.at("efficiency");
     e.object({"matrix", "vector"});
@@ -187,6 +188,7 @@ json to_json(const Cluster& c) {
     if (k.peak_gflops_16 > 0) peak["f16"] = k.peak_gflops_16;
     kinds[k.name] = {{"peak_gflops", peak},
                      {"memory_bytes", k.memory_bytes},
+                     {"host_gb_per_s", k.host_gb_per_s},
                      {"memory_gb_per_s", k.machine.memory_gb_per_s},
                      {"efficiency", {{"matrix", k.matrix_efficiency}, {"vector", k.vector_efficiency}}},
                      {"task_overhead_us", k.task_overhead_us}};

@@ -17,6 +17,7 @@ struct Family {
   int64_t memory_bytes;
   Network::Level inside, between;
   const char* source;
+  double host_gb_per_s = 0;  // GPUs: PCIe 3.0 or 4.0 x16
 };
 
 constexpr int64_t gib = int64_t{1} << 30;
@@ -35,7 +36,8 @@ const Family families[] = {
      {12.5, 5, Sharing::port, false},
      "NVIDIA P100 SXM2 data sheet (9.5 to 10.6 TFLOP/s, 732 GB/s, NVLink 20 GB/s per direction and pair); nodes of 4 "
      "and "
-     "100 Gb/s InfiniBand as in FlexFlow (SysML 2019)"},
+     "100 Gb/s InfiniBand as in FlexFlow (SysML 2019)",
+     12},
     {"p100x",
      "-10g",
      64,
@@ -46,7 +48,8 @@ const Family families[] = {
      16 * gib,
      {20, 1, Sharing::pair, false},
      {1.25, 20, Sharing::port, false},
-     "as p100xN, with 10 Gb/s Ethernet between nodes"},
+     "as p100xN, with 10 Gb/s Ethernet between nodes",
+     12},
     {"k80x",
      "",
      256,
@@ -58,7 +61,8 @@ const Family families[] = {
      {10, 5, Sharing::bus, false},
      {7, 5, Sharing::port, false},
      "half an NVIDIA K80 (data sheet: 5.6 TFLOP/s, 480 GB/s for two chips); nodes of 4 behind one PCIe 3.0 switch and "
-     "56 Gb/s between nodes as in FlexFlow (SysML 2019)"},
+     "56 Gb/s between nodes as in FlexFlow (SysML 2019)",
+     6},
     {"a100x",
      "",
      2048,
@@ -69,7 +73,8 @@ const Family families[] = {
      80 * gib,
      {300, 2, Sharing::port, false},
      {25, 5, Sharing::port, true},
-     "NVIDIA A100 80 GB SXM data sheet and DGX A100 (NVSwitch 300 GB/s per direction, one 200 Gb/s adapter per GPU)"},
+     "NVIDIA A100 80 GB SXM data sheet and DGX A100 (NVSwitch 300 GB/s per direction, one 200 Gb/s adapter per GPU)",
+     25},
     {"tpu-v2x",
      "",
      512,
@@ -106,6 +111,7 @@ Cluster make(const Family& f, const std::string& name, int count) {
   kind.machine.memory_gb_per_s = f.memory_gb_per_s;
   kind.peak_gflops_16 = f.gflops_16;
   kind.memory_bytes = f.memory_bytes;
+  kind.host_gb_per_s = f.host_gb_per_s;
   c.kinds.push_back(kind);
   for (int i = 0; i < count; i++) c.devices.push_back({0, static_cast<uint32_t>(i / f.per_node)});
   c.network.inside = f.inside;

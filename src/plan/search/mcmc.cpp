@@ -96,6 +96,14 @@ bool Chain::propose(Change& change) {
   uint64_t move = random_.below(10);
   const Config& old = graph_.configs()[op];
   Config c;
+  if (space_.training() && bounded_ && random_.below(16) == 0) {
+    c = old;
+    c.keep = static_cast<Keep>(random_.below(3));
+    bool host = std::all_of(c.devices.begin(), c.devices.end(),
+                            [&](uint32_t d) { return space_.cluster().kind_of(d).host_gb_per_s > 0; });
+    if (c == old || (c.keep == Keep::offload && !host)) return false;
+    return add_change(op, std::move(c), change);
+  }
   if (move < 4) {  // new degrees somewhere
     c.split = splits_[op][random_.below(splits_[op].size())];
     c = moved(op, std::move(c));
@@ -115,6 +123,10 @@ bool Chain::propose(Change& change) {
   }
   c.keep = old.keep;
   if (c == old) return false;
+  return add_change(op, std::move(c), change);
+}
+
+bool Chain::add_change(uint32_t op, Config c, Change& change) {
   // One in eight: all instances of a repeated block at once.
   const std::vector<uint32_t>& alike = alike_[space_.ops()[op].alike];
   if (alike.size() > 1 && random_.below(8) == 0) {

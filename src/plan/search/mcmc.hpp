@@ -32,6 +32,7 @@ class Chain {
  private:
   using Change = std::vector<std::pair<uint32_t, Config>>;
   bool propose(Change& change);
+  bool add_change(uint32_t op, Config config, Change& change);
   Config moved(uint32_t op, Config c);
   Config copied(uint32_t op, uint32_t neighbour);
   bool too_much_work(const Change& change, int64_t limit);

@@ -1,6 +1,7 @@
 #include "plan/simulate/memory.hpp"
 
 #include <algorithm>
+#include <map>
 
 #include "graph/ops/ops.hpp"
 
@@ -17,25 +18,59 @@ std::string gib(int64_t bytes) {
   return fmt::format("{:.1f} GiB", static_cast<double>(bytes) / (1 << 30));
 }
 
-// Distinct weights of an operator on a device are held once, however many of its parts are there.
-void add_weights(const TaskGraph& graph, uint32_t op, std::vector<DeviceMemory>& out) {
-  const Space& space = graph.space();
-  const Config& c = graph.configs()[op];
-  const PlannedOp& planned = space.ops()[op];
-  Extents grid = c.split.grid(planned.domain.rank);
-  std::vector<std::tuple<uint32_t, ValueId, Box>> held;
-  for (uint32_t i = 0; i < c.devices.size(); i++) {
-    Box box = grid_box(grid, i, [&](int d, int64_t at) { return c.split.piece(d, planned.domain[d].extent, at); });
-    for (const Parameter& p : planned.parameters) {
-      const Value& v = space.graph().values[p.value];
-      std::tuple<uint32_t, ValueId, Box> one{c.devices[i], p.value, apply(p.rule, box, v.shape)};
-      if (std::find(held.begin(), held.end(), one) != held.end()) continue;
-      held.push_back(one);
-      int64_t bytes = std::get<2>(one).count() * static_cast<int64_t>(size_of(v.dtype));
-      out[c.devices[i]].weights += p.update == none ? bytes : resident_bytes(space, bytes);
+// Distinct weights are held once on a device, however many parts of operators that use them are there.
+class Weights {
+ public:
+  Weights(const TaskGraph& graph, std::vector<DeviceMemory>& out) : graph_(graph), out_(out) {
+    const Space& space = graph.space();
+    for (uint32_t o = 0; o < space.ops().size(); o++) {
+      const Config& c = graph.configs()[o];
+      const Domain& domain = space.ops()[o].domain;
+      Extents grid = c.split.grid(domain.rank);
+      for (uint32_t i = 0; i < c.devices.size(); i++) {
+        Box box = grid_box(grid, i, [&](int d, int64_t at) { return c.split.piece(d, domain[d].extent, at); });
+        for (const Parameter& p : space.ops()[o].parameters) add(p, box, c.devices[i]);
+      }
+    }
+    for (const auto& [value, cells] : cells_)
+      for (const Cell& cell : cells) account(value, cell);
+  }
+
+ private:
+  struct Cell {
+    Box box;
+    bool trained;
+    std::vector<uint32_t> devices;
+  };
+  void add(const Parameter& p, const Box& part, uint32_t device) {
+    Box box = apply(p.rule, part, graph_.space().graph().shape(p.value));
+    std::vector<Cell>& cells = cells_[p.value];
+    auto found = std::find_if(cells.begin(), cells.end(), [&](const Cell& c) { return c.box == box; });
+    if (found == cells.end()) found = cells.insert(found, {box, p.update != none, {}});
+    if (std::find(found->devices.begin(), found->devices.end(), device) == found->devices.end())
+      found->devices.push_back(device);
+  }
+  void account(ValueId value, const Cell& cell) {
+    int64_t bytes = cell.box.count() * static_cast<int64_t>(size_of(graph_.space().graph().values[value].dtype));
+    auto holders = static_cast<int64_t>(cell.devices.size());
+    uint8_t sharded = graph_.options().sharded_states;
+    for (uint32_t d : cell.devices) {
+      DeviceMemory& m = out_[d];
+      if (!cell.trained) {
+        m.weights += bytes;
+        continue;
+      }
+      m.weights += (bytes * graph_.space().optimizer_states()) / (sharded >= 1 ? holders : 1) +
+                   bytes / (sharded >= 2 ? holders : 1) + bytes / (sharded >= 3 ? holders : 1);
+      // Gathered: this operator's, and the next one's ahead of it.
+      if (sharded == 3 && holders > 1) m.gathered = std::max(m.gathered, 2 * bytes);
     }
   }
-}
+
+  const TaskGraph& graph_;
+  std::vector<DeviceMemory>& out_;
+  std::map<ValueId, std::vector<Cell>> cells_;
+};
 
 // Per device, what begins (bytes > 0) and ends to be held, by time. What ends at a time makes room for what begins
 // then.
@@ -50,6 +85,12 @@ std::vector<std::vector<Event>> activation_events(const TaskGraph& graph, const 
       if (s != none) end = std::max(end, t.times[t.base[s] + part].end);
     return end;
   };
+  auto gradients_begin = [&](uint32_t op, uint32_t part) {
+    int64_t begin = std::numeric_limits<int64_t>::max();
+    for (uint32_t s : {space.ops()[op].stages[1], space.ops()[op].stages[2]})
+      if (s != none) begin = std::min(begin, t.times[t.base[s] + part].start);
+    return begin;
+  };
   for (uint32_t s = 0; s < stages.size(); s++) {
     uint32_t op = stages[s].op;
     const Config& c = graph.configs()[op];
@@ -58,6 +99,7 @@ std::vector<std::vector<Event>> activation_events(const TaskGraph& graph, const 
     for (uint32_t i = 0; i < c.devices.size(); i++) {
       uint32_t at = t.base[s] + i, device = c.devices[i];
       int64_t bytes = 0, until = t.times[at].end;
+      int64_t again = std::numeric_limits<int64_t>::max(), again_until = 0;  // computed or fetched a second time
       Extents coordinate;
       coordinate.rank = grid.rank;
       uint32_t rest = i;
@@ -79,8 +121,16 @@ std::vector<std::vector<Event>> activation_events(const TaskGraph& graph, const 
           Wire::Next n = wire.next[k];
           uint32_t reader_op = graph.block_op(wire.to);
           int64_t read_until = t.times[t.base[wire.to] + n.reader].end;
-          bool keeps = flow && space.flows()[w].kept && graph.configs()[reader_op].keep == Keep::keep;
-          if (keeps) read_until = std::max(read_until, kept_until(reader_op, n.reader));
+          // Received copies are kept in any case; the result itself only where its operator keeps it.
+          if (flow && space.flows()[w].kept) {
+            int64_t gradients_end = kept_until(reader_op, n.reader);
+            if (n.transfer == none && c.keep != Keep::keep) {
+              again = std::min(again, gradients_begin(reader_op, n.reader));
+              again_until = std::max(again_until, gradients_end);
+            } else {
+              read_until = std::max(read_until, gradients_end);
+            }
+          }
           if (n.transfer == none) {
             until = std::max(until, read_until);
             continue;
@@ -93,8 +143,14 @@ std::vector<std::vector<Event>> activation_events(const TaskGraph& graph, const 
           events[target].push_back({read_until, -b.bytes[n.transfer]});
         }
       }
-      if (stages[s].role == Role::forward && space.ops()[op].output_kept && c.keep == Keep::keep)
-        until = std::max(until, kept_until(op, i));
+      if (stages[s].role == Role::forward && space.ops()[op].output_kept) {
+        if (c.keep == Keep::keep) until = std::max(until, kept_until(op, i));
+        else again = std::min(again, gradients_begin(op, i)), again_until = std::max(again_until, kept_until(op, i));
+      }
+      if (again < again_until) {
+        events[device].push_back({std::max(again, until), bytes});
+        events[device].push_back({std::max(again_until, until), -bytes});
+      }
       events[device].push_back({t.times[at].start, bytes});
       events[device].push_back({until, -bytes});
     }
@@ -113,7 +169,7 @@ int64_t resident_bytes(const Space& space, int64_t weights) {
 
 std::vector<DeviceMemory> memory_of(const TaskGraph& graph, const Timeline& t) {
   std::vector<DeviceMemory> out(graph.devices());
-  for (uint32_t o = 0; o < graph.space().ops().size(); o++) add_weights(graph, o, out);
+  Weights(graph, out);
   std::vector<std::vector<Event>> events = activation_events(graph, t);
   for (size_t d = 0; d < out.size(); d++) {
     int64_t now = 0;
@@ -124,6 +180,7 @@ std::vector<DeviceMemory> memory_of(const TaskGraph& graph, const Timeline& t) {
         out[d].peak_ns = e.ns;
       }
     }
+    out[d].weights += out[d].gathered;
     out[d].peak = out[d].weights + out[d].activations;
   }
   return out;

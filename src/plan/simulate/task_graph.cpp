@@ -255,6 +255,22 @@ void TaskGraph::build_stage(uint32_t stage) {
     for (; i < c.devices.size() && cluster.devices[c.devices[i]].kind == kind; i++)
       b.tasks[i] = {times[i], c.devices[i], 0};
   }
+  if (c.keep != Keep::keep && s.role != Role::forward) add_returns(stage);
+}
+
+// What the forward pass did not keep comes back before an operator's first gradient: computed again, or from the host.
+void TaskGraph::add_returns(uint32_t stage) {
+  const Stage& s = space_->stages()[stage];
+  const PlannedOp& op = space_->ops()[s.op];
+  if (s.role == Role::weight_gradient && op.stages[1] != none) return;
+  const Config& c = configs_[s.op];
+  for (size_t i = 0; i < c.devices.size(); i++) {
+    const DeviceKind& kind = space_->cluster().kind_of(c.devices[i]);
+    blocks_[stage].tasks[i].ns +=
+        c.keep == Keep::recompute
+            ? durations(op.stages[0], splits_[s.op], space_->cluster().devices[c.devices[i]].kind)[i]
+            : to_task_ns(static_cast<double>(part_bytes(s.op, c.split).outputs[i]) / kind.host_gb_per_s);
+  }
 }
 
 void TaskGraph::build_flow(uint32_t flow) {
@@ -349,12 +365,15 @@ void TaskGraph::build_sync(uint32_t sync) {
     first_update[k] = u.size();
     for (uint32_t d : list) {
       const auto& times = cells[0]->update_ns[space_->cluster().devices[d].kind];
-      u.tasks.push_back({(equal ? times[k] : total(times)) + space_->cluster().kind_of(d).task_overhead_ns(), d, 0});
+      int64_t ns = equal ? times[k] : total(times);
+      if (options_.sharded_states > 0) ns /= static_cast<int64_t>(list.size());
+      u.tasks.push_back({ns + space_->cluster().kind_of(d).task_overhead_ns(), d, 0});
     }
     if (list.size() < 2) continue;
     collective[k] = c.size();
     uint32_t g = group(list, bytes);
-    c.tasks.push_back({groups_[g].ns(bytes), g, 0});
+    int64_t ns = groups_[g].ns(bytes);
+    c.tasks.push_back({options_.sharded_states == 3 ? ns + ns / 2 : ns, g, 0});
     c.bytes.push_back(bytes);
     for (uint32_t i = first_update[k]; i < u.size(); i++) behind.next.push_back({i, none});
     behind.begin.push_back(static_cast<uint32_t>(behind.next.size()));

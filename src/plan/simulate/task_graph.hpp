@@ -44,6 +44,10 @@ struct Wire {
 struct TaskOptions {
   Gradients gradients = Gradients::overlap;
   Collective collective = Collective::automatic;
+  // ZeRO (Rajbhandari et al., SC 2020): those who hold the same weights share 1: the optimizer's states, 2: gradients,
+  // too, 3: weights, too, which are gathered for the forward and again for the backward pass; these gathers are counted
+  // as half more exchange.
+  uint8_t sharded_states = 0;
 };
 
 class TaskGraph {
@@ -53,6 +57,7 @@ class TaskGraph {
 
   const Space& space() const { return *space_; }
   const std::vector<Config>& configs() const { return configs_; }
+  const TaskOptions& options() const { return options_; }
   const std::vector<Block>& blocks() const { return blocks_; }
   const std::vector<Wire>& wires() const { return wires_; }
   const std::vector<CollectiveCost>& groups() const { return groups_; }
@@ -95,6 +100,7 @@ class TaskGraph {
   const std::vector<Pair>& pairs(uint32_t flow, uint32_t from_split, uint32_t to_split);
   const Sync& sync_of(uint32_t op, uint32_t split);
   void build_stage(uint32_t stage);
+  void add_returns(uint32_t stage);
   void build_flow(uint32_t flow);
   void build_sync(uint32_t sync);
   void build_follow(uint32_t op);
