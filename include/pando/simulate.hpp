@@ -64,6 +64,8 @@ PANDO_API SimulateResult simulate_model_plan(const SimulateRequest& request);
 
 // A cluster file: of a shipped machine by name, or a file that is read, checked and written again.
 PANDO_API std::string describe_machine(const std::string& name_or_file);
+// The machine at hand, its rates measured in about a second: a device per CPU that this process may use.
+PANDO_API std::string measure_machine();
 PANDO_API std::vector<std::string> machine_names();
 
 }  // namespace pando

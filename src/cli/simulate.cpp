@@ -154,14 +154,17 @@ void simulate_cores(const ModelPlanSettings& s, const CoreSettings& c) {
 
 struct MachineSettings {
   std::string name, output;
+  bool measure = false;
 };
 
 void machine(const MachineSettings& s) {
-  if (s.name.empty()) {
+  if (s.measure && !s.name.empty() && s.name != "host")
+    throw UsageError(fmt::format("machine {} --measure: only the machine at hand can be measured", s.name));
+  if (s.name.empty() && !s.measure) {
     for (const std::string& name : machine_names()) fmt::print("{}\n", name);
     return;
   }
-  std::string text = describe_machine(s.name);
+  std::string text = s.measure ? measure_machine() : describe_machine(s.name);
   if (s.output.empty()) fmt::print("{}", text);
   else write_file(s.output, text);
 }
@@ -265,6 +268,7 @@ Command add_machine(CLI::App& app) {
   CLI::App& c =
       *app.add_subcommand("machine", "Prints and checks descriptions of machines; lists those that come along.");
   c.add_option("NAME|FILE", s->name, "a machine's name, N being its devices, or a cluster file");
+  c.add_flag("--measure", s->measure, "the machine at hand, its rates measured");
   c.add_option("-o,--output", s->output, "write the cluster file here")->type_name("FILE");
   return [s] { machine(*s); };
 }

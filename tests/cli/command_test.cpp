@@ -245,6 +245,9 @@ TEST(PlanCommand, FindsAPlanThatSimulateRepeats) {
               again = temporary("again.json"), machine = temporary("machine.json"), edited = temporary("edited.json");
   ASSERT_EQ(pando("zoo alexnet --no-weights -o " + net).code, 0);
   EXPECT_LT(std::filesystem::file_size(net), 10000u);
+  ASSERT_EQ(pando("machine --measure -o " + machine).code, 0);
+  ASSERT_EQ(pando("machine " + machine).code, 0);
+  expect_error("machine p100x8 --measure", 2, "only the machine at hand");
   ASSERT_EQ(pando("machine p100x8-10g -o " + machine).code, 0);
   std::string common = net + " --training --batch 512 --machine ";
   Result r = pando("plan " + common + machine + " --budget 2000 -o " + plan + " --json " + report);
