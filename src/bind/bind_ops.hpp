@@ -10,6 +10,7 @@ void bind_conv_winograd(Binder&);
 void bind_conv_depthwise(Binder&);
 void bind_matmul(Binder&);
 void bind_attention(Binder&);
+void bind_lstm(Binder&);
 void bind_map(Binder&);
 void bind_reduce(Binder&);
 void bind_softmax(Binder&);

@@ -12,7 +12,7 @@ BindFn find_bind(const OpDef& op) {
       {&norm_op, bind_norm},     {&pool_op, bind_pool},     {&lrn_op, bind_lrn},
       {&resize_op, bind_resize}, {&gather_op, bind_gather}, {&transpose_op, bind_copy},
       {&reshape_op, bind_copy},  {&slice_op, bind_copy},    {&concat_op, bind_copy},
-      {&expand_op, bind_copy},   {&pad_op, bind_copy},
+      {&expand_op, bind_copy},   {&pad_op, bind_copy},      {&lstm_op, bind_lstm},
   };
   for (const auto& row : table)
     if (row.op == &op) return row.bind;

@@ -141,6 +141,9 @@ struct OpDef {
   bool matrix = false;  // multiply-adds that count in GFLOP figures
   bool view = false;    // output i is (part of) input 0, or a concat: an address where storage allows, else a copy
   bool by_box = false;  // evaluate may be given a box of the domain: operands cut by the access rules
+  // Operators with a sequential dimension whose boxes hand on a state: what a box needs of output `output` that boxes
+  // before it have written. Null: none, reads() says all.
+  Access (*carries)(const NodeView&, int output) = nullptr;
 };
 
 // Bytes that a box reads and writes, from the access rules.

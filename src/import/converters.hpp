@@ -25,6 +25,7 @@ std::span<const Converter> shape_converters();
 std::span<const Converter> reduce_converters();
 std::span<const Converter> quant_converters();
 std::span<const Converter> loss_converters();
+std::span<const Converter> recurrent_converters();
 
 Convert find_converter(std::string_view op);  // null when there is none
 

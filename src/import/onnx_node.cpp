@@ -49,6 +49,11 @@ std::vector<int64_t> OnnxNode::ints(std::string_view name) const {
   return a ? a->ints : std::vector<int64_t>();
 }
 
+std::vector<std::string_view> OnnxNode::strings(std::string_view name) const {
+  const AttributeProto* a = find(name, AttributeProto::strings_type);
+  return a ? a->strings : std::vector<std::string_view>();
+}
+
 std::vector<float> OnnxNode::floats(std::string_view name) const {
   const AttributeProto* a = find(name, AttributeProto::floats_type);
   return a ? a->floats : std::vector<float>();

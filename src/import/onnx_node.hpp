@@ -36,7 +36,8 @@ class OnnxNode {
   std::string_view s(std::string_view name, std::string_view otherwise) const;
   std::vector<int64_t> ints(std::string_view name) const;  // empty when absent
   std::vector<float> floats(std::string_view name) const;
-  TensorPtr tensor(std::string_view name) const;  // null when absent
+  std::vector<std::string_view> strings(std::string_view name) const;  // empty when absent
+  TensorPtr tensor(std::string_view name) const;                       // null when absent
   // An attribute of `n` integers, each in lo..2^31: strides, kernels, pads. `otherwise` fills an absent one.
   std::vector<int64_t> window_ints(std::string_view name, size_t n, int64_t otherwise, int64_t lo) const;
   std::string_view attr_name(size_t k) const { return proto_.attributes[k].name; }

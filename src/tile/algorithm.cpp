@@ -96,6 +96,14 @@ BoxRules matmul_rules(const NodeView& view, const Domain& d) {
   return r;
 }
 
+// Steps follow one another inside a tile: samples are what can be cut.
+BoxRules lstm_rules(const NodeView& view, const Domain& domain) {
+  bool constant = view.graph.is_constant(view.node.inputs[1]) && view.graph.is_constant(view.node.inputs[2]);
+  BoxRules r = rules_for(all_f32(view) && constant ? Algorithm::gemm : Algorithm::reference, domain.rank);
+  r.may_cut[0] = 1;
+  return r;
+}
+
 // Row-wise and moving operators: whatever the domain's tags allow to be cut.
 BoxRules vector_rules(const NodeView& view, const Domain& domain, bool kernels_fit) {
   const OpDef* op = view.node.op;
@@ -124,6 +132,7 @@ BoxRules choose_algorithm(const NodeView& view, const Domain& domain, const std:
   bool kernels_fit = contiguous(view, storage);
   if (op == &conv_op && kernels_fit) return conv_rules(view, domain, options);
   if (op == &matmul_op && kernels_fit) return matmul_rules(view, domain);
+  if (op == &lstm_op) return lstm_rules(view, domain);
   return vector_rules(view, domain, kernels_fit);
 }
 

@@ -27,6 +27,7 @@ constexpr double weight_rows = 12;  // bringing weights to L1 costs as much as t
 // Rows (pixels, tokens) of one product of a box.
 int64_t product_rows(const NodeView& view, const Box& box) {
   if (view.node.op == &matmul_op) return box[box.rank - 3].size();
+  if (view.node.op == &lstm_op) return box[0].size();  // of one step
   int64_t rows = 1;
   for (int i = 0; i < box.rank - 2; i++) rows *= box[i].size();
   return rows;

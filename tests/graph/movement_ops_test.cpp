@@ -441,7 +441,7 @@ TEST(Scatter, FloatTypesAndRefusals) {
 }
 
 TEST(Registry, FindsEveryOperatorByItsName) {
-  EXPECT_EQ(all_ops().size(), 24u);
+  EXPECT_EQ(all_ops().size(), 25u);
   for (const OpDef* op : all_ops()) {
     EXPECT_EQ(find_op(op->name), op);
     EXPECT_TRUE(op->infer && op->domain && op->reads && op->writes && op->operations && op->evaluate) << op->name;

@@ -94,6 +94,14 @@ inline std::string attr(const std::string& name, const std::vector<int64_t>& val
   w.add_int32(20, 7);
   return out;
 }
+inline std::string attr(const std::string& name, const std::vector<std::string>& values) {
+  std::string out;
+  pbf_writer w(out);
+  w.add_string(1, name);
+  for (const std::string& v : values) w.add_bytes(9, v);
+  w.add_int32(20, 8);
+  return out;
+}
 inline std::string attr_tensor(const std::string& name, const std::string& tensor) {
   std::string out;
   pbf_writer w(out);

@@ -123,6 +123,7 @@ bool needs_input(const NodeView& g, int input) {
   const auto& a = g.as<GradientAttrs>();
   if (!is_float(g.in(input).dtype)) return true;
   if (moves_only(a)) return false;
+  if (a.op == &lstm_op && a.wrt > 0) return a.wrt == 1 && input == 0;  // states' gradients come with the input's
   if (epilogue_of(a)) {
     int fixed = a.op == &conv_op ? conv_fixed_inputs : matmul_fixed_inputs;
     if (a.wrt < 2) return input < 2 ? input != a.wrt : input == 3 && a.op == &conv_op;
@@ -133,6 +134,7 @@ bool needs_input(const NodeView& g, int input) {
 
 bool needs_output(const GradientAttrs& a) {
   if (const Epilogue* e = epilogue_of(a)) return !e->empty() && !linear(e->program);
+  if (a.op == &lstm_op) return a.wrt == 0 || a.wrt == 2;
   return !moves_only(a);
 }
 
@@ -159,14 +161,21 @@ Access reads(const NodeView& g, int input) {
 
 Access writes(const NodeView& g, int) { return identity_access(static_cast<int>(g.out_shape().size())); }
 
+// Of a recurrent operator's products: weights take their own share; the input's gradient also goes back through time.
+double share(const NodeView& g, const Forward& f) {
+  const auto& a = g.as<GradientAttrs>();
+  if (a.op != &lstm_op || a.wrt == 0) return 1;
+  return static_cast<double>(g.in_shape(a.wrt).back()) / static_cast<double>(a.op->domain(f.view)[3].extent);
+}
+
 // As much as the operator itself, in proportion; biases and the like only add.
 double operations(const NodeView& g, const Box& box) {
   const auto& a = g.as<GradientAttrs>();
   Forward f(g);
   double part = static_cast<double>(box.count());
-  if (a.op->matrix && a.wrt > 1) return part;
+  if (a.op->matrix && !is_product(a)) return part;
   double all = static_cast<double>(whole(turn(g, f).domain).count());
-  return all > 0 ? a.op->operations(f.view, whole(a.op->domain(f.view))) * part / all : 0;
+  return all > 0 ? share(g, f) * a.op->operations(f.view, whole(a.op->domain(f.view))) * part / all : 0;
 }
 
 [[noreturn]] void no_kernel(const std::any&, std::span<const View>, std::span<const View>) {
@@ -209,6 +218,10 @@ double update_operations(const NodeView& g, const Box& box) {
 
 std::array<int8_t, max_rank> forward_dims(const NodeView& gradient) {
   return turn(gradient, Forward(gradient)).forward;
+}
+
+bool is_product(const GradientAttrs& g) {
+  return g.op->matrix && g.wrt < (g.op == &attention_op || g.op == &lstm_op ? 3 : 2);
 }
 
 const OpDef gradient_op = {.name = "gradient",

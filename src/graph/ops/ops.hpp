@@ -41,6 +41,12 @@ struct AttentionAttrs {
 };
 extern const OpDef attention_op;
 
+// lstm: x [B, T, I], w [4, H, I], r [4, H, H] (gates in ONNX's order: input, output, forget, cell), bias [2, 4, H]
+// (both are added) or absent, h and c before the first step [B, H] or absent (zeros), peepholes [3, H] (input, output,
+// forget) or absent. y [B, T, H] and the cells [B, T, H]. Sigmoid gates, tanh elsewhere. Steps lo .. hi-1 are the
+// operator itself on those steps of x, with y and the cells of step lo-1 as initial state. No attributes.
+extern const OpDef lstm_op;
+
 // map: operands broadcast to the output; see base/map_program.hpp. All operands of a program with more than one
 // instruction are float32. `out` is the result's type (cast, comparisons).
 struct MapAttrs {
@@ -184,6 +190,8 @@ struct GradientAttrs {
 extern const OpDef gradient_op;
 // For each dimension of a gradient's domain the dimension of the operator's domain that it stands for, or -1.
 std::array<int8_t, max_rank> forward_dims(const NodeView& gradient);
+// Whether it is a matrix product: a factor's gradient, not a bias's or a mask's.
+bool is_product(const GradientAttrs& gradient);
 // sum of operands of one shape. A view: whoever reads it adds the parts.
 extern const OpDef sum_op;
 // exchange: a parameter's gradient, summed over everyone who holds a part of it.

@@ -1,0 +1,70 @@
+// lstm step by step with packed weights, cut into tiles, against its reference.
+#include <gtest/gtest.h>
+
+#include "bind/run_program.hpp"
+#include "graph/ops/ops.hpp"
+
+namespace pando::test {
+namespace {
+
+struct Case {
+  int64_t batch, steps, features, hidden;
+  bool bias, state, peepholes, constant;
+};
+
+Graph lstm_graph(const Case& c) {
+  Graph g;
+  uint32_t seed = 1;
+  auto input = [&](Shape shape) {
+    g.inputs.push_back(g.add_value(fmt::format("input{}", g.inputs.size()), DType::f32, std::move(shape)));
+    return g.inputs.back();
+  };
+  auto weight = [&](Shape shape) {
+    return c.constant ? g.add_constant("", random_tensor(DType::f32, std::move(shape), seed++, -0.3f, 0.3f))
+                      : input(std::move(shape));
+  };
+  ValueId x = input({c.batch, c.steps, c.features});
+  std::vector<ValueId> operands{x,
+                                weight({4, c.hidden, c.features}),
+                                weight({4, c.hidden, c.hidden}),
+                                c.bias ? weight({2, 4, c.hidden}) : none,
+                                c.state ? input({c.batch, c.hidden}) : none,
+                                c.state ? input({c.batch, c.hidden}) : none,
+                                c.peepholes ? weight({3, c.hidden}) : none};
+  NodeId n = g.add_node(lstm_op, "lstm", operands, {});
+  g.outputs = g.nodes[n].outputs;
+  return g;
+}
+
+TEST(BindLstm, ManyShapes) {
+  const Case cases[] = {{1, 5, 16, 32, true, true, false, true},   {3, 4, 20, 33, true, false, true, true},
+                        {70, 3, 8, 40, false, true, true, true},   {2, 1, 100, 96, true, true, false, true},
+                        {5, 6, 3, 5, false, false, false, true},   {4, 3, 6, 7, true, true, true, false},
+                        {130, 2, 33, 31, true, true, false, true}, {1, 9, 64, 64, false, false, false, true}};
+  for (const Case& c : cases) {
+    SCOPED_TRACE(fmt::format("{} x {} x {} -> {}", c.batch, c.steps, c.features, c.hidden));
+    Graph g = lstm_graph(c);
+    verify(g);
+    const auto inputs = random_inputs(g), expected = evaluate(g, inputs);
+    std::vector<TensorPtr> first;
+    for (double tile_us : {0.0, 1.0, 20.0, 1e6}) {
+      const auto actual = run_graph(g, inputs, {.tile_us = tile_us});
+      if (first.empty()) first = actual;
+      for (size_t i = 0; i < 2; i++) {
+        expect_close(*actual[i], *expected[i]);
+        ASSERT_EQ(std::memcmp(first[i]->data, actual[i]->data, first[i]->bytes()), 0) << "tile_us " << tile_us;
+      }
+    }
+  }
+}
+
+TEST(BindLstm, SamplesAreCut) {
+  TileGraph tiles = tile(lstm_graph({64, 8, 64, 64, true, false, false, true}), Machine::host(), {.tile_us = 1});
+  ASSERT_EQ(tiles.ops.size(), 1u);
+  EXPECT_EQ(tiles.ops[0].algorithm, Algorithm::gemm);
+  EXPECT_GT(tiles.ops[0].grid[0], 1);
+  for (int d = 1; d < 4; d++) EXPECT_EQ(tiles.ops[0].grid[d], 1);
+}
+
+}  // namespace
+}  // namespace pando::test
