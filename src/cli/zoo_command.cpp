@@ -20,6 +20,8 @@ void write(const Settings& settings) {
   std::vector<std::string> names = zoo::names();
   if (std::find(names.begin(), names.end(), settings.name) == names.end())
     throw UsageError(fmt::format("zoo {}: no such model: choose one of {}", settings.name, fmt::join(names, ", ")));
+  if (zoo::shapes_only(settings.name) && settings.model.weights)
+    throw UsageError(fmt::format("zoo {}: too large for weights: add --no-weights", settings.name));
   zoo::write(settings.name, settings.file, settings.model);
 }
 
@@ -33,8 +35,10 @@ Command add_zoo(CLI::App& app) {
   command->add_option("--batch", settings->model.batch, "fixed batch size")
       ->check(CLI::Range(int64_t{1}, int64_t{4096}))
       ->capture_default_str();
-  command->add_option("--seq", settings->model.sequence, "sequence length of transformers (default: 128, GPT-2 256)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1024}));
+  command
+      ->add_option("--seq", settings->model.sequence,
+                   "sequence length of transformers (default: 128, GPT-2 256, GPT-3 2048)")
+      ->check(CLI::Range(int64_t{1}, int64_t{4096}));
   command->add_option("--seed", settings->model.seed, "of the weights")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

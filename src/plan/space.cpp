@@ -152,6 +152,30 @@ void Space::find_flows() {
       }
     }
   }
+  for (uint32_t o = 0; o < ops_.size(); o++) find_states(o);
+}
+
+// A recurrent operator's chunks hand on their state; in training its gradient comes back.
+void Space::find_states(uint32_t op) {
+  NodeView view = this->view(ops_[op].node);
+  if (!view.node.op->carries) return;
+  uint32_t forward = ops_[op].stages[0];
+  uint32_t backward = ops_[op].stages[1] != none ? ops_[op].stages[1] : ops_[op].stages[2];
+  for (int i = 0; i < view.outputs(); i++) {
+    Flow f;
+    f.from = f.to = forward;
+    f.origin = {ops_[op].node, i, view.node.op->writes(view, i), {}};
+    f.origin_shape = f.shape = view.out_shape(i);
+    f.readers = {{0, view.node.op->carries(view, i)}};
+    f.element_bytes = static_cast<int64_t>(size_of(view.out(i).dtype));
+    f.kept = ops_[op].output_kept;
+    flows_.push_back(f);
+    if (backward == none) continue;
+    f.from = f.to = backward;
+    f.kept = false;
+    f.mirror = static_cast<uint32_t>(flows_.size() - 1);
+    flows_.push_back(std::move(f));
+  }
 }
 
 void Space::find_syncs() {

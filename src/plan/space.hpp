@@ -31,9 +31,10 @@ struct Stage {
   std::vector<Piece> pieces;
 };
 
-// A value, or the part of it that one origin makes, on its way between two stages.
+// A value, or the part of it that one origin makes, on its way between two stages; or a state between the chunks of
+// one.
 struct Flow {
-  uint32_t from = 0, to = 0;  // stages; from == to does not occur
+  uint32_t from = 0, to = 0;  // stages; equal for a state: from chunk to later chunk
   uint32_t from_piece = 0;
   Origin origin;
   Shape origin_shape;  // of the origin's output
@@ -44,7 +45,8 @@ struct Flow {
   std::vector<Reader> readers;
   Shape shape;  // of the value that is read
   int64_t element_bytes = 4;
-  bool kept = false;  // the reader's gradients need the value again
+  bool kept = false;       // the reader's gradients need the value again
+  uint32_t mirror = none;  // a state's gradient: what that flow moved goes back the same way
 };
 
 // A trained parameter or a constant weight, read by one operator.
@@ -88,6 +90,7 @@ class Space {
  private:
   void find_ops();
   void find_flows();
+  void find_states(uint32_t op);
   void find_syncs();
   void find_alike();
   std::shared_ptr<const Graph> graph_;

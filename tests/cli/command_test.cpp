@@ -284,6 +284,27 @@ TEST(PlanCommand, FindsAPlanThatSimulateRepeats) {
   EXPECT_EQ(json::parse(content(edited))["operators"]["/Gemm_14"]["devices"], "4-7");
 }
 
+// The networks of the comparison with FlexFlow, and one whose weights fit nowhere, as files of a few kilobytes.
+TEST(PlanCommand, PlansEveryNetworkWithoutWeights) {
+  std::string net = temporary("net.onnx"), report = temporary("report.json");
+  for (const char* name : {"alexnet", "inception-v3", "resnet101", "rnntc", "rnnlm", "nmt"}) {
+    ASSERT_EQ(pando(std::string("zoo ") + name + " --no-weights -o " + net).code, 0) << name;
+    Result r = pando("plan " + net + " --machine p100x16-10g --training --batch 256 --search expert --json " + report);
+    EXPECT_EQ(r.code, 0) << name << r.err;
+    json found = json::parse(content(report));
+    EXPECT_EQ(found["devices"].size(), 16u);
+    // By sample and dense layers' features, or by sample and layer: rnnlm has three of those for four devices a node.
+    auto busy = std::count_if(found["devices"].begin(), found["devices"].end(),
+                              [](const json& d) { return d["busy_s"].get<double>() > 0; });
+    EXPECT_EQ(busy, name == std::string("rnnlm") ? 12 : 16) << name;
+  }
+  expect_error("run " + net + " --random-inputs --output-dir " + report + ".d", 1, "without weights");
+  expect_error("zoo gpt3-175b -o " + net, 2, "--no-weights");
+  ASSERT_EQ(pando("zoo gpt3-175b --no-weights -o " + net).code, 0);
+  EXPECT_LT(std::filesystem::file_size(net), 6u << 20);
+  expect_error("plan " + net + " --machine a100x8 --training --search single", 3, "device 0: ");
+}
+
 TEST(PlanCommand, RefusesInOneLine) {
   std::string net = temporary("alexnet.onnx"), plan = temporary("plan.json"), bad = temporary("bad.json");
   ASSERT_EQ(pando("zoo alexnet --no-weights -o " + net).code, 0);

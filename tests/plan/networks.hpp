@@ -52,7 +52,39 @@ struct NetWriter {
     std::string name = next("dense");
     return g.add(matmul_op, name, {x, w, b}, m, name);
   }
+  // Values of all steps and of all cells.
+  std::vector<ValueId> lstm(ValueId x, ValueId w, ValueId r, ValueId h = none, ValueId c = none) {
+    std::string name = next("lstm");
+    NodeId n = g.add_node(lstm_op, name, {x, w, r, none, h, c}, {}, {name, name + " cells"});
+    return g.nodes[n].outputs;
+  }
+  // Step t of a sequence, as a state.
+  ValueId step(ValueId y, int64_t t) {
+    const Shape& s = g.shape(y);
+    ValueId one = g.add(slice_op, next("slice"), {y}, SliceAttrs{{0, t, 0}, {1, 1, 1}, {s[0], 1, s[2]}});
+    return g.add(reshape_op, next("state"), {one}, ReshapeAttrs{{s[0], s[2]}});
+  }
 };
+
+// `layers` recurrent layers over `cells` cells of `steps` steps each, that share a layer's weights.
+inline Graph recurrent_network(int layers, int cells, int64_t batch, int64_t steps, int64_t width, bool training) {
+  NetWriter n;
+  n.g.name = "recurrent";
+  std::vector<ValueId> x;
+  for (int c = 0; c < cells; c++) x.push_back(n.input({batch, steps, width}));
+  for (int l = 0; l < layers; l++) {
+    ValueId w = n.weight({4, width, width}), r = n.weight({4, width, width}), h = none, cell = none;
+    for (ValueId& v : x) {
+      std::vector<ValueId> out = n.lstm(v, w, r, h, cell);
+      v = out[0];
+      h = n.step(out[0], steps - 1);
+      cell = n.step(out[1], steps - 1);
+    }
+  }
+  n.g.outputs = x;
+  remove_dead(n.g);
+  return training ? add_training(std::move(n.g), Loss::mean_square) : std::move(n.g);
+}
 
 // Convolutions, a residual, a branch with concat, pooling, two dense layers.
 inline Graph small_network(int64_t batch = 16, bool training = true) {

@@ -1,5 +1,5 @@
-// BERT (Devlin et al. 2018) and GPT-2 (Radford et al. 2019), with layer norm, GELU and attention decomposed and shapes
-// computed by Shape, Gather and Concat, as PyTorch's exporter writes them.
+// BERT (Devlin et al. 2018), GPT-2 (Radford et al. 2019) and GPT-3 (Brown et al. 2020), with layer norm, GELU and
+// attention decomposed and shapes computed by Shape, Gather and Concat, as PyTorch's exporter writes them.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -98,10 +98,11 @@ void bert(OnnxWriter& w, const Options& o, int64_t layers, int64_t width, int64_
   w.node("Tanh", {pooled}, {}, "pooler_output");
 }
 
-void gpt2(OnnxWriter& w, const Options& o) {
-  constexpr int64_t width = 768, vocabulary = 50257, context = 1024;
-  Transformer t{w, width, 12};
-  int64_t s = o.sequence > 0 ? o.sequence : 256;
+void gpt(OnnxWriter& w, const Options& o, const GptSize& size) {
+  constexpr int64_t vocabulary = 50257;
+  const int64_t width = size.width, context = size.context;
+  Transformer t{w, width, size.heads};
+  int64_t s = o.sequence > 0 ? o.sequence : size.sequence;
   w.input("input_ids", Type::i64, {o.batch, s});
   w.output("logits", Type::f32, {o.batch, s, vocabulary});
   std::vector<int64_t> positions(static_cast<size_t>(s));
@@ -118,7 +119,7 @@ void gpt2(OnnxWriter& w, const Options& o) {
     std::string part = w.node("Slice", {rows, t.list({0}), keys, t.list({3}), t.list({1})});
     return w.node("Where", {part, scores, t.scalar(-3.4028234663852886e38f)});
   };
-  for (int l = 0; l < 12; l++) {
+  for (int64_t l = 0; l < size.layers; l++) {
     std::string n = fmt::format("h.{}.", l);
     std::string qkv = t.linear(t.norm(x, n + "ln_1", 1e-5f), n + "attn.c_attn", width, 3 * width);
     std::string q = n + "query", k = n + "key", v = n + "value";

@@ -12,6 +12,7 @@ namespace {
 struct Row {
   const char* name;
   void (*build)(OnnxWriter&, const Options&);
+  bool shapes_only = false;
 };
 constexpr Row table[] = {
     {"resnet50", resnet50},
@@ -24,7 +25,18 @@ constexpr Row table[] = {
     {"resnet101", resnet101},
     {"bert-base", [](OnnxWriter& w, const Options& o) { bert(w, o, 12, 768, 12); }},
     {"bert-large", [](OnnxWriter& w, const Options& o) { bert(w, o, 24, 1024, 16); }},
-    {"gpt2", gpt2},
+    {"gpt2",
+     [](OnnxWriter& w, const Options& o) {
+       gpt(w, o, {12, 768, 12, 1024, 256});
+     }},
+    {"gpt3-175b",
+     [](OnnxWriter& w, const Options& o) {
+       gpt(w, o, {96, 12288, 96, 2048, 2048});
+     },
+     true},
+    {"rnntc", [](OnnxWriter& w, const Options& o) { rnn(w, o, 4, 1024, 20000); }},
+    {"rnnlm", [](OnnxWriter& w, const Options& o) { rnn(w, o, 2, 2048, 10000); }},
+    {"nmt", nmt},
 };
 
 }  // namespace
@@ -35,9 +47,17 @@ std::vector<std::string> names() {
   return list;
 }
 
+bool shapes_only(const std::string& name) {
+  for (const Row& row : table)
+    if (name == row.name) return row.shapes_only;
+  return false;
+}
+
 void write(const std::string& name, const std::string& path, const Options& options) {
   for (const Row& row : table)
     if (name == row.name) {
+      if (row.shapes_only && options.weights)
+        throw Error(ErrorCode::invalid_argument, fmt::format("zoo model '{}' is written without weights only", name));
       OnnxWriter writer(name, options.seed, options.weights);
       row.build(writer, options);
       return writer.write(path);

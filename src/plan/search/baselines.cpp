@@ -68,27 +68,61 @@ std::vector<Config> data_parallel_plan(const Space& space, uint32_t devices) {
   return plan;
 }
 
+namespace {
+
+// How many recurrent layers a value has passed before an operator; empty when there are none. A layer is a set of
+// weights: its cells count once.
+std::vector<uint32_t> recurrent_depths(const Space& space) {
+  const auto& ops = space.ops();
+  std::vector<ValueId> layer(ops.size(), none);
+  for (uint32_t o = 0; o < ops.size(); o++)
+    if (space.view(ops[o].node).node.op->carries && !ops[o].parameters.empty()) layer[o] = ops[o].parameters[0].value;
+  if (std::all_of(layer.begin(), layer.end(), [](ValueId v) { return v == none; })) return {};
+  std::vector<std::vector<uint32_t>> before(ops.size());
+  for (const Flow& f : space.flows())
+    if (space.stages()[f.from].role == Role::forward && space.stages()[f.to].role == Role::forward)
+      before[space.stages()[f.to].op].push_back(space.stages()[f.from].op);
+  std::vector<uint32_t> depth(ops.size(), 0);
+  for (uint32_t o = 0; o < ops.size(); o++)  // producers stand before their readers
+    for (uint32_t p : before[o]) depth[o] = std::max(depth[o], depth[p] + (layer[p] != none && layer[p] != layer[o]));
+  return depth;
+}
+
+// Every node has all layers, one device each in turn; the nodes share the samples.
+std::vector<Config> by_layer_and_sample(const Space& space, const std::vector<uint32_t>& depths) {
+  std::vector<std::vector<uint32_t>> nodes;
+  for (uint32_t d = 0; d < space.cluster().size(); d++) {
+    nodes.resize(std::max<size_t>(nodes.size(), space.cluster().devices[d].node + 1));
+    nodes[space.cluster().devices[d].node].push_back(d);
+  }
+  std::erase_if(nodes, [](const auto& members) { return members.empty(); });
+  std::vector<Config> plan;
+  for (uint32_t o = 0; o < space.ops().size(); o++) {
+    const Domain& domain = space.ops()[o].domain;
+    int sample = find_tag(domain, Tag::sample);
+    size_t parts = sample < 0 ? 1 : std::min(nodes.size(), static_cast<size_t>(domain[sample].extent));
+    Config c;
+    if (sample >= 0) c.split.degree[static_cast<size_t>(sample)] = static_cast<uint16_t>(parts);
+    for (size_t i = 0; i < parts; i++) {
+      const std::vector<uint32_t>& members = nodes[i * nodes.size() / parts];
+      c.devices.push_back(members[depths[o] % members.size()]);
+    }
+    if (sample >= 0) balance(c, space, o, sample);
+    plan.push_back(std::move(c));
+  }
+  return plan;
+}
+
+}  // namespace
+
 std::vector<Config> expert_plan(const Space& space) {
+  if (std::vector<uint32_t> depths = recurrent_depths(space); !depths.empty())
+    return by_layer_and_sample(space, depths);
   auto n = static_cast<uint32_t>(space.cluster().size());
   std::vector<Config> plan = data_parallel_plan(space, n);
-  uint32_t layer = 0;
   for (uint32_t o = 0; o < space.ops().size(); o++) {
-    const Domain& d = space.ops()[o].domain;
-    int parameter = find_tag(d, Tag::parameter);
+    int parameter = find_tag(space.ops()[o].domain, Tag::parameter);
     if (is_dense(space, o) && parameter >= 0) plan[o] = split_along(space, o, parameter, n);
-    // A recurrent layer: nodes take turns, the node's devices share the samples.
-    int sample = find_tag(d, Tag::sample);
-    if (find_tag(d, Tag::sequential) < 0 || space.ops()[o].parameters.empty()) continue;
-    uint32_t node = space.cluster().devices[layer % n].node;
-    std::vector<uint32_t> members;
-    uint32_t nodes = 0;
-    for (const Device& x : space.cluster().devices) nodes = std::max(nodes, x.node + 1);
-    node = layer++ % nodes;
-    for (uint32_t x = 0; x < n; x++)
-      if (space.cluster().devices[x].node == node) members.push_back(x);
-    if (members.empty()) continue;
-    plan[o] = split_along(space, o, sample, static_cast<uint32_t>(members.size()));
-    for (uint32_t& x : plan[o].devices) x = members[x];
   }
   return plan;
 }

@@ -10,7 +10,8 @@ std::vector<Config> single_plan(const Space& space);
 // The batch over the first `devices` devices, shared in proportion to their speed where they differ.
 std::vector<Config> data_parallel_plan(const Space& space, uint32_t devices);
 // What people write by hand: dense layers by output features, everything else by sample (Krizhevsky, One weird trick,
-// 2014); recurrent layers each on a device of its own with the rest by sample (Wu et al., GNMT, 2016).
+// 2014); with recurrent layers (Wu et al., GNMT, 2016) every node has all of the model, a layer per device, and the
+// nodes share the samples.
 std::vector<Config> expert_plan(const Space& space);
 std::vector<Config> random_plan(const Space& space, Random& random);
 

@@ -22,6 +22,9 @@ struct DeviceMemory {
 // reader's (training: of the gradients that need it, where the operator keeps it); what a transfer brings lives on the
 // reader's device from the transfer's start to the reader's end, and until the gradients' end where it is needed.
 std::vector<DeviceMemory> memory_of(const TaskGraph& graph, const Timeline& timeline);
+// Per device: (ns, bytes of activations from then on), in order of time.
+using MemoryCurve = std::vector<std::pair<int64_t, int64_t>>;
+std::vector<MemoryCurve> memory_curves(const TaskGraph& graph, const Timeline& timeline);
 // Bytes of activations that each device holds at a time of its own.
 std::vector<int64_t> activations_at(const TaskGraph& graph, const Timeline& timeline, const std::vector<int64_t>& ns);
 // Empty when every device has room; else one line about the first that has not: device, need, limit, its parts.

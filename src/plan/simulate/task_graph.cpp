@@ -143,6 +143,11 @@ const std::vector<TaskGraph::Pair>& TaskGraph::pairs(uint32_t flow, uint32_t fro
   auto [found, fresh] = pairs_.try_emplace(key(flow, from_split, to_split));
   if (!fresh) return found->second;
   const Flow& f = space_->flows()[flow];
+  if (f.mirror != none) {
+    std::vector<Pair>& back = found->second;
+    for (const Pair& p : pairs(f.mirror, from_split, to_split)) back.push_back({p.to, p.from, p.bytes});
+    return back;
+  }
   const Stage &from = space_->stages()[f.from], &to = space_->stages()[f.to];
   const Split &out = known_splits_[from.op][from_split], &in = known_splits_[to.op][to_split];
   const Piece& producer = from.pieces[f.from_piece];
@@ -177,6 +182,7 @@ const std::vector<TaskGraph::Pair>& TaskGraph::pairs(uint32_t flow, uint32_t fro
       hi[static_cast<size_t>(d)] = out.piece_of(d, producer.domain[j].extent, from_box[j].hi - 1) + 1;
     }
     for_each_cell(grid, lo, hi, [&](uint32_t writer) {
+      if (f.from == f.to && writer == reader) return;  // a part has its own steps
       int64_t moved = common(written[writer], read);
       if (moved > 0) pairs.push_back({writer, reader, moved * f.element_bytes});
     });
