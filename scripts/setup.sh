@@ -6,7 +6,7 @@ set -euo pipefail
 cache=${PANDO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pando}
 packages=(g++ cmake ninja-build ccache pkg-config git clang-format clang-tidy python3
   libxsmm-dev libhwy-dev libprotozero-dev libonnx-dev libonnx-testdata libfmt-dev libcli11-dev libxxhash-dev
-  nlohmann-json3-dev libgtest-dev libbenchmark-dev)
+  nlohmann-json3-dev libgtest-dev libbenchmark-dev chromium)
 missing=()
 for p in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")

@@ -48,6 +48,7 @@ struct SimulateRequest {
   std::string plan;                // a plan's JSON
   std::vector<std::string> edits;  // as `fix`, made before the simulation
   bool trace = false;
+  bool html = false;
 };
 
 struct SimulateResult {
@@ -56,11 +57,16 @@ struct SimulateResult {
   std::string report;  // JSON
   std::string plan;    // JSON: the plan found, or the edited one
   std::string trace;   // when asked for: for Chrome's tracing page and Perfetto
+  std::string html;    // when asked for: a page that stands alone
 };
 
 // Throw Error: invalid_argument (names the place in a wrong file), invalid_model, not_supported, io, cancelled.
 PANDO_API SimulateResult search_model_plan(const SimulateRequest& request);
 PANDO_API SimulateResult simulate_model_plan(const SimulateRequest& request);
+// As simulate_model_plan; the report also says what limits the plan and what would help, every remedy simulated.
+PANDO_API SimulateResult explain_model_plan(const SimulateRequest& request);
+// What differs between two plans, as JSON: {same, settings: [{key, from, to}], operators: [{op, changes: [...]}]}.
+PANDO_API std::string diff_model_plans(const std::string& from, const std::string& to);
 
 // A cluster file: of a shipped machine by name, or a file that is read, checked and written again.
 PANDO_API std::string describe_machine(const std::string& name_or_file);

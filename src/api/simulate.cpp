@@ -8,8 +8,11 @@
 #include "base/memory.hpp"
 #include "import/import.hpp"
 #include "optimize/optimize.hpp"
+#include "plan/diff.hpp"
 #include "plan/edit.hpp"
+#include "plan/explain.hpp"
 #include "plan/report.hpp"
+#include "plan/timeline_html.hpp"
 #include "train/add_training.hpp"
 
 namespace pando {
@@ -87,7 +90,7 @@ std::optional<plan::PipelineOptions> pipeline_options(const SimulateRequest& r) 
 
 SimulateResult simulate_pipeline_plan(const SimulateRequest& r, const plan::Space& space, const plan::Plan& p,
                                       plan::TaskOptions tasks) {
-  if (r.trace) fail(ErrorCode::not_supported, "a trace of a pipeline's timeline is not supported");
+  if (r.trace || r.html) fail(ErrorCode::not_supported, "the timeline of a pipeline cannot be written: not supported");
   tasks.gradients = plan::Gradients::after;  // of a micro-batch alone: exchanged once, behind the last one
   plan::Roofline costs;
   plan::StagedPrediction found = plan::simulate_stages({space, costs, tasks, p.configs}, *p.pipeline);
@@ -145,31 +148,63 @@ SimulateResult search_model_plan(const SimulateRequest& r) {
   return result;
 }
 
-SimulateResult simulate_model_plan(const SimulateRequest& r) {
+namespace {
+
+// What a request's plan is about, with its edits.
+struct LoadedPlan {
+  plan::Space space;
+  plan::Plan plan;
+  plan::TaskOptions tasks;
+};
+
+LoadedPlan load_plan(const SimulateRequest& r) {
   std::optional<plan::PipelineOptions> pipeline = pipeline_options(r);
-  plan::Space space = load_space(r, pipeline ? pipeline->micro_batches : 1);
-  plan::Plan p = plan::read_plan(r.plan, space);
-  p.pipeline = pipeline;
-  plan::TaskOptions tasks = task_options(r, {p.gradients, p.collective, p.sharded_states});
+  LoadedPlan l{load_space(r, pipeline ? pipeline->micro_batches : 1), {}, {}};
+  l.plan = plan::read_plan(r.plan, l.space);
+  l.plan.pipeline = pipeline;
+  l.tasks = task_options(r, {l.plan.gradients, l.plan.collective, l.plan.sharded_states});
   for (const std::string& text : r.edits) {
-    auto [op, config] = plan::read_edit(text, space, p.configs, "edit");
-    p.configs[op] = std::move(config);
+    auto [op, config] = plan::read_edit(text, l.space, l.plan.configs, "edit");
+    l.plan.configs[op] = std::move(config);
   }
-  if (pipeline) return simulate_pipeline_plan(r, space, p, tasks);
-  plan::Roofline costs;
+  return l;
+}
+
+SimulateResult told(const LoadedPlan& l, const nlohmann::json& report) {
   SimulateResult result;
-  nlohmann::json report = plan::prediction_json(space, costs, tasks, p.configs, r.memory);
   result.feasible = report["feasible"].get<bool>();
   if (!result.feasible) result.reason = report["reason"].get<std::string>();
   result.report = dumped(report);
-  result.plan = plan::write_plan(named_plan(tasks, p.configs), space);
-  if (r.trace) {
-    plan::TaskGraph graph(space, costs, tasks, p.configs);
+  result.plan = plan::write_plan(named_plan(l.tasks, l.plan.configs), l.space);
+  return result;
+}
+
+}  // namespace
+
+SimulateResult simulate_model_plan(const SimulateRequest& r) {
+  LoadedPlan l = load_plan(r);
+  if (l.plan.pipeline) return simulate_pipeline_plan(r, l.space, l.plan, l.tasks);
+  plan::Roofline costs;
+  SimulateResult result = told(l, plan::prediction_json(l.space, costs, l.tasks, l.plan.configs, r.memory));
+  if (r.trace || r.html) {
+    plan::TaskGraph graph(l.space, costs, l.tasks, l.plan.configs);
     plan::Simulator simulator(graph);
     simulator.full();
-    result.trace = plan::trace_json(graph, simulator.timeline());
+    if (r.trace) result.trace = plan::trace_json(graph, simulator.timeline());
+    if (r.html) result.html = plan::timeline_html(graph, simulator.timeline(), r.memory);
   }
   return result;
+}
+
+SimulateResult explain_model_plan(const SimulateRequest& r) {
+  LoadedPlan l = load_plan(r);
+  if (l.plan.pipeline) fail(ErrorCode::not_supported, "explaining a pipeline is not supported: simulate it");
+  plan::Roofline costs;
+  return told(l, plan::explain_plan(l.space, costs, l.tasks, l.plan.configs, r.memory));
+}
+
+std::string diff_model_plans(const std::string& from, const std::string& to) {
+  return dumped(plan::diff_plans(from, to));
 }
 
 plan::Cluster load_machine(const std::string& name) {

@@ -12,6 +12,8 @@ Command add_inspect(CLI::App& app);
 Command add_trace(CLI::App& app);
 Command add_plan(CLI::App& app);
 Command add_simulate(CLI::App& app);
+Command add_explain(CLI::App& app);
+Command add_diff(CLI::App& app);
 Command add_machine(CLI::App& app);
 Command add_zoo(CLI::App& app);
 

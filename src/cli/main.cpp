@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
   std::pair<const char*, Command> commands[] = {{"run", add_run(app)},         {"bench", add_bench(app)},
                                                 {"inspect", add_inspect(app)}, {"trace", add_trace(app)},
                                                 {"plan", add_plan(app)},       {"simulate", add_simulate(app)},
+                                                {"explain", add_explain(app)}, {"diff", add_diff(app)},
                                                 {"machine", add_machine(app)}, {"zoo", add_zoo(app)}};
   try {
     app.parse(argc, argv);

@@ -29,32 +29,6 @@ double peak(const json& report) {
   return most;
 }
 
-void print_prediction(const json& r) {
-  fmt::print("time       {} per iteration", ms(r["iteration_seconds"]));
-  if (r["samples_per_second"].is_number()) fmt::print(", {:.1f} samples/s", r["samples_per_second"].get<double>());
-  fmt::print("\n");
-  if (r["tasks"].is_number())
-    fmt::print("tasks      {}\nmoved      {:.1f} MB\n", r["tasks"].get<uint64_t>(),
-               r["bytes_moved"].get<double>() * 1e-6);
-  fmt::print("memory     {:.2f} GiB at most on a device\ncosts      {}\n", gib(peak(r)),
-             r["cost_model"].get<std::string>());
-}
-
-void print_devices(const json& r) {
-  fmt::print("\n{:>6} {:>12} {:>12} {:>12} {:>10}\n", "device", "busy ms", "idle ms", "transfer ms", "peak GiB");
-  size_t shown = 0;
-  for (const json& d : r["devices"]) {
-    if (++shown > 16) {
-      fmt::print("   ... {} devices in all\n", r["devices"].size());
-      break;
-    }
-    fmt::print("{:>6} {:>12.3f} {:>12.3f} {:>12} {:>10.2f}\n", d["id"].get<int>(), d["busy_s"].get<double>() * 1e3,
-               d["idle_s"].get<double>() * 1e3,
-               d["transfer_s"].is_number() ? fmt::format("{:.3f}", d["transfer_s"].get<double>() * 1e3) : "-",
-               gib(d["peak_memory_bytes"].get<double>()));
-  }
-}
-
 void print_stages(const json& r) {
   if (!r.contains("stages")) return;
   fmt::print("schedule   {}, {} micro-batches, idle {:.1f} %\n\n{:>6} {:>12} {:>12} {:>12} {:>10}  operators\n",
@@ -87,15 +61,16 @@ void load_shapes(ModelPlanSettings& s) {
 
 void write_results(const ModelPlanSettings& s, const SimulateResult& result) {
   if (!s.json_file.empty()) write_file(s.json_file, result.report);
+  if (!s.trace_file.empty()) write_file(s.trace_file, result.trace);
+  if (!s.html_file.empty()) write_file(s.html_file, result.html);
   if (!result.feasible) throw NoPlan(result.reason);
   if (!s.output.empty()) write_file(s.output, result.plan);
-  if (!s.trace_file.empty()) write_file(s.trace_file, result.trace);
 }
 
 void simulate(ModelPlanSettings s) {
-  load_shapes(s);
-  s.request.plan = read_file(s.plan_file);
+  load_plan(s);
   s.request.trace = !s.trace_file.empty();
+  s.request.html = !s.html_file.empty();
   SimulateResult result = simulate_model_plan(s.request);
   write_results(s, result);
   json report = json::parse(result.report);
@@ -171,6 +146,37 @@ void machine(const MachineSettings& s) {
 
 }  // namespace
 
+void print_prediction(const json& r) {
+  fmt::print("time       {} per iteration", ms(r["iteration_seconds"]));
+  if (r["samples_per_second"].is_number()) fmt::print(", {:.1f} samples/s", r["samples_per_second"].get<double>());
+  fmt::print("\n");
+  if (r["tasks"].is_number())
+    fmt::print("tasks      {}\nmoved      {:.1f} MB\n", r["tasks"].get<uint64_t>(),
+               r["bytes_moved"].get<double>() * 1e-6);
+  fmt::print("memory     {:.2f} GiB at most on a device\ncosts      {}\n", gib(peak(r)),
+             r["cost_model"].get<std::string>());
+}
+
+void print_devices(const json& r) {
+  fmt::print("\n{:>6} {:>12} {:>12} {:>12} {:>10}\n", "device", "busy ms", "idle ms", "transfer ms", "peak GiB");
+  size_t shown = 0;
+  for (const json& d : r["devices"]) {
+    if (++shown > 16) {
+      fmt::print("   ... {} devices in all\n", r["devices"].size());
+      break;
+    }
+    fmt::print("{:>6} {:>12.3f} {:>12.3f} {:>12} {:>10.2f}\n", d["id"].get<int>(), d["busy_s"].get<double>() * 1e3,
+               d["idle_s"].get<double>() * 1e3,
+               d["transfer_s"].is_number() ? fmt::format("{:.3f}", d["transfer_s"].get<double>() * 1e3) : "-",
+               gib(d["peak_memory_bytes"].get<double>()));
+  }
+}
+
+void load_plan(ModelPlanSettings& s) {
+  load_shapes(s);
+  s.request.plan = read_file(s.plan_file);
+}
+
 void parse_budget(const std::string& text, SimulateRequest& request) {
   if (text.empty()) return;
   double value = 0;
@@ -201,6 +207,27 @@ void add_model_plan_options(CLI::App& c, ModelPlanSettings& s) {
       ->check(CLI::Range(0, 3));
 }
 
+void add_plan_options(CLI::App& c, ModelPlanSettings& s) {
+  c.add_option("MODEL", s.request.model, "ONNX file")->required();
+  c.add_option("--plan", s.plan_file, "plan file")->type_name("FILE");
+  add_model_plan_options(c, s);
+  c.add_option("--batch", s.request.batch, "global batch: the first dimension of every input")
+      ->check(CLI::Range(1, 1 << 24));
+  c.add_option("--memory", s.request.memory, "bytes of one device (default: the machine's)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 50));
+  c.add_option("--edit", s.request.edits, "change before simulating: 'OP: sample=4, devices=0-3'")
+      ->expected(1)
+      ->take_all()
+      ->allow_extra_args(false);
+  c.add_option("--schedule", s.request.schedule, "the operators' devices are a pipeline's stages: how it runs")
+      ->check(CLI::IsMember({"fill-drain", "1f1b", "interleaved", "two-buffered", "delayed-gradients"}));
+  c.add_option("--microbatches", s.request.micro_batches, "of a pipeline: equal parts of the batch")
+      ->check(CLI::Range(1, 1 << 20));
+  c.add_option("--chunks", s.request.chunks, "of a pipeline: stages per device, with --schedule interleaved")
+      ->check(CLI::Range(1, 1 << 10));
+  c.add_option("--json", s.json_file, "write the report here")->type_name("FILE");
+}
+
 void search_model(ModelPlanSettings s) {
   load_shapes(s);
   if (!s.start_file.empty()) s.request.start = read_file(s.start_file);
@@ -223,10 +250,9 @@ Command add_simulate(CLI::App& app) {
   auto s = std::make_shared<ModelPlanSettings>();
   CLI::App& c =
       *app.add_subcommand("simulate", "Predicts time and memory of a plan on a machine that need not be here.");
-  c.add_option("MODEL", s->request.model, "ONNX file")->required();
-  CLI::Option* plan = c.add_option("--plan", s->plan_file, "plan file")->type_name("FILE");
-  add_model_plan_options(c, *s);
-  CLI::Option* machine = c.get_option("--machine")->needs(plan);
+  add_plan_options(c, *s);
+  CLI::Option *plan = c.get_option("--plan"), *machine = c.get_option("--machine");
+  machine->needs(plan);
   plan->needs(machine);
   auto cores = std::make_shared<CoreSettings>();
   CLI::Option* list = c.add_option("--cores", cores->cores, "instead: the tiles of this model on so many cores each")
@@ -239,23 +265,9 @@ Command add_simulate(CLI::App& app) {
   c.add_option("--policy", cores->policy, "with --cores: depth-first, breadth-first or barrier")->needs(list);
   c.add_option("--runs", cores->runs, "with --cores: that tiles are timed in")->needs(list)->check(CLI::Range(1, 1000));
   c.add_flag("--measure", cores->measure, "with --cores: run it, too, on as many as there are here")->needs(list);
-  c.add_option("--batch", s->request.batch, "global batch: the first dimension of every input")
-      ->check(CLI::Range(1, 1 << 24));
-  c.add_option("--memory", s->request.memory, "bytes of one device (default: the machine's)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 50));
-  c.add_option("--edit", s->request.edits, "change before simulating: 'OP: sample=4, devices=0-3'")
-      ->expected(1)
-      ->take_all()
-      ->allow_extra_args(false);
-  c.add_option("--schedule", s->request.schedule, "the operators' devices are a pipeline's stages: how it runs")
-      ->check(CLI::IsMember({"fill-drain", "1f1b", "interleaved", "two-buffered", "delayed-gradients"}));
-  c.add_option("--microbatches", s->request.micro_batches, "of a pipeline: equal parts of the batch")
-      ->check(CLI::Range(1, 1 << 20));
-  c.add_option("--chunks", s->request.chunks, "of a pipeline: stages per device, with --schedule interleaved")
-      ->check(CLI::Range(1, 1 << 10));
   c.add_option("-o,--output", s->output, "write the edited plan here")->type_name("FILE");
   c.add_option("--trace", s->trace_file, "write the timeline here, for Chrome's tracing page")->type_name("FILE");
-  c.add_option("--json", s->json_file, "write the report here")->type_name("FILE");
+  c.add_option("--html", s->html_file, "write a page with timelines, memory and costs here")->type_name("FILE");
   return [s, cores] {
     if (!cores->cores.empty()) return simulate_cores(*s, *cores);
     if (s->plan_file.empty()) throw UsageError("simulate: --plan and --machine, or --cores, are required");

@@ -9,18 +9,7 @@ using nlohmann::json;
 
 double seconds(int64_t ns) { return static_cast<double>(ns) * 1e-9; }
 
-// Calls f(resource) for what a task holds.
-template <class F>
-void each_resource(const TaskGraph& g, const Block& b, uint32_t task, F&& f) {
-  uint32_t where = b.tasks[task].where, n = g.devices();
-  if (b.kind == Block::Kind::transfer) {
-    for (uint32_t l : g.space().cluster().route(where)) f(n + l);
-  } else if (b.kind == Block::Kind::collective) {
-    for (uint32_t l : g.groups()[where].links) f(n + l);
-  } else if (b.kind != Block::Kind::barrier) {
-    f(where);
-  }
-}
+}  // namespace
 
 std::string task_name(const TaskGraph& g, uint32_t block) {
   const Space& s = g.space();
@@ -36,7 +25,6 @@ std::string task_name(const TaskGraph& g, uint32_t block) {
   return (b.kind == Block::Kind::collective ? "exchange of " : "update of ") + s.ops()[members[0]].name;
 }
 
-// From the last task back: to whoever it waited for, the task before it on a device or link, or an operand.
 std::vector<uint64_t> critical_path(const TaskGraph& g, const Timeline& t) {
   std::vector<uint64_t> before(t.times.size(), UINT64_MAX), last(g.resources(), UINT64_MAX), path;
   auto at = [&](uint64_t id) { return t.base[id >> 32] + static_cast<uint32_t>(id); };
@@ -69,8 +57,6 @@ std::vector<uint64_t> critical_path(const TaskGraph& g, const Timeline& t) {
   std::reverse(path.begin(), path.end());
   return path;
 }
-
-}  // namespace
 
 json prediction_json(const Space& space, const CostModel& costs, const TaskOptions& tasks,
                      const std::vector<Config>& configs, int64_t memory_limit) {

@@ -7,6 +7,25 @@
 
 namespace pando::plan {
 
+// Calls f(resource) for what a task holds: its device, or all links of its way.
+template <class F>
+void each_resource(const TaskGraph& g, const Block& b, uint32_t task, F&& f) {
+  uint32_t where = b.tasks[task].where, n = g.devices();
+  if (b.kind == Block::Kind::transfer) {
+    for (uint32_t l : g.space().cluster().route(where)) f(n + l);
+  } else if (b.kind == Block::Kind::collective) {
+    for (uint32_t l : g.groups()[where].links) f(n + l);
+  } else if (b.kind != Block::Kind::barrier) {
+    f(where);
+  }
+}
+
+// "OPERATOR (gradient of inputs)", "transfer from OPERATOR" ...
+std::string task_name(const TaskGraph& graph, uint32_t block);
+// Tasks (block << 32 | task) from the first to the last: from the end back to whoever each waited for, the task before
+// it on a device or link, or an operand.
+std::vector<uint64_t> critical_path(const TaskGraph& graph, const Timeline& timeline);
+
 // iteration_seconds, samples_per_second, bytes_moved, tasks, devices, links, critical_path of a plan.
 nlohmann::json prediction_json(const Space& space, const CostModel& costs, const TaskOptions& tasks,
                                const std::vector<Config>& configs, int64_t memory_limit);

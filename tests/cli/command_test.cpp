@@ -305,6 +305,39 @@ TEST(PlanCommand, PlansEveryNetworkWithoutWeights) {
   expect_error("plan " + net + " --machine a100x8 --training --search single", 3, "device 0: ");
 }
 
+TEST(PlanCommand, ExplainsAndCompares) {
+  std::string net = temporary("alexnet.onnx"), plan = temporary("plan.json"), other = temporary("other.json"),
+              report = temporary("report.json"), page = temporary("page.html");
+  ASSERT_EQ(pando("zoo alexnet --no-weights -o " + net).code, 0);
+  std::string common = net + " --training --batch 256 --machine p100x8-10g ";
+  ASSERT_EQ(pando("plan " + common + "--search data-parallel -o " + plan).code, 0);
+  Result r = pando("explain " + common + "--plan " + plan + " --json " + report);
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_TRUE(holds(r.out, "limits     critical path: "));
+  EXPECT_TRUE(holds(r.out, "--edit '"));
+  json explained = json::parse(content(report));
+  EXPECT_EQ(explained["memory"].size(), 8u);
+  EXPECT_FALSE(explained["relief"].empty());
+  // What a remedy promises, simulate gives.
+  for (const json& relief : explained["relief"]) {
+    if (!relief["edit"].is_string()) continue;
+    ASSERT_EQ(pando("simulate " + common + "--plan " + plan + " --json " + report + " --html " + page + " -o " + other +
+                    " --edit '" + relief["edit"].get<std::string>() + "'")
+                  .code,
+              0);
+    EXPECT_EQ(json::parse(content(report))["iteration_seconds"], relief["iteration_seconds"]);
+  }
+  EXPECT_TRUE(holds(content(page), "<!doctype html>"));
+  r = pando("diff " + plan + " " + other + " --json " + report);
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(std::count(r.out.begin(), r.out.end(), '\n'), 1) << r.out;
+  EXPECT_FALSE(json::parse(content(report))["same"]);
+  EXPECT_EQ(pando("diff " + plan + " " + plan).out, "the plans are the same\n");
+  expect_error("diff " + plan + " " + net, 1, "second plan file");
+  expect_error("diff " + plan, 2, "Q");
+  expect_error("explain " + net + " --machine p100x8 --plan " + plan, 1, "the plan is for another");
+}
+
 TEST(PlanCommand, RefusesInOneLine) {
   std::string net = temporary("alexnet.onnx"), plan = temporary("plan.json"), bad = temporary("bad.json");
   ASSERT_EQ(pando("zoo alexnet --no-weights -o " + net).code, 0);

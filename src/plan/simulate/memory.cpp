@@ -186,6 +186,20 @@ std::vector<DeviceMemory> memory_of(const TaskGraph& graph, const Timeline& t) {
   return out;
 }
 
+std::vector<MemoryCurve> memory_curves(const TaskGraph& graph, const Timeline& t) {
+  std::vector<MemoryCurve> out;
+  for (const std::vector<Event>& events : activation_events(graph, t)) {
+    MemoryCurve& curve = out.emplace_back();
+    int64_t now = 0;
+    for (const Event& e : events) {
+      now += e.bytes;
+      if (curve.empty() || curve.back().first != e.ns) curve.emplace_back(e.ns, now);
+      else curve.back().second = now;
+    }
+  }
+  return out;
+}
+
 std::vector<int64_t> activations_at(const TaskGraph& graph, const Timeline& t, const std::vector<int64_t>& ns) {
   std::vector<int64_t> out(graph.devices(), 0);
   std::vector<std::vector<Event>> events = activation_events(graph, t);

@@ -1,0 +1,113 @@
+// pando explain and pando diff: plans, for people.
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.hpp"
+#include "cli/files.hpp"
+#include "cli/options.hpp"
+#include "cli/simulate.hpp"
+
+namespace pando::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t most_rows = 12;
+
+double ms(const json& seconds) { return seconds.get<double>() * 1e3; }
+double gib(const json& bytes) { return bytes.get<double>() / (1 << 30); }
+
+void print_path(const json& path) {
+  fmt::print("\n{:<10} {:>12} {:>7}  {}\n", "path", "ms", "share", "what");
+  size_t shown = 0;
+  for (const json& p : path) {
+    if (++shown > most_rows) {
+      fmt::print("... {} in all\n", path.size());
+      break;
+    }
+    fmt::print("{:<10} {:>12.3f} {:>6.1f}%  {}\n", p["what"].get<std::string>(), ms(p["seconds"]),
+               100 * p["share"].get<double>(), p["name"].get<std::string>());
+  }
+}
+
+void print_memory(const json& memory) {
+  fmt::print("\n{:>6} {:>10} {:>10} {:>12} {:>12} {:>12}\n", "device", "peak GiB", "of GiB", "at ms", "resident",
+             "activations");
+  for (size_t i = 0; i < std::min<size_t>(memory.size(), 4); i++) {
+    const json& m = memory[i];
+    fmt::print("{:>6} {:>10.2f} {:>10.2f} {:>12.3f} {:>12.2f} {:>12.2f}\n", m["device"].get<int>(),
+               gib(m["peak_bytes"]), gib(m["limit_bytes"]), m["peak_ns"].get<double>() * 1e-6, gib(m["weights_bytes"]),
+               gib(m["activations_bytes"]));
+  }
+}
+
+void print_relief(const json& relief) {
+  fmt::print("\n{:>12} {:>7} {:>10}  {}\n", "then ms", "gain", "peak GiB", "with");
+  for (const json& r : relief) {
+    fmt::print("{:>12.3f} {:>6.1f}% {:>10.2f}  {}{}\n", ms(r["iteration_seconds"]), 100 * r["gain"].get<double>(),
+               gib(r["peak_memory_bytes"]), r["change"].get<std::string>(),
+               r["feasible"].get<bool>() ? "" : "  (does not fit)");
+    if (r["edit"].is_string()) fmt::print("{:>33}--edit '{}'\n", "", r["edit"].get<std::string>());
+  }
+}
+
+void explain(ModelPlanSettings s) {
+  load_plan(s);
+  SimulateResult result = explain_model_plan(s.request);
+  if (!s.json_file.empty()) write_file(s.json_file, result.report);
+  json report = json::parse(result.report);
+  print_prediction(report);
+  fmt::print("limits     {}\n", report["limits"].get<std::string>());
+  print_path(report["path"]);
+  print_devices(report);
+  print_memory(report["memory"]);
+  print_relief(report["relief"]);
+  if (!result.feasible) throw NoPlan(result.reason);
+}
+
+struct DiffSettings {
+  std::string from, to, json_file;
+};
+
+std::string value(const json& v) { return v.is_null() ? "-" : v.is_string() ? v.get<std::string>() : v.dump(); }
+
+std::string listed(const json& changes) {
+  std::string text;
+  for (const json& c : changes)
+    text += fmt::format("{}{}: {} -> {}", text.empty() ? "" : "; ", c["key"].get<std::string>(), value(c["from"]),
+                        value(c["to"]));
+  return text;
+}
+
+void diff(const DiffSettings& s) {
+  std::string text = diff_model_plans(read_file(s.from), read_file(s.to));
+  if (!s.json_file.empty()) write_file(s.json_file, text);
+  json d = json::parse(text);
+  if (d["same"].get<bool>()) fmt::print("the plans are the same\n");
+  for (const json& c : d["settings"]) fmt::print("{}\n", listed(json::array({c})));
+  for (const json& o : d["operators"]) fmt::print("{}  {}\n", o["op"].get<std::string>(), listed(o["changes"]));
+}
+
+}  // namespace
+
+Command add_explain(CLI::App& app) {
+  auto s = std::make_shared<ModelPlanSettings>();
+  CLI::App& c = *app.add_subcommand("explain", "Says why a plan takes its time and what would help.");
+  add_plan_options(c, *s);
+  c.get_option("--plan")->required();
+  c.get_option("--machine")->required();
+  return [s] { explain(*s); };
+}
+
+Command add_diff(CLI::App& app) {
+  auto s = std::make_shared<DiffSettings>();
+  CLI::App& c = *app.add_subcommand("diff", "Says what differs between two plans, a line per operator.");
+  c.add_option("P", s->from, "plan file")->required();
+  c.add_option("Q", s->to, "plan file")->required();
+  c.add_option("--json", s->json_file, "write the differences here")->type_name("FILE");
+  return [s] { diff(*s); };
+}
+
+}  // namespace pando::cli
