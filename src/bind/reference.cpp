@@ -61,8 +61,8 @@ void bind_reference(Binder& b) {
   b.kernel(run);
   b.op_args(OpArgs{b.node.op, b.attributes(b.node.attrs), view.inputs(), view.outputs()});
   for (uint32_t t = 0; t < b.tile_count(); t++) {
-    bool all = b.tile_count() == 1;
     Box box = b.box(t);
+    bool all = b.tile_count() == 1 && box == whole(b.op.domain);
     TileArgs args{};
     for (int i = 0; i < view.inputs(); i++)
       if (view.has(i))

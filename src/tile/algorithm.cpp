@@ -1,4 +1,6 @@
 // The table of algorithms: which one an operator takes, by shape and machine type only, since it decides bits.
+#include <algorithm>
+
 #include "graph/ops/ops.hpp"
 #include "tile/internal.hpp"
 
@@ -137,4 +139,35 @@ BoxRules choose_algorithm(const NodeView& view, const Domain& domain, const std:
 }
 
 }  // namespace tiling
+
+Extents box_alignment(const Graph& graph, const OpTiles& op) {
+  NodeView view{graph, graph.nodes[op.node]};
+  const Domain& d = op.domain;
+  Extents align;
+  align.rank = d.rank;
+  for (int i = 0; i < d.rank; i++) {
+    bool cuts = d[i].tag == Tag::sample || d[i].tag == Tag::attribute || d[i].tag == Tag::parameter;
+    align[i] =
+        cuts && (op.algorithm != Algorithm::reference || view.node.op->by_box) ? 1 : std::max<int64_t>(d[i].extent, 1);
+  }
+  if (op.algorithm == Algorithm::winograd) align[1] = align[2] = 4;
+  bool columns =
+      op.algorithm == Algorithm::gemm || op.algorithm == Algorithm::gemv || op.algorithm == Algorithm::winograd;
+  if (columns) align[d.rank - 2] = tiling::column_block;
+  if (view.node.op == &conv_op && op.algorithm == Algorithm::gemm && view.as<ConvAttrs>().group > 1)
+    align[d.rank - 2] = d[d.rank - 2].extent;
+  if (op.algorithm == Algorithm::gemv) align[d.rank - 3] = d[d.rank - 3].extent;
+  return align;
+}
+
+Box aligned_box(const Box& box, const Extents& alignment, const Domain& domain) {
+  Box out = box;
+  for (int i = 0; i < box.rank; i++) {
+    if (box[i].empty()) continue;
+    out[i].lo = box[i].lo / alignment[i] * alignment[i];
+    out[i].hi = std::min((box[i].hi + alignment[i] - 1) / alignment[i] * alignment[i], domain[i].extent);
+  }
+  return out;
+}
+
 }  // namespace pando

@@ -52,6 +52,7 @@ void set_priorities(TileGraph& g) {
 
 Box TileGraph::box(uint32_t t) const {
   const OpTiles& op = ops[tile_op[t]];
+  if (!op.boxes.empty()) return op.boxes[t - op.first_tile];
   return grid_box(op.grid, t - op.first_tile, [&](int i, int64_t at) {
     return Interval{at * op.block[i], std::min((at + 1) * op.block[i], op.domain[i].extent)};
   });

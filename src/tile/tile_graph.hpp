@@ -36,7 +36,8 @@ struct Buffer {
   uint32_t index = 0;    // input, output: position in the graph's list
 };
 
-// One operator's tiles: a regular grid of boxes over its domain, numbered row-major from first_tile.
+// One operator's tiles: a regular grid of boxes over its domain, numbered row-major from first_tile; or the boxes that
+// are listed, none larger than `block`.
 struct OpTiles {
   NodeId node = 0;
   Algorithm algorithm = Algorithm::vector;
@@ -44,7 +45,8 @@ struct OpTiles {
   Extents block;  // extent of a box per domain dimension (the last one of a dimension may be smaller)
   Extents grid;   // boxes per domain dimension
   uint32_t first_tile = 0, tile_count = 0;
-  double tile_us = 0;  // predicted time of one tile
+  double tile_us = 0;      // predicted time of one tile
+  std::vector<Box> boxes;  // empty: the grid
 };
 
 struct TileOptions {
@@ -76,5 +78,11 @@ struct TileGraph {
 // Cuts, links and stores. The graph must be verified and optimized; it is copied into the result, with copies inserted
 // where a view cannot be an address. Throws Error that names the node.
 TileGraph tile(Graph graph, const Machine& machine, const TileOptions& options = {});
+
+// Boxes that an operator's kernel can be given: per dimension they begin at a multiple of this, and end at one or at
+// the domain's end. The extent: only the whole dimension. (tile() cuts at coarser borders still, for speed.)
+Extents box_alignment(const Graph& graph, const OpTiles& op);
+// The smallest box of such borders around `box`.
+Box aligned_box(const Box& box, const Extents& alignment, const Domain& domain);
 
 }  // namespace pando

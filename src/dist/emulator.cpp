@@ -1,0 +1,72 @@
+#include "dist/emulator.hpp"
+
+#include <chrono>
+
+namespace pando::dist {
+namespace {
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+void Emulator::prepare(const PartProgram& program) {
+  const Program& p = program.program();
+  storages_.resize(std::max<size_t>(storages_.size(), program.devices() + 1));
+  for (uint32_t d = 0; d <= program.devices(); d++) storages_[d].prepare(p, inputs_);
+  if (scratch_.size() < p.scratch_bytes) scratch_ = AlignedBuffer(p.scratch_bytes);
+}
+
+PartTimes Emulator::run(const PartProgram& program, const EmulateOptions& options) {
+  prepare(program);
+  if (options.poison)
+    for (Storage& s : storages_) s.poison();
+  PartTimes times;
+  times.ns.resize(space_.ops().size());
+  LocalTransport transport(storages_);
+  for (const PartTask& task : program.tasks()) {
+    for (const Move& m : task.moves) transport.move(m, task.device);
+    const int64_t begin = now_ns();
+    program.run(task, storages_[task.device].bases(), scratch_.data());
+    const int64_t end = now_ns();
+    if (task.op == none) continue;  // the model's outputs: after the plan
+    times.ns[task.op].push_back(end - begin);
+    for (const Move& m : task.moves) times.bytes_moved += m.bytes;
+  }
+  return times;
+}
+
+std::vector<std::vector<std::byte>> run_unsplit(const plan::Space& space, std::span<const std::byte* const> inputs,
+                                                WeightCache* weights) {
+  BindOptions options;
+  options.weights = weights;
+  std::shared_ptr<const Program> p = bind(tile(space.graph(), Machine::host()), options);
+  Storage storage;
+  storage.prepare(*p, inputs);
+  AlignedBuffer scratch(p->scratch_bytes);
+  run_tiles(*p, {0, p->tiles}, storage.bases(), scratch.data());  // tiles stand in a serial order
+  std::vector<std::vector<std::byte>> out;
+  for (uint32_t i = 0; i < p->outputs.size(); i++) {
+    const std::byte* data = storage.output(*p, i);
+    out.emplace_back(data, data + p->outputs[i].bytes());
+  }
+  return out;
+}
+
+Clock emulated_clock(const plan::TaskGraph& graph, const PartTimes& times) {
+  const plan::Space& space = graph.space();
+  const plan::Cluster& cluster = space.cluster();
+  const double here = Machine::host().peak_gflops;
+  TaskTimes compute(graph.blocks().size());
+  for (uint32_t o = 0; o < space.ops().size(); o++)
+    for (size_t i = 0; i < times.ns[o].size(); i++) {
+      const plan::DeviceKind& kind = cluster.kind_of(graph.configs()[o].devices[i]);
+      double ns = static_cast<double>(times.ns[o][i]) * here / kind.machine.peak_gflops;
+      compute[space.ops()[o].stages[0]].push_back(plan::to_task_ns(ns) + kind.task_overhead_ns());
+    }
+  return run_clock(graph, compute);
+}
+
+}  // namespace pando::dist

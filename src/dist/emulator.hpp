@@ -1,0 +1,52 @@
+// Runs plans for real on logical devices that share this machine: every part of an operator runs its real kernels,
+// alone and on the calling thread; boxes that cross devices are really copied.
+#pragma once
+#include <functional>
+
+#include "dist/clock.hpp"
+#include "dist/storage.hpp"
+
+namespace pando::dist {
+
+struct EmulateOptions {
+  bool poison = false;  // fill the devices' memory with NaN first
+};
+
+// Times of one run: per operator of the plan and part, nanoseconds of its kernels; bytes that were copied.
+struct PartTimes {
+  std::vector<std::vector<int64_t>> ns;
+  int64_t bytes_moved = 0;
+};
+
+// Plans of one space on the same inputs (dense, in the graph's order; they must outlive the emulator). Memory is shared
+// by the plans that run one after the other. Not thread-safe.
+class Emulator {
+ public:
+  Emulator(const plan::Space& space, std::vector<const std::byte*> inputs, WeightCache* weights = nullptr)
+      : space_(space), inputs_(std::move(inputs)), weights_(weights) {}
+
+  PartProgram compile(const std::vector<plan::Config>& configs) const { return {space_, configs, weights_}; }
+  // Task by task in the program's order. Throws out_of_memory.
+  PartTimes run(const PartProgram& program, const EmulateOptions& options = {});
+  // Output i of the last run.
+  const std::byte* output(const PartProgram& program, uint32_t i) const {
+    return storages_[program.devices()].output(program.program(), i);
+  }
+
+ private:
+  void prepare(const PartProgram& program);
+  const plan::Space& space_;
+  std::vector<const std::byte*> inputs_;
+  WeightCache* weights_;
+  std::vector<Storage> storages_;
+  AlignedBuffer scratch_;
+};
+
+// The model's outputs without a plan, on one thread: what every plan must give.
+std::vector<std::vector<std::byte>> run_unsplit(const plan::Space& space, std::span<const std::byte* const> inputs,
+                                                WeightCache* weights = nullptr);
+
+// The task graph's times with those of a run in place of the predicted ones: what the plan takes.
+Clock emulated_clock(const plan::TaskGraph& graph, const PartTimes& times);
+
+}  // namespace pando::dist
