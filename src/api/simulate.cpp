@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "api/machine.hpp"
+#include "api/planning.hpp"
 #include "base/memory.hpp"
 #include "import/import.hpp"
 #include "optimize/optimize.hpp"
@@ -25,7 +26,9 @@ Optimizer optimizer_of(const std::string& name) {
   fail(ErrorCode::invalid_argument, "there is no optimizer '{}': choose sgd, momentum or adam", name);
 }
 
-plan::TaskOptions task_options(const SimulateRequest& r, plan::TaskOptions o = {}) {
+}  // namespace
+
+plan::TaskOptions task_options(const SimulateRequest& r, plan::TaskOptions o) {
   if (!r.gradients.empty() && !plan::parse(r.gradients, o.gradients))
     fail(ErrorCode::invalid_argument, "gradients '{}': expected overlap or after", r.gradients);
   if (!r.collective.empty() && !plan::parse(r.collective, o.collective))
@@ -35,11 +38,18 @@ plan::TaskOptions task_options(const SimulateRequest& r, plan::TaskOptions o = {
   return o;
 }
 
-plan::Space load_space(const SimulateRequest& r, uint32_t micro_batches = 1) {
+std::unique_ptr<plan::CostModel> load_costs(const std::string& name) {
+  auto [kind, path] = plan::parse_cost_name(name);
+  if (path.empty()) return plan::make_cost_model(kind, {});
+  MappedFile file(path);
+  return plan::make_cost_model(kind, {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+}
+
+plan::Space load_space(const SimulateRequest& r, bool with_weights, uint32_t micro_batches) {
   plan::Cluster cluster = load_machine(r.machine);
   auto file = std::make_shared<MappedFile>(r.model);
   ImportOptions options;
-  options.missing_data = true;
+  options.missing_data = !with_weights;
   std::filesystem::path folder = std::filesystem::path(r.model).parent_path();
   options.folder = folder.empty() ? std::string(".") : folder.string();
   for (const auto& [name, shape] : r.shapes) options.input_shapes[name] = shape;
@@ -60,6 +70,8 @@ plan::Space load_space(const SimulateRequest& r, uint32_t micro_batches = 1) {
   return {std::move(graph), std::move(cluster)};
 }
 
+namespace {
+
 plan::Plan named_plan(const plan::TaskOptions& tasks, std::vector<plan::Config> configs) {
   plan::Plan p;
   p.gradients = tasks.gradients;
@@ -69,9 +81,13 @@ plan::Plan named_plan(const plan::TaskOptions& tasks, std::vector<plan::Config> 
   return p;
 }
 
+}  // namespace
+
 std::string dumped(const nlohmann::json& j) {
   return j.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
+
+namespace {
 
 std::optional<plan::PipelineOptions> pipeline_options(const SimulateRequest& r) {
   std::optional<plan::PipelineOptions> o = plan::read_pipeline_options(r.plan);
@@ -92,7 +108,8 @@ SimulateResult simulate_pipeline_plan(const SimulateRequest& r, const plan::Spac
                                       plan::TaskOptions tasks) {
   if (r.trace || r.html) fail(ErrorCode::not_supported, "the timeline of a pipeline cannot be written: not supported");
   tasks.gradients = plan::Gradients::after;  // of a micro-batch alone: exchanged once, behind the last one
-  plan::Roofline costs;
+  std::unique_ptr<plan::CostModel> model = load_costs(r.costs);
+  const plan::CostModel& costs = *model;
   plan::StagedPrediction found = plan::simulate_stages({space, costs, tasks, p.configs}, *p.pipeline);
   SimulateResult result;
   result.reason = plan::memory_reason(space, found, r.memory);
@@ -107,7 +124,7 @@ SimulateResult simulate_pipeline_plan(const SimulateRequest& r, const plan::Spac
 SimulateResult search_model_plan(const SimulateRequest& r) {
   plan::SearchOptions options;
   options.tasks = task_options(r);
-  plan::Space space = load_space(r);
+  plan::Space space = load_space(r, false);
   options.search = r.search;
   options.memory_limit = r.memory;
   options.control.seed = r.seed;
@@ -119,7 +136,8 @@ SimulateResult search_model_plan(const SimulateRequest& r) {
     if (r.cancel && r.cancel->cancelled()) stop.request_stop();
     if (r.progress) r.progress(now.best, now.seconds);
   };
-  plan::Roofline costs;
+  std::unique_ptr<plan::CostModel> model = load_costs(r.costs);
+  const plan::CostModel& costs = *model;
   if (!r.start.empty()) options.start = plan::read_plan(r.start, space).configs;
   if (!r.fix.empty()) {
     if (options.start.empty()) {
@@ -159,7 +177,7 @@ struct LoadedPlan {
 
 LoadedPlan load_plan(const SimulateRequest& r) {
   std::optional<plan::PipelineOptions> pipeline = pipeline_options(r);
-  LoadedPlan l{load_space(r, pipeline ? pipeline->micro_batches : 1), {}, {}};
+  LoadedPlan l{load_space(r, false, pipeline ? pipeline->micro_batches : 1), {}, {}};
   l.plan = plan::read_plan(r.plan, l.space);
   l.plan.pipeline = pipeline;
   l.tasks = task_options(r, {l.plan.gradients, l.plan.collective, l.plan.sharded_states});
@@ -184,7 +202,8 @@ SimulateResult told(const LoadedPlan& l, const nlohmann::json& report) {
 SimulateResult simulate_model_plan(const SimulateRequest& r) {
   LoadedPlan l = load_plan(r);
   if (l.plan.pipeline) return simulate_pipeline_plan(r, l.space, l.plan, l.tasks);
-  plan::Roofline costs;
+  std::unique_ptr<plan::CostModel> model = load_costs(r.costs);
+  const plan::CostModel& costs = *model;
   SimulateResult result = told(l, plan::prediction_json(l.space, costs, l.tasks, l.plan.configs, r.memory));
   if (r.trace || r.html) {
     plan::TaskGraph graph(l.space, costs, l.tasks, l.plan.configs);
@@ -199,7 +218,8 @@ SimulateResult simulate_model_plan(const SimulateRequest& r) {
 SimulateResult explain_model_plan(const SimulateRequest& r) {
   LoadedPlan l = load_plan(r);
   if (l.plan.pipeline) fail(ErrorCode::not_supported, "explaining a pipeline is not supported: simulate it");
-  plan::Roofline costs;
+  std::unique_ptr<plan::CostModel> model = load_costs(r.costs);
+  const plan::CostModel& costs = *model;
   return told(l, plan::explain_plan(l.space, costs, l.tasks, l.plan.configs, r.memory));
 }
 

@@ -14,6 +14,8 @@ Command add_plan(CLI::App& app);
 Command add_simulate(CLI::App& app);
 Command add_explain(CLI::App& app);
 Command add_diff(CLI::App& app);
+Command add_emulate(CLI::App& app);
+Command add_costs(CLI::App& app);
 Command add_machine(CLI::App& app);
 Command add_zoo(CLI::App& app);
 

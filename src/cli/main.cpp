@@ -27,11 +27,11 @@ int main(int argc, char** argv) {
   CLI::App app("Runs ONNX models as graphs of tiles, without a barrier between operators.", "pando");
   app.set_version_flag("--version", pando::version());
   app.require_subcommand(1);
-  std::pair<const char*, Command> commands[] = {{"run", add_run(app)},         {"bench", add_bench(app)},
-                                                {"inspect", add_inspect(app)}, {"trace", add_trace(app)},
-                                                {"plan", add_plan(app)},       {"simulate", add_simulate(app)},
-                                                {"explain", add_explain(app)}, {"diff", add_diff(app)},
-                                                {"machine", add_machine(app)}, {"zoo", add_zoo(app)}};
+  std::pair<const char*, Command> commands[] = {
+      {"run", add_run(app)},         {"bench", add_bench(app)}, {"inspect", add_inspect(app)},
+      {"trace", add_trace(app)},     {"plan", add_plan(app)},   {"simulate", add_simulate(app)},
+      {"explain", add_explain(app)}, {"diff", add_diff(app)},   {"machine", add_machine(app)},
+      {"emulate", add_emulate(app)}, {"costs", add_costs(app)}, {"zoo", add_zoo(app)}};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -155,6 +155,11 @@ void print_prediction(const json& r) {
                r["bytes_moved"].get<double>() * 1e-6);
   fmt::print("memory     {:.2f} GiB at most on a device\ncosts      {}\n", gib(peak(r)),
              r["cost_model"].get<std::string>());
+  if (r.contains("cost_note") && r["cost_note"].is_string())
+    fmt::print("           {}\n", r["cost_note"].get<std::string>());
+  if (r.contains("cost_missing") && !r["cost_missing"].empty())
+    fmt::print("           {} boxes were not measured, the first: {}\n", r["cost_missing"].size(),
+               r["cost_missing"][0].get<std::string>());
 }
 
 void print_devices(const json& r) {
@@ -200,6 +205,7 @@ void add_model_plan_options(CLI::App& c, ModelPlanSettings& s) {
   c.add_option("--optimizer", r.optimizer, "sgd, momentum or adam")->check(CLI::IsMember({"sgd", "momentum", "adam"}));
   c.add_option("--gradients", r.gradients, "exchange them overlapped with the backward pass or after it")
       ->check(CLI::IsMember({"overlap", "after"}));
+  c.add_option("--costs", r.costs, "roofline (default), measured:FILE, fitted:FILE or table:FILE");
   c.add_option("--collective", r.collective, "ring, hierarchical or auto")
       ->check(CLI::IsMember({"ring", "hierarchical", "auto"}));
   c.add_option("--sharded-states", r.sharded_states,

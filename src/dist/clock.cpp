@@ -29,7 +29,7 @@ std::map<TaskId, std::vector<TaskId>> edges_of(const TaskGraph& g) {
 
 // What a task occupies: a device, or all links on its way.
 std::vector<uint32_t> resources_of(const TaskGraph& g, const Block& b, uint32_t task) {
-  const uint32_t devices = g.devices(), where = b.where[task];
+  const uint32_t devices = g.devices(), where = b.tasks[task].where;
   std::vector<uint32_t> out;
   switch (b.kind) {
     case Block::Kind::compute:
@@ -69,7 +69,7 @@ Clock run_clock(const TaskGraph& g, const TaskTimes& compute) {
     std::vector<uint32_t> held = resources_of(g, blocks[b], i);
     for (uint32_t r : held) start = std::max(start, idle_from[r]);
     bool measured = b < compute.size() && !compute[b].empty();
-    int64_t end = start + (measured ? compute[b][i] : blocks[b].duration[i]);
+    int64_t end = start + (measured ? compute[b][i] : blocks[b].tasks[i].ns);
     for (uint32_t r : held) idle_from[r] = end;
     c.ready[b][i] = ready;
     c.start[b][i] = start;

@@ -14,22 +14,22 @@ int64_t now_ns() {
 
 void Emulator::prepare(const PartProgram& program) {
   const Program& p = program.program();
-  storages_.resize(std::max<size_t>(storages_.size(), program.devices() + 1));
-  for (uint32_t d = 0; d <= program.devices(); d++) storages_[d].prepare(p, inputs_);
+  memory_->resize(std::max<size_t>(memory_->size(), program.devices() + 1));
+  for (uint32_t d = 0; d <= program.devices(); d++) (*memory_)[d].prepare(p, inputs_);
   if (scratch_.size() < p.scratch_bytes) scratch_ = AlignedBuffer(p.scratch_bytes);
 }
 
 PartTimes Emulator::run(const PartProgram& program, const EmulateOptions& options) {
   prepare(program);
   if (options.poison)
-    for (Storage& s : storages_) s.poison();
+    for (Storage& s : *memory_) s.poison();
   PartTimes times;
   times.ns.resize(space_.ops().size());
-  LocalTransport transport(storages_);
+  LocalTransport transport(*memory_);
   for (const PartTask& task : program.tasks()) {
     for (const Move& m : task.moves) transport.move(m, task.device);
     const int64_t begin = now_ns();
-    program.run(task, storages_[task.device].bases(), scratch_.data());
+    program.run(task, (*memory_)[task.device].bases(), scratch_.data());
     const int64_t end = now_ns();
     if (task.op == none) continue;  // the model's outputs: after the plan
     times.ns[task.op].push_back(end - begin);

@@ -34,13 +34,13 @@ class Builder {
     for (uint32_t o = 0; o < parts_.size(); o++) {
       first_task.push_back(static_cast<uint32_t>(tasks.size()));
       for (uint32_t i = 0; i < parts_[o].size(); i++) {
-        tasks.push_back({o, i, configs_[o].devices[i], {}, {}});
+        tasks.push_back({o, i, configs_[o].devices[i], {}, {}, {}});
         task_of_.emplace(std::pair(o, i), static_cast<uint32_t>(tasks.size() - 1));
         task_ = &tasks.back();
         compute(tile_op(split_.results[o][parts_[o][i].reduction]), parts_[o][i].box);
       }
     }
-    tasks.push_back({none, 0, static_cast<uint32_t>(space_.cluster().size()), {}, {}});
+    tasks.push_back({none, 0, static_cast<uint32_t>(space_.cluster().size()), {}, {}, {}});
     task_ = &tasks.back();
     for (ValueId v : tiles_.graph->outputs) need(v, whole(tiles_.graph->shape(v)));
     number_tiles(tasks);
@@ -88,7 +88,7 @@ class Builder {
     OpTiles& op = tiles_.ops[t];
     const Graph& g = *tiles_.graph;
     NodeView view{g, g.nodes[op.node]};
-    Box all = aligned_box(box, box_alignment(g, op), op.domain);
+    Box all = aligned_box(box, box_alignment(view, op.domain, op.algorithm), op.domain);
     for (int i = 0; i < view.inputs(); i++)
       if (view.has(i))
         need(view.node.inputs[static_cast<size_t>(i)], apply(view.node.op->reads(view, i), all, view.in_shape(i)));
@@ -132,9 +132,13 @@ class Builder {
     const std::vector<Part>& parts = parts_[owner_[t].op];
     const plan::Config& config = configs_[owner_[t].op];
     for (uint32_t i = 0; i < parts.size(); i++) {
-      if (parts[i].reduction != owner_[t].reduction || config.devices[i] == task_->device) continue;
-      Box moved = intersect(apply(writes, parts[i].box, g.shape(v)), box);
-      if (!moved.empty()) move(v, moved, task_of_.at({owner_[t].op, i}), config.devices[i]);
+      if (parts[i].reduction != owner_[t].reduction) continue;
+      Box read = intersect(apply(writes, parts[i].box, g.shape(v)), box);
+      if (read.empty()) continue;
+      uint32_t from = task_of_.at({owner_[t].op, i});
+      std::vector<uint32_t>& needs = task_->needs;
+      if (std::find(needs.begin(), needs.end(), from) == needs.end()) needs.push_back(from);
+      if (config.devices[i] != task_->device) move(v, read, from, config.devices[i]);
     }
   }
 

@@ -29,6 +29,7 @@ struct TileRange {
 struct PartTask {
   uint32_t op = 0, part = 0;  // of the plan
   uint32_t device = 0;
+  std::vector<uint32_t> needs;   // tasks whose results it reads, here or elsewhere; each once
   std::vector<Move> moves;       // from other devices
   std::vector<TileRange> steps;  // first what only the reader computes (copies, sums of partial results), then the part
 };

@@ -118,6 +118,8 @@ json prediction_json(const Space& space, const CostModel& costs, const TaskOptio
   out["feasible"] = reason.empty();
   out["reason"] = reason.empty() ? json() : json(reason);
   out["cost_model"] = costs.name();
+  out["cost_note"] = costs.note().empty() ? json() : json(costs.note());
+  out["cost_missing"] = costs.missing();
   return out;
 }
 

@@ -128,35 +128,48 @@ BoxRules vector_rules(const NodeView& view, const Domain& domain, bool kernels_f
 
 }  // namespace
 
-BoxRules choose_algorithm(const NodeView& view, const Domain& domain, const std::vector<Storage>& storage,
-                          const TileOptions& options) {
+namespace {
+
+BoxRules choose(const NodeView& view, const Domain& domain, bool kernels_fit, const TileOptions& options) {
   const OpDef* op = view.node.op;
-  bool kernels_fit = contiguous(view, storage);
   if (op == &conv_op && kernels_fit) return conv_rules(view, domain, options);
   if (op == &matmul_op && kernels_fit) return matmul_rules(view, domain);
   if (op == &lstm_op) return lstm_rules(view, domain);
   return vector_rules(view, domain, kernels_fit);
 }
 
+}  // namespace
+
+BoxRules choose_algorithm(const NodeView& view, const Domain& domain, const std::vector<Storage>& storage,
+                          const TileOptions& options) {
+  return choose(view, domain, contiguous(view, storage), options);
+}
+
 }  // namespace tiling
 
-Extents box_alignment(const Graph& graph, const OpTiles& op) {
-  NodeView view{graph, graph.nodes[op.node]};
-  const Domain& d = op.domain;
+KernelEstimate estimate_kernel(const NodeView& view, const Box& box, const Machine& machine) {
+  Domain domain = view.node.op->domain(view);
+  Algorithm a = tiling::choose(view, domain, true, {}).algorithm;
+  Box all = aligned_box(box, box_alignment(view, domain, a), domain);
+  for (int i = 0; i < domain.rank; i++)
+    if (domain[i].tag == Tag::reduction) all[i] = box[i];  // its pieces are operators of their own
+  return {a, tiling::box_us(view, all, a, machine)};
+}
+
+Extents box_alignment(const NodeView& view, const Domain& d, Algorithm algorithm) {
   Extents align;
   align.rank = d.rank;
   for (int i = 0; i < d.rank; i++) {
     bool cuts = d[i].tag == Tag::sample || d[i].tag == Tag::attribute || d[i].tag == Tag::parameter;
     align[i] =
-        cuts && (op.algorithm != Algorithm::reference || view.node.op->by_box) ? 1 : std::max<int64_t>(d[i].extent, 1);
+        cuts && (algorithm != Algorithm::reference || view.node.op->by_box) ? 1 : std::max<int64_t>(d[i].extent, 1);
   }
-  if (op.algorithm == Algorithm::winograd) align[1] = align[2] = 4;
-  bool columns =
-      op.algorithm == Algorithm::gemm || op.algorithm == Algorithm::gemv || op.algorithm == Algorithm::winograd;
+  if (algorithm == Algorithm::winograd) align[1] = align[2] = 4;
+  bool columns = algorithm == Algorithm::gemm || algorithm == Algorithm::gemv || algorithm == Algorithm::winograd;
   if (columns) align[d.rank - 2] = tiling::column_block;
-  if (view.node.op == &conv_op && op.algorithm == Algorithm::gemm && view.as<ConvAttrs>().group > 1)
+  if (view.node.op == &conv_op && algorithm == Algorithm::gemm && view.as<ConvAttrs>().group > 1)
     align[d.rank - 2] = d[d.rank - 2].extent;
-  if (op.algorithm == Algorithm::gemv) align[d.rank - 3] = d[d.rank - 3].extent;
+  if (algorithm == Algorithm::gemv) align[d.rank - 3] = d[d.rank - 3].extent;
   return align;
 }
 

@@ -81,8 +81,16 @@ TileGraph tile(Graph graph, const Machine& machine, const TileOptions& options =
 
 // Boxes that an operator's kernel can be given: per dimension they begin at a multiple of this, and end at one or at
 // the domain's end. The extent: only the whole dimension. (tile() cuts at coarser borders still, for speed.)
-Extents box_alignment(const Graph& graph, const OpTiles& op);
+Extents box_alignment(const NodeView& view, const Domain& domain, Algorithm algorithm);
 // The smallest box of such borders around `box`.
 Box aligned_box(const Box& box, const Extents& alignment, const Domain& domain);
+
+// How tile() expects a box of an operator to be computed, its operands lying densely: the algorithm, and microseconds
+// on one core of the machine.
+struct KernelEstimate {
+  Algorithm algorithm = Algorithm::reference;
+  double us = 0;
+};
+KernelEstimate estimate_kernel(const NodeView& view, const Box& box, const Machine& machine);
 
 }  // namespace pando

@@ -118,15 +118,18 @@ void expect_same_timeline(const Space& space, const std::vector<Config>& plan, p
   simulator.full();
   const plan::Timeline& t = simulator.timeline();
   TaskTimes compute;
-  for (const plan::Block& b : graph.blocks())
-    compute.push_back(b.kind == plan::Block::Kind::compute ? b.duration : std::vector<int64_t>());
+  for (const plan::Block& b : graph.blocks()) {
+    compute.emplace_back();
+    if (b.kind == plan::Block::Kind::compute)
+      for (const plan::Block::Task& t : b.tasks) compute.back().push_back(t.ns);
+  }
   Clock c = run_clock(graph, compute);
   EXPECT_EQ(c.makespan, t.makespan);
   for (uint32_t b = 0; b < graph.blocks().size(); b++)
     for (uint32_t i = 0; i < graph.blocks()[b].size(); i++) {
-      ASSERT_EQ(c.ready[b][i], t.ready[t.base[b] + i]) << b << " " << i;
-      ASSERT_EQ(c.start[b][i], t.start[t.base[b] + i]) << b << " " << i;
-      ASSERT_EQ(c.end[b][i], t.end[t.base[b] + i]) << b << " " << i;
+      ASSERT_EQ(c.ready[b][i], t.times[t.base[b] + i].ready) << b << " " << i;
+      ASSERT_EQ(c.start[b][i], t.times[t.base[b] + i].start) << b << " " << i;
+      ASSERT_EQ(c.end[b][i], t.times[t.base[b] + i].end) << b << " " << i;
     }
 }
 

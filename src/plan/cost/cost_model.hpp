@@ -1,6 +1,9 @@
 // How long things take: one interface for formulas and for measured tables.
 #pragma once
 #include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "graph/graph.hpp"
@@ -38,6 +41,11 @@ class CostModel {
   virtual const char* name() const = 0;
   // One node's box of its domain, alone on a device of this kind, without the device's overhead per task.
   virtual int64_t compute_ns(const Work& work, const Box& box, const DeviceKind& kind) const = 0;
+  // An all-reduce of `bytes` by `ranks` devices; < 0: unknown, then the links' model says.
+  virtual int64_t collective_ns(uint32_t /*ranks*/, int64_t /*bytes*/) const { return -1; }
+  // What was asked for and is not known exactly, as far as models know: each once.
+  virtual std::vector<std::string> missing() const { return {}; }
+  virtual std::string note() const { return {}; }  // one line on how exact it is; may be empty
 };
 
 // The slower of arithmetic at the peak and bytes at the memory's rate, both at the kind's efficiencies (Williams,
@@ -47,6 +55,11 @@ class Roofline : public CostModel {
   const char* name() const override { return "roofline"; }
   int64_t compute_ns(const Work& work, const Box& box, const DeviceKind& kind) const override;
 };
+
+// "roofline", or "measured:FILE", "fitted:FILE", "table:FILE": of the file's content `text`. Throws invalid_argument.
+std::unique_ptr<CostModel> make_cost_model(std::string_view name, std::string_view text);
+// The two parts of "measured:FILE"; no file for "roofline" and "". Throws invalid_argument for other names.
+std::pair<std::string, std::string> parse_cost_name(const std::string& name);
 
 // Rounded; at most hours, so that no sum of a million tasks overflows.
 int64_t to_task_ns(double ns);

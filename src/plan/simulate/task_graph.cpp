@@ -378,7 +378,8 @@ void TaskGraph::build_sync(uint32_t sync) {
     if (list.size() < 2) continue;
     collective[k] = c.size();
     uint32_t g = group(list, bytes);
-    int64_t ns = groups_[g].ns(bytes);
+    int64_t known = costs_->collective_ns(static_cast<uint32_t>(list.size()), bytes);
+    int64_t ns = known >= 0 ? known : groups_[g].ns(bytes);
     c.tasks.push_back({options_.sharded_states == 3 ? ns + ns / 2 : ns, g, 0});
     c.bytes.push_back(bytes);
     for (uint32_t i = first_update[k]; i < u.size(); i++) behind.next.push_back({i, none});

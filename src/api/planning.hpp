@@ -1,0 +1,19 @@
+// What simulating and emulating plans of a model share.
+#pragma once
+#include <nlohmann/json.hpp>
+
+#include "pando/simulate.hpp"
+#include "plan/simulate/task_graph.hpp"
+
+namespace pando {
+
+// The optimized model, or its training step, and the machine. Weights may be missing unless they are needed. The batch is
+// cut into micro-batches first.
+plan::Space load_space(const SimulateRequest& request, bool with_weights, uint32_t micro_batches = 1);
+// "measured:FILE" and the like.
+std::unique_ptr<plan::CostModel> load_costs(const std::string& name);
+// What the request says, else `otherwise` (a plan's).
+plan::TaskOptions task_options(const SimulateRequest& request, plan::TaskOptions otherwise = {});
+std::string dumped(const nlohmann::json& json);
+
+}  // namespace pando
