@@ -141,7 +141,7 @@ Command add_plan(CLI::App& app) {
       ->required();
   c.add_option("--search", r.search,
                "ideals, ideals-linear, local, pipeline, geo, chain or layer-memory (default: by the file); for models: "
-               "single, data-parallel, expert, random, mcmc or auto (default)");
+               "single, data-parallel, expert, random, chain, mcmc or auto (default)");
   c.add_option(
       "--objective", r.objective,
       "of placements: max-load (default) or latency; of pipelines: time, of a whole batch (default: of a sample)");

@@ -72,7 +72,8 @@ struct Cnn {
 
 namespace {
 
-void resnet(OnnxWriter& w, const Options& o, std::array<int64_t, 4> blocks) {
+// Blocks of two 3x3 convolutions, or bottlenecks of 1x1, 3x3, 1x1.
+void resnet(OnnxWriter& w, const Options& o, std::array<int64_t, 4> blocks, bool bottleneck = true) {
   Cnn net{w};
   w.input("input", Type::f32, {o.batch, 3, 224, 224});
   w.output("output", Type::f32, {o.batch, 1000});
@@ -81,20 +82,22 @@ void resnet(OnnxWriter& w, const Options& o, std::array<int64_t, 4> blocks) {
   const int64_t widths[] = {64, 128, 256, 512};
   for (int stage = 0; stage < 4; stage++)
     for (int64_t b = 0; b < blocks[static_cast<size_t>(stage)]; b++) {
-      int64_t width = widths[stage], out = 4 * width, stride = b == 0 && stage > 0 ? 2 : 1;
-      std::string y = w.node("Relu", {net.conv_bn(x, in, width, 1, 1)});
-      y = w.node("Relu", {net.conv_bn(y, width, width, 3, stride)});
-      y = net.conv_bn(y, width, out, 1, 1, 1, 0.3f);
-      std::string shortcut = b == 0 ? net.conv_bn(x, in, out, 1, stride) : x;
+      int64_t width = widths[stage], out = bottleneck ? 4 * width : width, stride = b == 0 && stage > 0 ? 2 : 1;
+      std::string y = bottleneck ? w.node("Relu", {net.conv_bn(x, in, width, 1, 1)}) : x;
+      y = w.node("Relu", {net.conv_bn(y, bottleneck ? width : in, width, 3, stride)});
+      y = bottleneck ? net.conv_bn(y, width, out, 1, 1, 1, 0.3f) : net.conv_bn(y, width, out, 3, 1, 1, 0.3f);
+      std::string shortcut = in != out || stride != 1 ? net.conv_bn(x, in, out, 1, stride) : x;
       x = w.node("Relu", {w.node("Add", {y, shortcut})});
       in = out;
     }
   x = w.node("Flatten", {w.node("GlobalAveragePool", {x})}, {{"axis", 1}});
-  net.dense(x, 2048, 1000, "output");
+  net.dense(x, in, 1000, "output");
 }
 
 }  // namespace
 
+void resnet18(OnnxWriter& w, const Options& o) { resnet(w, o, {2, 2, 2, 2}, false); }
+void resnet34(OnnxWriter& w, const Options& o) { resnet(w, o, {3, 4, 6, 3}, false); }
 void resnet50(OnnxWriter& w, const Options& o) { resnet(w, o, {3, 4, 6, 3}); }
 void resnet101(OnnxWriter& w, const Options& o) { resnet(w, o, {3, 4, 23, 3}); }
 
@@ -161,13 +164,16 @@ void inception_v3(OnnxWriter& w, const Options& o) {
   net.dense(x, 2048, 1000, "output");
 }
 
-void vgg16(OnnxWriter& w, const Options& o) {
+namespace {
+
+// Widths of 3x3 convolutions; 0: pooling.
+void vgg(OnnxWriter& w, const Options& o, std::initializer_list<int64_t> widths) {
   Cnn net{w};
   w.input("input", Type::f32, {o.batch, 3, 224, 224});
   w.output("output", Type::f32, {o.batch, 1000});
   std::string x = "input";
   int64_t in = 3;
-  for (int64_t out : {64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0}) {
+  for (int64_t out : widths) {
     if (out == 0) {
       x = net.max_pool(x, 2, 2, {0, 0, 0, 0});
       continue;
@@ -179,6 +185,13 @@ void vgg16(OnnxWriter& w, const Options& o) {
   x = w.node("Relu", {net.dense(x, 25088, 4096)});
   x = w.node("Relu", {net.dense(x, 4096, 4096)});
   net.dense(x, 4096, 1000, "output");
+}
+
+}  // namespace
+
+void vgg11(OnnxWriter& w, const Options& o) { vgg(w, o, {64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0}); }
+void vgg16(OnnxWriter& w, const Options& o) {
+  vgg(w, o, {64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0});
 }
 
 void mobilenetv2(OnnxWriter& w, const Options& o) {

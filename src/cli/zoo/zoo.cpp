@@ -16,7 +16,10 @@ struct Row {
 };
 constexpr Row table[] = {
     {"resnet50", resnet50},
+    {"vgg11", vgg11},
     {"vgg16", vgg16},
+    {"resnet18", resnet18},
+    {"resnet34", resnet34},
     {"yolov3", yolov3},
     {"mobilenetv2", mobilenetv2},
     {"googlenet", googlenet},

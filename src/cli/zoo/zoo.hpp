@@ -22,7 +22,10 @@ void write(const std::string& name, const std::string& path, const Options& opti
 class OnnxWriter;
 // One per model or family, in cnn.cpp, detection.cpp, recurrent.cpp and transformer.cpp.
 void resnet50(OnnxWriter&, const Options&);
+void vgg11(OnnxWriter&, const Options&);
 void vgg16(OnnxWriter&, const Options&);
+void resnet18(OnnxWriter&, const Options&);
+void resnet34(OnnxWriter&, const Options&);
 void mobilenetv2(OnnxWriter&, const Options&);
 void googlenet(OnnxWriter&, const Options&);
 void alexnet(OnnxWriter&, const Options&);

@@ -12,6 +12,7 @@ double flow_shop(const std::vector<LayerStage>& stages, const std::vector<double
   constexpr int64_t most_run = 20'000;  // beyond, the slowest stage alone decides
   int64_t run = std::min(microbatches, most_run);
   std::vector<std::vector<double>> free;  // per stage and replica
+  free.reserve(stages.size());
   for (const LayerStage& s : stages) free.emplace_back(std::min(s.data, run), 0.0);
   double end = 0, slowest = 0;
   for (double t : time) slowest = std::max(slowest, t);

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "plan/search/baselines.hpp"
+#include "plan/search/partition.hpp"
 
 namespace pando::plan {
 namespace {
@@ -47,6 +48,26 @@ class Session {
     return list;
   }
 
+  // Cut in halves by three types, first with shares solved from costs; where devices differ, also with equal parts.
+  std::vector<Found> partitions() const {
+    std::vector<Found> list;
+    for (bool ratios : {true, false}) {
+      if (!ratios && equal_devices()) break;
+      Found best;
+      // Whether the exchange of gradients hides behind the backward pass is for the simulator to say.
+      for (double share : {1.0, 0.25}) {
+        SearchControl control = options_.control;
+        control.budget_seconds = std::max(0.0, (control.budget_seconds - seconds()) / 2);
+        PartitionPlan plan = partition(space_, costs_, options_.tasks, {ratios, share}, control);
+        Found f = found(ratios ? "chain" : "chain, equal parts", std::move(plan.configs));
+        if (best.configs.empty() || better(f, best)) best = std::move(f);
+        if (!space_.training()) break;
+      }
+      list.push_back(std::move(best));
+    }
+    return list;
+  }
+
   // One chain until `share` of the whole budget is used.
   Found chain(const Found& start, uint64_t seed, double share) {
     ChainOptions how;
@@ -70,6 +91,11 @@ class Session {
   }
 
  private:
+  bool equal_devices() const {
+    const auto& d = space_.cluster().devices;
+    return std::all_of(d.begin(), d.end(), [&](const Device& x) { return x.kind == d[0].kind; });
+  }
+
   const Space& space_;
   const CostModel& costs_;
   const SearchOptions& options_;
@@ -93,7 +119,9 @@ Prediction predict(const Space& space, const CostModel& costs, const TaskOptions
   return p;
 }
 
-std::vector<std::string> search_names() { return {"single", "data-parallel", "expert", "random", "mcmc", "auto"}; }
+std::vector<std::string> search_names() {
+  return {"single", "data-parallel", "expert", "random", "chain", "mcmc", "auto"};
+}
 
 SearchResult search_plan(const Space& space, const CostModel& costs, const SearchOptions& options) {
   std::vector<std::string> names = search_names();
@@ -111,6 +139,10 @@ SearchResult search_plan(const Space& space, const CostModel& costs, const Searc
   if (name == "random") {
     Random random(seed);
     candidates.push_back(session.found("random", random_plan(space, random)));
+  } else if (name == "chain") {
+    std::vector<Found> list = session.partitions();
+    candidates.push_back(list[0]);
+    result.compared.insert(result.compared.end(), list.begin() + 1, list.end());
   } else if (name == "mcmc" || name == "auto") {
     std::vector<Found> starts = result.compared;
     if (!options.start.empty()) starts = {session.found("start", options.start)};

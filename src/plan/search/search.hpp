@@ -7,7 +7,7 @@
 namespace pando::plan {
 
 struct SearchOptions {
-  std::string search = "auto";  // single, data-parallel, expert, random, mcmc, auto
+  std::string search = "auto";  // single, data-parallel, expert, random, chain, mcmc, auto
   SearchControl control;        // without any budget: 20,000 proposals
   TaskOptions tasks;
   int64_t memory_limit = 0;    // bytes per device; 0: the devices' own

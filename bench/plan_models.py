@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Plans models of the zoo on machines by every search and compares the simulated times.
+
+    bench/plan_models.py [--pando build/release/bin/pando] [--only pair]
+
+pair: five CNNs, training, batch 512, on devices of 10 and 5 TFLOP/s with a 12.5 GB/s link: shares solved from costs
+against equal parts, 1.3 times faster at least.
+Exits with 1 when a line does not hold.
+"""
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+failed = []
+
+
+def device(name, gflops, gb_per_s):
+    return {name: {"peak_gflops": {"f32": gflops}, "memory_gb_per_s": gb_per_s, "memory_bytes": 64 * 2**30}}
+
+
+def pair():
+    level = {"gb_per_s": 12.5, "latency_us": 5, "sharing": "port"}
+    return {"pando_cluster": 1, "name": "pair", "kinds": {**device("fast", 10000, 800), **device("slow", 5000, 400)},
+            "devices": [{"kind": "fast", "node": 0}, {"kind": "slow", "node": 1}],
+            "network": {"inside": level, "between": level}}
+
+
+class Planner:
+    def __init__(self, pando):
+        self.pando, self.folder = pando, pathlib.Path(tempfile.mkdtemp())
+        (self.folder / "pair.json").write_text(json.dumps(pair()))
+
+    def model(self, name):
+        path = self.folder / f"{name}.onnx"
+        if not path.exists():
+            subprocess.run([self.pando, "zoo", name, "--no-weights", "-o", path], check=True, capture_output=True)
+        return path
+
+    def machine(self, name):
+        return self.folder / "pair.json" if name == "pair" else name
+
+    def plan(self, model, machine, *flags):
+        out = self.folder / "report.json"
+        out.unlink(missing_ok=True)
+        done = subprocess.run([self.pando, "plan", self.model(model), "--machine", self.machine(machine), "--json", out,
+                               *map(str, flags)], capture_output=True, text=True, check=False)
+        if done.returncode not in (0, 3):
+            sys.exit(f"{model} on {machine} {flags}: {done.stderr.strip()}")
+        return json.loads(out.read_text())
+
+
+def line(name, holds, text):
+    if not holds:
+        failed.append(name)
+    print(f"{name:24} {text}  {'holds' if holds else 'FAILS'}", flush=True)
+
+
+def unequal_pair(planner):
+    print("Training, batch 512, devices of 10 and 5 TFLOP/s, 12.5 GB/s: simulated ms per step")
+    for model in ("alexnet", "vgg11", "resnet18", "resnet34", "resnet50"):
+        report = planner.plan(model, "pair", "--training", "--batch", 512, "--search", "chain")
+        equal = next(c["iteration_seconds"] for c in report["compared"] if c["name"] == "chain, equal parts")
+        solved = report["iteration_seconds"]
+        line(model, equal / solved >= 1.3, f"equal parts {equal * 1e3:9.2f}  solved {solved * 1e3:9.2f}  {equal / solved:.3f} x")
+
+
+def main():
+    parts = {"pair": unequal_pair}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pando", default="build/release/bin/pando")
+    parser.add_argument("--only", default=",".join(parts))
+    options = parser.parse_args()
+    planner = Planner(options.pando)
+    for name in options.only.split(","):
+        parts[name](planner)
+    print(f"\n{len(failed)} lines fail" + (": " + ", ".join(failed) if failed else ""))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
