@@ -27,6 +27,7 @@ struct SimulateRequest {
   std::string optimizer = "sgd";                       // sgd, momentum, adam
   std::string gradients;                               // overlap, after; empty: the plan's, or overlap
   std::string collective;                              // ring, hierarchical, auto; empty: the plan's, or auto
+  std::string links;                                   // fifo (default), fair
   int64_t memory = 0;                                  // bytes per device; 0: the machine's
   int sharded_states = -1;                             // 0 to 3 (ZeRO's stages); -1: the plan's, or 0
   // Pipelines: fill-drain, 1f1b, interleaved, two-buffered or delayed-gradients; empty: the plan's, or none. The batch

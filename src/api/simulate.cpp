@@ -33,6 +33,8 @@ plan::TaskOptions task_options(const SimulateRequest& r, plan::TaskOptions o) {
     fail(ErrorCode::invalid_argument, "gradients '{}': expected overlap or after", r.gradients);
   if (!r.collective.empty() && !plan::parse(r.collective, o.collective))
     fail(ErrorCode::invalid_argument, "collective '{}': expected ring, hierarchical or auto", r.collective);
+  if (!r.links.empty() && !plan::parse(r.links, o.links))
+    fail(ErrorCode::invalid_argument, "links '{}': expected fifo or fair", r.links);
   if (r.sharded_states > 3) fail(ErrorCode::invalid_argument, "sharded states {}: expected 0 to 3", r.sharded_states);
   if (r.sharded_states >= 0) o.sharded_states = static_cast<uint8_t>(r.sharded_states);
   return o;

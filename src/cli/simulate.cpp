@@ -208,6 +208,8 @@ void add_model_plan_options(CLI::App& c, ModelPlanSettings& s) {
   c.add_option("--costs", r.costs, "roofline (default), measured:FILE, fitted:FILE or table:FILE");
   c.add_option("--collective", r.collective, "ring, hierarchical or auto")
       ->check(CLI::IsMember({"ring", "hierarchical", "auto"}));
+  c.add_option("--links", r.links, "serve who is ready first (fifo, default), or share their rate (fair)")
+      ->check(CLI::IsMember({"fifo", "fair"}));
   c.add_option("--sharded-states", r.sharded_states,
                "among those who hold the same weights: 1 optimizer states, 2 and gradients, 3 and weights")
       ->check(CLI::Range(0, 3));

@@ -10,6 +10,7 @@ namespace {
 constexpr const char* keep_names[] = {"keep", "recompute", "offload"};
 constexpr const char* gradients_names[] = {"overlap", "after"};
 constexpr const char* collective_names[] = {"ring", "hierarchical", "auto"};
+constexpr const char* links_names[] = {"fifo", "fair"};
 
 template <class T, size_t n>
 bool find_name(std::string_view name, const char* const (&names)[n], T& out) {
@@ -36,8 +37,10 @@ const std::vector<double>& ratio_of(const Split& s, int dim) {
 const char* name_of(Keep k) { return keep_names[static_cast<int>(k)]; }
 const char* name_of(Gradients g) { return gradients_names[static_cast<int>(g)]; }
 const char* name_of(Collective c) { return collective_names[static_cast<int>(c)]; }
+const char* name_of(Links l) { return links_names[static_cast<int>(l)]; }
 bool parse(std::string_view name, Gradients& out) { return find_name(name, gradients_names, out); }
 bool parse(std::string_view name, Collective& out) { return find_name(name, collective_names, out); }
+bool parse(std::string_view name, Links& out) { return find_name(name, links_names, out); }
 
 Extents Split::grid(int rank) const {
   Extents e;

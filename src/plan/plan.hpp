@@ -41,6 +41,7 @@ struct Config {
 
 enum class Gradients : uint8_t { overlap, after };  // exchange while the backward pass still runs, or behind all of it
 enum class Collective : uint8_t { ring, hierarchical, automatic };
+enum class Links : uint8_t { fifo, fair };  // serve who is ready first, or share their rate
 
 struct Plan {
   std::string model, model_hash, cluster, cluster_hash;
@@ -54,8 +55,10 @@ struct Plan {
 const char* name_of(Keep keep);
 const char* name_of(Gradients gradients);
 const char* name_of(Collective collective);
+const char* name_of(Links links);
 bool parse(std::string_view name, Gradients& out);
 bool parse(std::string_view name, Collective& out);
+bool parse(std::string_view name, Links& out);
 
 class Space;
 // Reads a plan for this space: hashes of model and cluster, operators and dimensions by name, device ids, all checked.

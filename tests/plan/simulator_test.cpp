@@ -7,6 +7,7 @@
 #include "plan/search/baselines.hpp"
 #include "plan/search/mcmc.hpp"
 #include "plan/search/search.hpp"
+#include "plan/simulate/fair_links.hpp"
 #include "plan/simulate/memory.hpp"
 
 namespace pando::plan {
@@ -276,6 +277,57 @@ TEST(Memory, OptionsTradeTimeForRoom) {
   std::vector<Config> one = single_plan(nowhere);
   one[0].keep = Keep::offload;
   EXPECT_THROW(TaskGraph(nowhere, costs, {}, one), Error);
+}
+
+TEST(FairLinks, ShareUntilTheFirstEnds) {
+  FairLinks one(1);
+  one.add(7, 100, {{0, 1}}, 0);
+  one.add(8, 300, {{0, 1}}, 0);
+  EXPECT_EQ(one.next_end(), 200);  // at half the rate
+  EXPECT_EQ(one.pop(), 7u);
+  EXPECT_EQ(one.next_end(), 400);
+  one.add(9, 50, {{0, 1}}, 300);  // 100 left of the other
+  EXPECT_EQ(one.next_end(), 400);
+  EXPECT_EQ(one.pop(), 9u);
+  EXPECT_EQ(one.next_end(), 450);
+  EXPECT_EQ(one.pop(), 8u);
+  // a over both links, b over the first, c and d over the second: a, c, d get a third, b what is left of the first.
+  FairLinks two(2);
+  two.add(1, 100, {{0, 1}, {1, 1}}, 0);
+  two.add(2, 200, {{0, 1}}, 0);
+  two.add(3, 100, {{1, 1}}, 0);
+  two.add(4, 100, {{1, 1}}, 0);
+  EXPECT_EQ(two.next_end(), 300);
+  for (uint64_t id : {1, 2, 3, 4}) EXPECT_EQ(two.next_end(), 300) << id << two.pop();
+}
+
+TEST(FairLinks, PlansEndLaterOnlyWhereTransfersMeet) {
+  Space space(small_network(), shipped_cluster("p100x8"));
+  Roofline costs;
+  Random random(11);
+  for (int i = 0; i < 20; i++) {
+    std::vector<Config> plan = random_plan(space, random);
+    TaskGraph graph(space, costs, {Gradients::overlap, Collective::ring, 0, Links::fair}, plan);
+    Simulator s(graph);
+    s.full();
+    Timeline first = s.timeline();
+    for (uint32_t b = 0; b < graph.blocks().size(); b++)
+      for (uint32_t k = 0; k < graph.blocks()[b].size(); k++) {
+        const TaskTimes& t = first.times[first.base[b] + k];
+        EXPECT_LE(t.ready, t.start);
+        EXPECT_GE(t.end - t.start, graph.blocks()[b].tasks[k].ns);
+        EXPECT_EQ(t.waits, 0u);
+      }
+    EXPECT_TRUE(s.propose());
+    EXPECT_EQ(s.proposed(), first);
+  }
+  // Nothing is moved: the same timeline as first come, first served.
+  TaskGraph fifo(space, costs, {}, single_plan(space));
+  TaskGraph fair(space, costs, {Gradients::overlap, Collective::automatic, 0, Links::fair}, single_plan(space));
+  Simulator a(fifo), b(fair);
+  a.full();
+  b.full();
+  EXPECT_EQ(a.timeline(), b.timeline());
 }
 
 }  // namespace

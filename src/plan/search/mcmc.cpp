@@ -16,6 +16,7 @@ Chain::Chain(const Space& space, const CostModel& costs, const TaskOptions& task
       simulator_(graph_),
       random_(options.seed),
       neighbours_(space.ops().size()) {
+  if (tasks.links == Links::fair) options_.early = false;  // links' work says nothing when they are shared
   const auto& ops = space.ops();
   uint32_t kinds = 0;
   for (const PlannedOp& op : ops) kinds = std::max(kinds, op.alike + 1);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "plan/simulate/fair_links.hpp"
+
 namespace pando::plan {
 
 void Simulator::Heap::push(Item item) {
@@ -161,14 +163,69 @@ bool Simulator::run(int64_t limit) {
   return true;
 }
 
-void Simulator::full() {
-  prepare();
+// The same with links that share their rate: when a transfer ends depends on what begins after it.
+void Simulator::run_fair() {
+  const std::vector<Block>& blocks = graph_->blocks();
+  const Cluster& cluster = graph_->space().cluster();
+  FairLinks links(static_cast<uint32_t>(cluster.links.size()));
+  auto push = [this](Item next) { heap_.push(next); };
+  auto ended = [&](uint64_t id, int64_t end) {
+    auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
+    next_.times[next_.base[block] + task].end = end;
+    next_.makespan = std::max(next_.makespan, end);
+    follow(block, task, end, push);
+  };
+  // What crosses a link faster than the route's slowest takes a part of it.
+  auto uses_of = [&](const Block& b, uint32_t where) {
+    std::vector<FairLinks::Use> uses;
+    if (b.kind == Block::Kind::transfer)
+      for (uint32_t l : cluster.route(where))
+        uses.push_back({l, 1 / (cluster.route_cost(where).ns_per_byte * cluster.links[l].gb_per_s)});
+    else
+      for (uint32_t l : graph_->groups()[where].links) uses.push_back({l, 1});
+    return uses;
+  };
+  for (;;) {
+    int64_t end = links.next_end();
+    if (heap_.empty() && end == unlimited) break;
+    if (heap_.empty() || end <= ready_of(heap_.top())) {
+      ended(links.pop(), end);
+      continue;
+    }
+    Item top = heap_.pop();
+    auto id = static_cast<uint64_t>(top);
+    auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
+    const Block& b = blocks[block];
+    const auto [ns, where, target] = b.tasks[task];
+    TaskTimes& t = next_.times[next_.base[block] + task];
+    t.start = ready_of(top);
+    next_.order.push_back(id);
+    timed_++;
+    if (b.kind == Block::Kind::transfer || b.kind == Block::Kind::collective) {
+      links.add(id, ns, uses_of(b, where), t.start);
+      continue;
+    }
+    if (b.kind != Block::Kind::barrier) {
+      t.start = std::max(t.start, free_[where]);
+      free_[where] = t.start + ns;
+    }
+    ended(id, t.start + ns);
+  }
+}
+
+void Simulator::begin_all() {
   const std::vector<Block>& blocks = graph_->blocks();
   for (uint32_t b = 0; b < blocks.size(); b++)
     for (uint32_t i = 0; i < blocks[b].size(); i++)
       if (blocks[b].need[i] == 0) heap_.push(item(0, uint64_t{b} << 32 | i));
-  tail_.assign(blocks.size(), 0);
-  run(unlimited);
+}
+
+void Simulator::full() {
+  prepare();
+  begin_all();
+  tail_.assign(graph_->blocks().size(), 0);
+  if (graph_->options().links == Links::fair) run_fair();
+  else run(unlimited);
   accept();
 }
 
@@ -230,6 +287,12 @@ void Simulator::replay(int64_t until) {
 }
 
 bool Simulator::propose(int64_t limit, bool delta) {
+  if (graph_->options().links == Links::fair) {
+    prepare();
+    begin_all();
+    run_fair();
+    return next_.makespan <= limit;
+  }
   const std::vector<int64_t>& work = graph_->work();
   bool late = std::any_of(work.begin(), work.end(), [limit](int64_t w) { return w > limit; });
   if (limit < unlimited && !late) late = find_tails() > limit;
@@ -241,11 +304,7 @@ bool Simulator::propose(int64_t limit, bool delta) {
   prepare();
   int64_t until = delta && !now_.base.empty() ? first_difference() : 0;
   if (until > 0) replay(until);
-  const std::vector<Block>& blocks = graph_->blocks();
-  if (until == 0)
-    for (uint32_t b = 0; b < blocks.size(); b++)
-      for (uint32_t i = 0; i < blocks[b].size(); i++)
-        if (blocks[b].need[i] == 0) heap_.push(item(0, uint64_t{b} << 32 | i));
+  else begin_all();
   return run(limit);
 }
 

@@ -32,7 +32,7 @@ class Simulator {
   void full();
   // After graph.change(): times the changed graph beside the current timeline, which stays as it is until accept().
   // False: stopped, since the makespan is above `limit`. `delta`: tasks that begin before the change can matter keep
-  // their times. The result equals that of full().
+  // their times. The result equals that of full(). Fair links are always timed anew, to the end.
   bool propose(int64_t limit = unlimited, bool delta = true);
   void accept() { std::swap(now_, next_); }
   const Timeline& timeline() const { return now_; }
@@ -53,6 +53,7 @@ class Simulator {
     void clear() { items_.clear(); }
     void push(Item item);
     Item pop();
+    Item top() const { return items_[0]; }
 
    private:
     std::vector<Item> items_;
@@ -62,6 +63,8 @@ class Simulator {
   int64_t first_difference() const;
   void replay(int64_t until);
   bool run(int64_t limit);
+  void run_fair();
+  void begin_all();
   template <class Push>
   void follow(uint32_t block, uint32_t task, int64_t end, Push&& push);
 

@@ -48,6 +48,7 @@ struct TaskOptions {
   // too, 3: weights, too, which are gathered for the forward and again for the backward pass; these gathers are counted
   // as half more exchange.
   uint8_t sharded_states = 0;
+  Links links = Links::fifo;
 };
 
 class TaskGraph {
