@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Plans models of the zoo on machines by every search and compares the simulated times.
 
-    bench/plan_models.py [--pando build/release/bin/pando] [--only pair]
+    bench/plan_models.py [--pando build/release/bin/pando] [--only pair,table] [--budget 20000]
 
 pair: five CNNs, training, batch 512, on devices of 10 and 5 TFLOP/s with a 12.5 GB/s link: shares solved from costs
 against equal parts, 1.3 times faster at least.
+table: BERT-large (batch 64) and ResNet-50 (batch 512), training, on p100x16, k80x64 and that pair: every search; `auto`
+not slower than any.
 Exits with 1 when a line does not hold.
 """
 import argparse
@@ -29,8 +31,8 @@ def pair():
 
 
 class Planner:
-    def __init__(self, pando):
-        self.pando, self.folder = pando, pathlib.Path(tempfile.mkdtemp())
+    def __init__(self, pando, budget):
+        self.pando, self.budget, self.folder = pando, budget, pathlib.Path(tempfile.mkdtemp())
         (self.folder / "pair.json").write_text(json.dumps(pair()))
 
     def model(self, name):
@@ -67,13 +69,37 @@ def unequal_pair(planner):
         line(model, equal / solved >= 1.3, f"equal parts {equal * 1e3:9.2f}  solved {solved * 1e3:9.2f}  {equal / solved:.3f} x")
 
 
+def table(planner):
+    machines = ("p100x16", "k80x64", "pair")
+    models = (("bert-large", 64), ("resnet50", 512))
+    searches = ("single", "data-parallel", "expert", "random", "chain", "ideals-linear", "ideals", "pipeline", "mcmc", "auto")
+    print("\nTraining, simulated ms per step, seconds of search in brackets; -: does not fit")
+    print(f"{'':16}" + "".join(f"{model + ' ' + machine:>22}" for model, _ in models for machine in machines))
+    times = {}
+    for search in searches:
+        row = f"{search:16}"
+        for model, batch in models:
+            for machine in machines:
+                report = planner.plan(model, machine, "--training", "--batch", batch, "--search", search, "--budget",
+                                      planner.budget)
+                time = report["iteration_seconds"] * 1e3 if report["feasible"] else float("inf")
+                times.setdefault((model, machine), {})[search] = time
+                shown = f"{time:.2f}" if report["feasible"] else "-"
+                row += f"{shown} ({report['seconds']:.1f})".rjust(22)
+        print(row, flush=True)
+    for (model, machine), by in times.items():
+        others = min(t for search, t in by.items() if search != "auto")
+        line(f"{model} {machine}", by["auto"] <= others, f"auto {by['auto']:.2f}, best other {others:.2f}")
+
+
 def main():
-    parts = {"pair": unequal_pair}
+    parts = {"pair": unequal_pair, "table": table}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pando", default="build/release/bin/pando")
     parser.add_argument("--only", default=",".join(parts))
+    parser.add_argument("--budget", default="20000", help="of mcmc and auto: proposals, or seconds like 30s")
     options = parser.parse_args()
-    planner = Planner(options.pando)
+    planner = Planner(options.pando, options.budget)
     for name in options.only.split(","):
         parts[name](planner)
     print(f"\n{len(failed)} lines fail" + (": " + ", ".join(failed) if failed else ""))

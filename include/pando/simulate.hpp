@@ -37,7 +37,8 @@ struct SimulateRequest {
   std::string costs;                                   // roofline (default), measured:FILE, fitted:FILE, table:FILE
 
   // search_model_plan
-  std::string search = "auto";  // single, data-parallel, expert, random, chain, mcmc, auto
+  // single, data-parallel, expert, random, chain, ideals, ideals-linear, pipeline, mcmc, auto
+  std::string search = "auto";
   uint64_t seed = 1;
   double budget_seconds = std::numeric_limits<double>::infinity();
   int64_t budget_proposals = std::numeric_limits<int64_t>::max();

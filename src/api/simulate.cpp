@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <numeric>
 
 #include "api/machine.hpp"
 #include "api/planning.hpp"
@@ -106,6 +107,25 @@ std::optional<plan::PipelineOptions> pipeline_options(const SimulateRequest& r) 
   return o;
 }
 
+// The space of a micro-batch, for searches that look for pipelines. How many there are: as asked for, or up to 16 where
+// the batch can be halved so often.
+std::optional<plan::Space> micro_space(const SimulateRequest& r, const plan::Space& space,
+                                       plan::SearchOptions& options) {
+  if (space.cluster().size() < 2) return {};
+  SimulateRequest how = r;
+  if (how.micro_batches == 0) {
+    int64_t batch = 0;
+    for (ValueId v : space.graph().inputs)
+      if (!space.graph().shape(v).empty()) batch = std::gcd(batch, space.graph().shape(v)[0]);
+    how.micro_batches = 1;
+    while (how.micro_batches < 16 && batch % (2 * how.micro_batches) == 0) how.micro_batches *= 2;
+    if (batch == 0 || how.micro_batches == 1) return {};
+  }
+  how.plan = "{}";
+  options.pipeline = *pipeline_options(how);
+  return load_space(how, false, options.pipeline.micro_batches);
+}
+
 SimulateResult simulate_pipeline_plan(const SimulateRequest& r, const plan::Space& space, const plan::Plan& p,
                                       plan::TaskOptions tasks) {
   if (r.trace || r.html) fail(ErrorCode::not_supported, "the timeline of a pipeline cannot be written: not supported");
@@ -159,12 +179,16 @@ SimulateResult search_model_plan(const SimulateRequest& r) {
       by[op] = text;
     }
   }
+  std::optional<plan::Space> micro = micro_space(r, space, options);
+  if (micro) options.micro = &*micro;
   plan::SearchResult found = plan::search_plan(space, costs, options);
   SimulateResult result;
   result.feasible = found.outcome.feasible;
   result.reason = found.outcome.reason;
   result.report = dumped(plan::search_json(space, costs, options, found));
-  result.plan = plan::write_plan(named_plan(options.tasks, found.best.configs), space);
+  plan::Plan p = named_plan(options.tasks, found.best.configs);
+  p.pipeline = found.best.pipeline;
+  result.plan = plan::write_plan(p, p.pipeline ? *micro : space);
   return result;
 }
 

@@ -88,6 +88,7 @@ void plan_model(const Settings& settings) {
   if (!r.search.empty()) model.request.search = r.search;
   model.request.seed = r.seed;
   if (r.batch) model.request.batch = *r.batch;
+  if (r.microbatches) model.request.micro_batches = *r.microbatches;
   if (r.memory) model.request.memory = static_cast<int64_t>(std::min(*r.memory, 1e15));
   model.request.budget_seconds = r.budget_seconds;
   if (!r.objective.empty() && r.objective != "time")
@@ -141,7 +142,7 @@ Command add_plan(CLI::App& app) {
       ->required();
   c.add_option("--search", r.search,
                "ideals, ideals-linear, local, pipeline, geo, chain or layer-memory (default: by the file); for models: "
-               "single, data-parallel, expert, random, chain, mcmc or auto (default)");
+               "single, data-parallel, expert, random, chain, ideals, ideals-linear, pipeline, mcmc or auto (default)");
   c.add_option(
       "--objective", r.objective,
       "of placements: max-load (default) or latency; of pipelines: time, of a whole batch (default: of a sample)");
@@ -149,7 +150,8 @@ Command add_plan(CLI::App& app) {
   add(c, "--devices", r.devices, "accelerators");
   add(c, "--cpus", r.cpus, "CPUs of a placement");
   add(c, "--memory", r.memory, "bytes of one accelerator");
-  add(c, "--microbatches", r.microbatches, "of a pipeline's batch; of a file of layers: passes of a step");
+  add(c, "--microbatches", r.microbatches,
+      "of a pipeline's batch; of a file of layers: passes of a step; of a model: for plans that are pipelines");
   add(c, "--bandwidth", r.bandwidth, "of a pipeline, bytes per second");
   c.add_option("--time-unit", r.time_unit, "of a pipeline's times: s or ms (default: s, numbers as they stand)");
   c.add_flag("--no-data", r.no_data, "pipelines without data parallelism");

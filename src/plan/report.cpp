@@ -179,7 +179,18 @@ json stages_json(const Space& space, const CostModel& costs, const StagedPredict
 
 json search_json(const Space& space, const CostModel& costs, const SearchOptions& options, const SearchResult& result) {
   const SearchOutcome& o = result.outcome;
-  json out = prediction_json(space, costs, options.tasks, result.best.configs, options.memory_limit);
+  json out;
+  if (result.best.pipeline) {
+    TaskOptions tasks = options.tasks;
+    tasks.gradients = Gradients::after;
+    StagedPrediction staged =
+        simulate_stages({*options.micro, costs, tasks, result.best.configs}, *result.best.pipeline);
+    out = stages_json(*options.micro, costs, staged, options.memory_limit);
+    out["bytes_moved"] = result.best.prediction.bytes_moved;
+    out["tasks"] = result.best.prediction.tasks;
+  } else {
+    out = prediction_json(space, costs, options.tasks, result.best.configs, options.memory_limit);
+  }
   out["search"] = o.search;
   out["objective"] = {{"name", o.objective}, {"value", o.value}, {"unit", o.unit}};
   out["optimal"] = o.optimal;

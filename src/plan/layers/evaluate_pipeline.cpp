@@ -8,19 +8,21 @@
 namespace pando::plan {
 namespace {
 
-double flow_shop(const std::vector<LayerStage>& stages, const std::vector<double>& time, int64_t microbatches) {
+// `in_turns`: replicas take whole microbatches, else their samples.
+double flow_shop(const std::vector<LayerStage>& stages, const std::vector<double>& time, int64_t microbatches,
+                 bool in_turns) {
   constexpr int64_t most_run = 20'000;  // beyond, the slowest stage alone decides
   int64_t run = std::min(microbatches, most_run);
   std::vector<std::vector<double>> free;  // per stage and replica
   free.reserve(stages.size());
-  for (const LayerStage& s : stages) free.emplace_back(std::min(s.data, run), 0.0);
+  for (const LayerStage& s : stages) free.emplace_back(in_turns ? std::min(s.data, run) : 1, 0.0);
   double end = 0, slowest = 0;
   for (double t : time) slowest = std::max(slowest, t);
   for (int64_t m = 0; m < run; m++) {
     double at = 0;
     for (size_t s = 0; s < stages.size(); s++) {
       double& replica = free[s][static_cast<size_t>(m) % free[s].size()];
-      at = replica = std::max(at, replica) + time[s] * static_cast<double>(stages[s].data);
+      at = replica = std::max(at, replica) + time[s] * (in_turns ? static_cast<double>(stages[s].data) : 1);
     }
     end = std::max(end, at);
   }
@@ -40,8 +42,7 @@ PipelineScore evaluate_pipeline(const PipelineProblem& p, const std::vector<Laye
   };
   for (size_t s = 0; s < stages.size(); s++) {
     const LayerStage& stage = stages[s];
-    if (stage.data < 1 || p.microbatches % stage.data != 0)
-      broken(fmt::format("stage {}: data degree {}", s, stage.data));
+    if (stage.data < 1 || p.shares() % stage.data != 0) broken(fmt::format("stage {}: data degree {}", s, stage.data));
     if ((stage.data > 1 && !p.data) || (stage.tensor > 1 && !p.tensor))
       broken(fmt::format("stage {}: degree above 1", s));
     devices += stage.data * stage.tensor;
@@ -58,7 +59,8 @@ PipelineScore evaluate_pipeline(const PipelineProblem& p, const std::vector<Laye
   for (size_t v = 0; v < nodes.size(); v++)
     if (stage_of[v] < 0) broken(fmt::format("node {} is in no stage", nodes[v].id));
   if (devices > p.devices) broken(fmt::format("{} devices of {}", devices, p.devices));
-  if (replicas > p.microbatches) broken(fmt::format("{} replicas for {} microbatches", replicas, p.microbatches));
+  if (p.samples == 0 && replicas > p.microbatches)
+    broken(fmt::format("{} replicas for {} microbatches", replicas, p.microbatches));
   if (!out.violation.empty()) return out;
 
   // Which of a node's edges an edge is, in the order of the file.
@@ -90,7 +92,7 @@ PipelineScore evaluate_pipeline(const PipelineProblem& p, const std::vector<Laye
   }
   for (double t : out.stage_time) out.batch_sum += t;
   out.batch_sum += static_cast<double>(p.microbatches - 1) * out.value;
-  out.batch_time = flow_shop(stages, out.stage_time, p.microbatches);
+  out.batch_time = flow_shop(stages, out.stage_time, p.microbatches, p.samples == 0);
   return out;
 }
 

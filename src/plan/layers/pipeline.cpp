@@ -170,7 +170,7 @@ class PipelineSearch {
                           from,
                           l,
                           choice};
-          if (next.a > p_.devices || next.b > p_.microbatches || next.value >= limit_) continue;
+          if (next.a > p_.devices || (next.b > p_.microbatches && p_.samples == 0) || next.value >= limit_) continue;
           auto left = static_cast<double>(p_.devices - next.a);
           if (!last && rest > left * limit_) continue;
           if (batch_ && cost(next) + (rest > 0 ? rest / left : 0) > cost_limit_) continue;

@@ -13,6 +13,9 @@ namespace pando::plan {
 struct PipelineProblem {
   LayerGraph graph;
   int64_t devices = 1, microbatches = 1;
+  int64_t samples = 0;  // of a microbatch that replicas share; 0: replicas take whole microbatches, in turns
+  // What data degrees divide, and the most replicas there may be.
+  int64_t shares() const { return samples > 0 ? samples : microbatches; }
   double memory = std::numeric_limits<double>::infinity();  // of one device
   double bandwidth = std::numeric_limits<double>::infinity();
   bool data = true, tensor = true;  // may stages have degrees above 1?

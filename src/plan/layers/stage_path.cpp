@@ -12,9 +12,9 @@ Degrees::Degrees(const PipelineProblem& p) {
   std::sort(tensor.begin(), tensor.end());
   tensor.erase(std::unique(tensor.begin(), tensor.end()), tensor.end());
   // A degree that some layer lacks is still of use in stages without that layer.
-  int64_t most = std::min(p.devices, p.data ? p.microbatches : 1);
+  int64_t most = std::min(p.devices, p.data ? p.shares() : 1);
   for (int64_t d = 1; d <= most; d++)
-    if (p.microbatches % d == 0) data.push_back(d);
+    if (p.shares() % d == 0) data.push_back(d);
   size_t degrees = tensor.size();
   least.resize(nodes.size() * degrees);
   entering.resize(p.graph.edges.size() * degrees);

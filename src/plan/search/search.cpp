@@ -5,12 +5,16 @@
 
 #include "plan/search/baselines.hpp"
 #include "plan/search/partition.hpp"
+#include "plan/search/stages.hpp"
+#include "plan/simulate/staged.hpp"
 
 namespace pando::plan {
 namespace {
 
 constexpr int64_t default_proposals = 20000;
 constexpr size_t chains_of_auto = 4;
+constexpr double exact_seconds = 20;  // at most, of each exact search
+constexpr int64_t exact_steps = 50'000'000;
 
 bool better(const Found& a, const Found& b) {
   if (a.prediction.infeasible.empty() != b.prediction.infeasible.empty()) return a.prediction.infeasible.empty();
@@ -56,8 +60,7 @@ class Session {
       Found best;
       // Whether the exchange of gradients hides behind the backward pass is for the simulator to say.
       for (double share : {1.0, 0.25}) {
-        SearchControl control = options_.control;
-        control.budget_seconds = std::max(0.0, (control.budget_seconds - seconds()) / 2);
+        SearchControl control = exact_control();
         PartitionPlan plan = partition(space_, costs_, options_.tasks, {ratios, share}, control);
         Found f = found(ratios ? "chain" : "chain, equal parts", std::move(plan.configs));
         if (best.configs.empty() || better(f, best)) best = std::move(f);
@@ -66,6 +69,28 @@ class Session {
       list.push_back(std::move(best));
     }
     return list;
+  }
+
+  // Layers in stages, by the search of that name; of several rules what the simulator likes best. As a pipeline of
+  // micro-batches if they form one, else as a plan in which the stages wait for each other; nothing when no stages were
+  // found.
+  std::optional<Found> staged(const std::string& name) const {
+    const Space& space = options_.micro != nullptr ? *options_.micro : space_;
+    SearchControl control = exact_control();
+    std::vector<StagedPlan> plans;
+    if (name == "pipeline") {
+      uint32_t micros = options_.pipeline.micro_batches;
+      for (StageRules rules : {StageRules{micros, true, true}, {micros, true, false}, {micros, false, true}})
+        plans.push_back(pipeline_layers(space, costs_, options_.tasks, rules, control));
+    } else {
+      plans.push_back(place_layers(space, costs_, options_.tasks, name == "ideals-linear", control));
+    }
+    std::optional<Found> best;
+    for (StagedPlan& plan : plans) {
+      std::optional<Found> f = plan.configs.empty() ? std::nullopt : found_stages(name, plan.configs);
+      if (f && (!best || better(*f, *best))) best = std::move(f);
+    }
+    return best;
   }
 
   // One chain until `share` of the whole budget is used.
@@ -91,6 +116,41 @@ class Session {
   }
 
  private:
+  // Proposals are the Markov chain's; exact searches count steps that are much shorter.
+  SearchControl exact_control() const {
+    SearchControl control = options_.control;
+    control.budget_proposals = exact_steps;
+    control.budget_seconds = std::clamp((control.budget_seconds - seconds()) / 6, 0.0, exact_seconds);
+    control.progress = nullptr;
+    return control;
+  }
+  std::optional<Found> found_stages(const std::string& name, const std::vector<Config>& configs) const {
+    if (options_.micro != nullptr) {
+      try {
+        return found_pipeline(name, configs);
+      } catch (const Error& e) {  // what lies between the stages is no pipeline
+        if (e.code() != ErrorCode::invalid_argument) throw;
+      }
+    }
+    if (configs.size() != space_.ops().size()) return {};
+    return found(name, configs);
+  }
+  Found found_pipeline(const std::string& name, const std::vector<Config>& configs) const {
+    TaskOptions tasks = options_.tasks;
+    tasks.gradients = Gradients::after;  // exchanged once, behind the last micro-batch
+    TaskGraph graph(*options_.micro, costs_, tasks, configs);
+    StagedPrediction staged = simulate_stages(graph, options_.pipeline);
+    Found f;
+    f.name = name;
+    f.configs = configs;
+    f.pipeline = options_.pipeline;
+    f.prediction.makespan_ns = staged.iteration_ns;
+    f.prediction.bytes_moved = graph.bytes_moved() * options_.pipeline.micro_batches;
+    f.prediction.tasks = graph.tasks() * options_.pipeline.micro_batches;
+    f.prediction.memory = staged.memory;
+    f.prediction.infeasible = memory_reason(*options_.micro, staged, options_.memory_limit);
+    return f;
+  }
   bool equal_devices() const {
     const auto& d = space_.cluster().devices;
     return std::all_of(d.begin(), d.end(), [&](const Device& x) { return x.kind == d[0].kind; });
@@ -120,7 +180,8 @@ Prediction predict(const Space& space, const CostModel& costs, const TaskOptions
 }
 
 std::vector<std::string> search_names() {
-  return {"single", "data-parallel", "expert", "random", "chain", "mcmc", "auto"};
+  return {"single", "data-parallel", "expert",   "random", "chain",
+          "ideals", "ideals-linear", "pipeline", "mcmc",   "auto"};
 }
 
 SearchResult search_plan(const Space& space, const CostModel& costs, const SearchOptions& options) {
@@ -143,8 +204,20 @@ SearchResult search_plan(const Space& space, const CostModel& costs, const Searc
     std::vector<Found> list = session.partitions();
     candidates.push_back(list[0]);
     result.compared.insert(result.compared.end(), list.begin() + 1, list.end());
+  } else if (name == "ideals" || name == "ideals-linear" || name == "pipeline") {
+    std::optional<Found> f = session.staged(name);
+    candidates.push_back(f ? *f : result.compared[0]);
+    if (!f) candidates[0].prediction.infeasible = "no stages fit the devices' memory; none was found";
   } else if (name == "mcmc" || name == "auto") {
-    std::vector<Found> starts = result.compared;
+    bool free = options.start.empty() && options.fixed.empty();
+    if (name == "auto" && free && space.cluster().size() > 1) {
+      for (Found& f : session.partitions()) result.compared.push_back(std::move(f));
+      for (const char* exact : {"ideals-linear", "ideals", "pipeline"})
+        if (std::optional<Found> f = session.staged(exact)) result.compared.push_back(std::move(*f));
+    }
+    std::vector<Found> starts;
+    for (const Found& f : result.compared)
+      if (!f.pipeline) starts.push_back(f);
     if (!options.start.empty()) starts = {session.found("start", options.start)};
     std::stable_sort(starts.begin(), starts.end(), better);
     // Chains from the best baselines; the last half of the budget goes on from the best of what they found.

@@ -1,19 +1,23 @@
-// Searches over plans by name: baselines, a Markov chain, and `auto`, which starts chains from the best baselines.
+// Searches over plans by name: baselines, exact ones over layers, a Markov chain, and `auto`, which runs all of them.
 #pragma once
 #include "plan/search.hpp"
 #include "plan/search/mcmc.hpp"
 #include "plan/simulate/memory.hpp"
+#include "plan/simulate/pipeline.hpp"
 
 namespace pando::plan {
 
 struct SearchOptions {
-  std::string search = "auto";  // single, data-parallel, expert, random, chain, mcmc, auto
+  std::string search = "auto";  // see search_names()
   SearchControl control;        // without any budget: 20,000 proposals
   TaskOptions tasks;
   int64_t memory_limit = 0;    // bytes per device; 0: the devices' own
   std::vector<Config> start;   // empty: the best baseline
   std::vector<bool> fixed;     // operators that keep their config of `start`; empty: none
   double temperature = 0.002;  // of the current time
+  // For plans that are pipelines: the space of one micro-batch (or null: they are not looked for), and how it runs.
+  const Space* micro = nullptr;
+  PipelineOptions pipeline;
 };
 
 // A simulated plan.
@@ -31,14 +35,20 @@ struct Found {
   std::string name;
   std::vector<Config> configs;
   Prediction prediction;
+  std::optional<PipelineOptions> pipeline;  // then the configs are those of a micro-batch
 };
 struct SearchResult {
-  SearchOutcome outcome;        // in seconds of an iteration
-  Found best;                   // when feasible
-  std::vector<Found> compared;  // single, data-parallel on 2, 4 ... all devices, expert
+  SearchOutcome outcome;  // in seconds of an iteration
+  Found best;             // when feasible
+  std::vector<Found>
+      compared;  // single, data-parallel on 2, 4 ... all devices, expert; auto: what the exact ones found
 };
 
-// Throws invalid_argument for an unknown name. Without a plan that fits, outcome.feasible is false and says why.
+// single, data-parallel, expert, random: no search. chain: see partition.hpp. ideals, ideals-linear, pipeline: layers
+// in stages, as a pipeline of micro-batches where there is one (stages.hpp). mcmc: a Markov chain from the best
+// baseline. auto: the exact ones, then chains from the best four plans and one more from the best of all; never slower
+// than any of them. Throws invalid_argument for an unknown name. Without a plan that fits, outcome.feasible is false
+// and says why.
 SearchResult search_plan(const Space& space, const CostModel& costs, const SearchOptions& options);
 std::vector<std::string> search_names();
 
