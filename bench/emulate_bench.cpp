@@ -1,13 +1,14 @@
 // How exact predictions of plans are. For 30 plans of a model (5 baselines, 10 random ones, 15 from a Markov chain) on
 // 2 to 16 logical devices, a third of them with devices of unequal speed:
 //
-//   emulate_bench measure MODEL BATCH COSTS.json [FIRST LAST]     the parts of these plans, for measured costs
-//   emulate_bench other MODEL BATCH COSTS.json                    parts of other plans, for fitted costs
+//   emulate_bench measure MODEL BATCH COSTS.json [FIRST LAST [SPEED.json]]   the parts of these plans, for measured
+//   costs emulate_bench other MODEL BATCH COSTS.json                    parts of other plans, for fitted costs
 //   emulate_bench compare MODEL BATCH ROWS MEASURED FITTED [FIRST LAST]   emulates, appends predicted and emulated
 //   times emulate_bench wall MODEL BATCH ROWS MEASURED FITTED           10 plans on two threads emulate_bench summary
 //   ROWS                                    errors and Kendall's tau
 //
-// Emulations are interleaved three times; the median counts, divided by the reference kernel's time beside each.
+// Emulations are interleaved three times; of every part's times the median counts. A reference kernel that runs now and
+// then between the parts tells the machine's speed, by which times are divided.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -135,7 +136,9 @@ void measure(const std::vector<std::string>& a, bool other) {
   for (int i = first; i < last; i++)
     if (!other || i % 5 == 0) list.push_back(cases.plan(i, other ? 77 : 1));
   for (Case& c : list) plans.push_back({c.space.get(), c.emulator.get(), c.configs});
-  plan::CostFile file = dist::measure_costs(plans, 2);
+  // All files of a comparison speak of one machine speed: that of the first one.
+  double reference_ns = a.size() > 5 ? plan::read_cost_file(read_file(a[5])).reference_ns : 0;
+  plan::CostFile file = dist::measure_costs(plans, 3, reference_ns);
   std::ofstream(a[2]) << write_cost_file(file);
   fmt::print("{} points\n", file.points.size());
 }
@@ -184,30 +187,34 @@ void compare(const std::vector<std::string>& a, bool wall) {
     list.back().configs = dist::sample_plans(*list.back().space, 3, 4, 5)[static_cast<size_t>(i < 3 ? i : i + 2)];
   }
   dist::ReferenceKernel reference;
-  std::vector<std::vector<double>> ratios(list.size());
-  std::vector<std::vector<std::vector<int64_t>>> start(list.size());
+  std::vector<std::vector<dist::PartTimes>> times(list.size());
+  std::vector<std::vector<double>> spans(list.size());
   for (int round = 0; round < 3; round++)
     for (size_t k = 0; k < list.size(); k++) {
       Case& c = list[k];
       dist::PartProgram program = c.emulator->compile(c.configs);
-      plan::TaskGraph graph(*c.space, measured, {}, c.configs);
-      if (wall) dist::wall_clock(graph, start[k]);
       if (round == 0) c.emulator->run(program);  // first touch of its memory
-      double before = reference.ns();
-      int64_t ns = wall ? c.emulator->run_wall(program, start[k])
-                        : dist::emulated_clock(graph, c.emulator->run(program)).makespan;
-      ratios[k].push_back(static_cast<double>(ns) / (0.5 * (before + reference.ns())));
+      if (!wall) {
+        times[k].push_back(c.emulator->run(program, {false, &reference, points.reference_ns}));
+        continue;
+      }
+      plan::TaskGraph graph(*c.space, measured, {}, c.configs);
+      std::vector<std::vector<int64_t>> start;
+      dist::wall_clock(graph, start);
+      double before = reference.typical_ns(), ns = static_cast<double>(c.emulator->run_wall(program, start));
+      spans[k].push_back(ns * points.reference_ns / (0.5 * (before + reference.typical_ns())));
     }
   std::ofstream rows(a[2], std::ios::app);
   for (size_t k = 0; k < list.size(); k++) {
     Case& c = list[k];
     int i = first + static_cast<int>(k);
-    double emulated = median(ratios[k]) * points.reference_ns;
+    plan::TaskGraph timed(*c.space, measured, {}, c.configs);
+    double emulated = wall ? median(spans[k])
+                           : static_cast<double>(dist::emulated_clock(timed, dist::median_times(times[k])).makespan);
     auto predict = [&](const plan::CostModel& m) {
       plan::TaskGraph graph(*c.space, m, {}, c.configs);
       std::vector<std::vector<int64_t>> unused;
       if (wall) return dist::wall_clock(graph, unused).makespan;
-      dist::TaskTimes predicted;
       return dist::run_clock(graph, {}).makespan;
     };
     auto p = static_cast<double>(predict(measured)), f = static_cast<double>(predict(fitted));
@@ -232,6 +239,25 @@ double tau(const std::vector<double>& truth, const std::vector<double>& guess) {
       same += (truth[i] < truth[j]) == (guess[i] < guess[j]) ? 1 : -1;
     }
   return all == 0 ? 1 : static_cast<double>(same) / static_cast<double>(all);
+}
+
+// Predictions for plans that were emulated before.
+void predict(const std::vector<std::string>& a) {
+  Cases cases(a[0], std::stoll(a[1]));
+  plan::MeasuredCosts measured(merged(a[3]));
+  plan::FittedCosts fitted(merged(a[4]));
+  std::istringstream in(read_file(a[2]));
+  std::ofstream rows(a[2] + ".new");
+  std::string model, kind, cluster;
+  double emulated = 0, unused = 0;
+  for (int i = 0; in >> model >> i >> kind >> cluster >> emulated >> unused >> unused;) {
+    Case c = cases.plan(i);
+    auto ns = [&](const plan::CostModel& m) {
+      return dist::run_clock(plan::TaskGraph(*c.space, m, {}, c.configs), {}).makespan;
+    };
+    rows << fmt::format("{} {} {} {} {:.0f} {} {}\n", model, i, kind, cluster, emulated, ns(measured), ns(fitted));
+  }
+  fmt::print("{}\n", fitted.note());
 }
 
 void summary(const std::string& path) {
@@ -284,6 +310,7 @@ int main(int argc, char** argv) {
     else if (mode == "other" && a.size() >= 3) measure(a, true);
     else if (mode == "compare" && a.size() >= 5) compare(a, false);
     else if (mode == "wall" && a.size() >= 5) compare(a, true);
+    else if (mode == "predict" && a.size() >= 5) predict(a);
     else if (mode == "summary" && a.size() == 1) summary(a[0]);
     else return fmt::print(stderr, "usage: see the top of bench/emulate_bench.cpp\n"), 2;
   } catch (const std::exception& e) {

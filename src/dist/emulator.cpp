@@ -1,6 +1,11 @@
 #include "dist/emulator.hpp"
 
+#include <algorithm>
+#include <array>
 #include <chrono>
+#include <cmath>
+
+#include "dist/reference_kernel.hpp"
 
 namespace pando::dist {
 namespace {
@@ -9,6 +14,34 @@ int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
+
+// How much slower than the reference's machine this one is just now: the median of the last few runs of the kernel,
+// which lie `apart` from each other.
+class Drift {
+ public:
+  explicit Drift(const EmulateOptions& options) : options_(options) {
+    if (options.reference) recent_.fill(options.reference->ns());
+  }
+  double factor() {
+    constexpr int64_t apart = 15'000'000;
+    if (!options_.reference) return 1;
+    if (now_ns() - last_ > apart) {
+      recent_[next_++ % recent_.size()] = options_.reference->ns();
+      std::array<double, 5> sorted = recent_;
+      std::nth_element(sorted.begin(), sorted.begin() + 2, sorted.end());
+      factor_ = options_.reference_ns / sorted[2];
+      last_ = now_ns();
+    }
+    return factor_;
+  }
+
+ private:
+  const EmulateOptions& options_;
+  std::array<double, 5> recent_{};
+  size_t next_ = 0;
+  int64_t last_ = 0;
+  double factor_ = 1;
+};
 
 }  // namespace
 
@@ -26,13 +59,15 @@ PartTimes Emulator::run(const PartProgram& program, const EmulateOptions& option
   PartTimes times;
   times.ns.resize(space_.ops().size());
   LocalTransport transport(*memory_);
+  Drift drift(options);
   for (const PartTask& task : program.tasks()) {
+    const double factor = drift.factor();
     for (const Move& m : task.moves) transport.move(m, task.device);
     const int64_t begin = now_ns();
     program.run(task, (*memory_)[task.device].bases(), scratch_.data());
     const int64_t end = now_ns();
     if (task.op == none) continue;  // the model's outputs: after the plan
-    times.ns[task.op].push_back(end - begin);
+    times.ns[task.op].push_back(std::llround(static_cast<double>(end - begin) * factor));
     for (const Move& m : task.moves) times.bytes_moved += m.bytes;
   }
   return times;

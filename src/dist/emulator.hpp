@@ -8,8 +8,13 @@
 
 namespace pando::dist {
 
+class ReferenceKernel;
+
 struct EmulateOptions {
   bool poison = false;  // fill the devices' memory with NaN first
+  // Run now and then between tasks: times become those of a machine on which it takes reference_ns.
+  ReferenceKernel* reference = nullptr;
+  double reference_ns = 0;
 };
 
 // Times of one run: per operator of the plan and part, nanoseconds of its kernels; bytes that were copied.

@@ -3,23 +3,10 @@
 #include <functional>
 
 #include "dist/emulator.hpp"
+#include "dist/reference_kernel.hpp"
 #include "plan/cost/cost_file.hpp"
 
 namespace pando::dist {
-
-// A fixed piece of work, a product and a pass over memory, whose time tells how fast the machine is just now: timings
-// that lie apart are compared by their ratios to it.
-class ReferenceKernel {
- public:
-  ReferenceKernel();
-  double ns();  // the better of two runs
-
- private:
-  std::shared_ptr<const Program> program_;
-  std::vector<std::vector<float>> inputs_;
-  Storage storage_;
-  AlignedBuffer scratch_;
-};
 
 // A plan to measure: its space, and an emulator of that space.
 struct MeasuredPlan {
@@ -31,8 +18,11 @@ struct MeasuredPlan {
 // Runs the plans in turn, `runs` times after one that warms up, so that every part finds caches and memory as it does
 // in a whole run. A part's time is the median of its runs; boxes that cost the same (box_key) share the mean of theirs.
 // Times are those of a machine as fast as it was in the median. `progress(fraction)` returning false stops: cancelled.
-plan::CostFile measure_costs(const std::vector<MeasuredPlan>& plans, int runs,
+plan::CostFile measure_costs(const std::vector<MeasuredPlan>& plans, int runs, double reference_ns = 0,
                              const std::function<bool(double)>& progress = {});
+
+// Times of several runs of one plan, part by part: the medians.
+PartTimes median_times(const std::vector<PartTimes>& runs);
 
 // Plans to measure or to check a cost model with: `single`, data-parallel on 2, half and all devices, `expert`,
 // `random` random ones, and `chain` from a Markov chain of the roofline. The same for the same seed.

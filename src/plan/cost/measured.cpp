@@ -10,13 +10,20 @@ double slower(const CostFile& file, const DeviceKind& kind) {
   return file.machine.peak_gflops / kind.machine.peak_gflops;
 }
 
-// Of `points` sorted by size, `count` that are spread evenly.
+// `count` of the points, sorted by size, spread evenly over the time that they stand for: most of a plan's time is that
+// of large boxes.
 std::vector<const CostPoint*> spread(std::vector<const CostPoint*> points, size_t count) {
   std::stable_sort(points.begin(), points.end(),
                    [](const CostPoint* a, const CostPoint* b) { return a->expected_ns < b->expected_ns; });
   if (count >= points.size()) return points;
+  double all = 0, passed = 0;
+  for (const CostPoint* p : points) all += p->ns;
   std::vector<const CostPoint*> out;
-  for (size_t i = 0; i < count; i++) out.push_back(points[(2 * i + 1) * points.size() / (2 * count)]);
+  for (const CostPoint* p : points) {
+    passed += p->ns;
+    if (passed * static_cast<double>(2 * count) >= all * static_cast<double>(2 * out.size() + 1) && out.size() < count)
+      out.push_back(p);
+  }
   return out;
 }
 
