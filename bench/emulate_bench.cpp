@@ -269,14 +269,12 @@ void summary(const std::string& path) {
   for (std::string line; std::getline(in, line);) {
     std::istringstream fields(line);
     std::string model, next, kind, cluster;
-    int plan = 0;
     double t = 0, m = 0, f = 0;
     fields >> model >> next;
     if (next == "(wall)") {
       model += " (wall)";
       fields >> next;
     }
-    plan = std::stoi(next);
     fields >> kind >> cluster >> t >> m >> f;
     for (const std::string& name : {model, std::string(kind == "wall" ? "all (wall)" : "all")}) {
       Columns& c = models[name];

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Plans models of the zoo on machines by every search and compares the simulated times.
 
-    bench/plan_models.py [--pando build/release/bin/pando] [--only pair,table] [--budget 20000]
+    bench/plan_models.py [--pando build/release/bin/pando] [--only pair,emulate,table] [--budget 20000]
 
 pair: five CNNs, training, batch 512, on devices of 10 and 5 TFLOP/s with a 12.5 GB/s link: shares solved from costs
 against equal parts, 1.3 times faster at least.
+emulate: their forward pass, batch 16, run for real (pando emulate) on one core and another that counts as half as
+fast: 1.25 times faster than equal parts at least. On a quiet machine only.
 table: BERT-large (batch 64) and ResNet-50 (batch 512), training, on p100x16, k80x64 and that pair: every search; `auto`
 not slower than any.
 Exits with 1 when a line does not hold.
@@ -69,6 +71,32 @@ def unequal_pair(planner):
         line(model, equal / solved >= 1.3, f"equal parts {equal * 1e3:9.2f}  solved {solved * 1e3:9.2f}  {equal / solved:.3f} x")
 
 
+def emulated(planner):
+    print("\nForward, batch 16, emulated on a core and one of half its speed: ms, equal parts against solved shares")
+    cores = {"pando_cluster": 1, "kinds": {**device("fast", 100, 12), **device("slow", 50, 6)},
+             "devices": [{"kind": "fast"}, {"kind": "slow"}],
+             "network": {"inside": {"gb_per_s": 12.5, "latency_us": 5, "sharing": "port"}}}
+    machine, solved, equal, out = (planner.folder / f for f in ("cores.json", "solved.json", "equal.json", "run.json"))
+    machine.write_text(json.dumps(cores))
+    for name in ("alexnet", "vgg11", "resnet18", "resnet34", "resnet50"):
+        model = planner.folder / f"{name}-weights.onnx"
+        run = lambda *command: subprocess.run([planner.pando, *map(str, command)], check=True, capture_output=True)
+        run("zoo", name, "--batch", 16, "-o", model)
+        run("plan", model, "--machine", machine, "--search", "chain", "-o", solved)
+        plan = json.loads(solved.read_text())
+        for operator in plan["operators"].values():
+            operator.pop("ratios", None)
+        equal.write_text(json.dumps(plan))
+        times = {solved: [], equal: []}
+        for _ in range(3):  # in turn
+            for path, list_of in times.items():
+                run("emulate", model, "--plan", path, "--machine", machine, "--runs", 3, "--json", out)
+                list_of.append(json.loads(out.read_text())["emulated_seconds"] * 1e3)
+        s, e = (sorted(times[path])[1] for path in (solved, equal))
+        line(name, e / s >= 1.25, f"equal parts {e:9.2f}  solved {s:9.2f}  {e / s:.3f} x")
+        model.unlink()
+
+
 def table(planner):
     machines = ("p100x16", "k80x64", "pair")
     models = (("bert-large", 64), ("resnet50", 512))
@@ -93,7 +121,7 @@ def table(planner):
 
 
 def main():
-    parts = {"pair": unequal_pair, "table": table}
+    parts = {"pair": unequal_pair, "emulate": emulated, "table": table}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pando", default="build/release/bin/pando")
     parser.add_argument("--only", default=",".join(parts))

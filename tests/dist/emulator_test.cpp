@@ -121,7 +121,7 @@ void expect_same_timeline(const Space& space, const std::vector<Config>& plan, p
   for (const plan::Block& b : graph.blocks()) {
     compute.emplace_back();
     if (b.kind == plan::Block::Kind::compute)
-      for (const plan::Block::Task& t : b.tasks) compute.back().push_back(t.ns);
+      for (const plan::Block::Task& task : b.tasks) compute.back().push_back(task.ns);
   }
   Clock c = run_clock(graph, compute);
   EXPECT_EQ(c.makespan, t.makespan);
