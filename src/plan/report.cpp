@@ -198,12 +198,15 @@ json search_json(const Space& space, const CostModel& costs, const SearchOptions
   out["seconds"] = o.seconds;
   out["proposals"] = o.proposals;
   out["seeds"] = {options.control.seed};
+  const std::optional<double>& formula = result.best.formula_seconds;
+  out["formula_seconds"] = formula ? json(*formula) : json();
   out["compared"] = json::array();
   for (const Found& f : result.compared) {
     int64_t peak = 0;
     for (const DeviceMemory& m : f.prediction.memory) peak = std::max(peak, m.peak);
     out["compared"].push_back({{"name", f.name},
                                {"iteration_seconds", seconds(f.prediction.makespan_ns)},
+                               {"formula_seconds", f.formula_seconds ? json(*f.formula_seconds) : json()},
                                {"peak_memory_bytes", peak},
                                {"bytes_moved", f.prediction.bytes_moved},
                                {"feasible", f.prediction.infeasible.empty()}});

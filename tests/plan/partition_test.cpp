@@ -48,8 +48,10 @@ TEST(Elimination, EqualsExhaustiveSearch) {
     Assignment found = minimize(states, factors);
     EXPECT_TRUE(found.exact);
     EXPECT_EQ(sum_of(states, factors, found.state), best) << seed;
+    EXPECT_EQ(found.value, best) << seed;
     Assignment hasty = minimize(states, factors, 2);  // hardly any table: still an assignment
     EXPECT_GE(sum_of(states, factors, hasty.state), best) << seed;
+    EXPECT_EQ(sum_of(states, factors, hasty.state), hasty.value) << seed;
     EXPECT_TRUE(!hasty.exact || sum_of(states, factors, hasty.state) == best) << seed;
   }
 }

@@ -100,6 +100,8 @@ TEST(Stages, AutoIsNotSlowerThanAnySearch) {
     for (const Found& f : all.compared) {
       if (!f.prediction.infeasible.empty()) continue;
       EXPECT_LE(all.best.prediction.makespan_ns, f.prediction.makespan_ns) << f.name;
+      bool layers = f.name == "pipeline" || f.name.starts_with("chain") || f.name.starts_with("ideals");
+      EXPECT_EQ(f.formula_seconds.has_value(), layers) << f.name;
     }
     for (const std::string& name : search_names()) {
       if (name == "random") continue;

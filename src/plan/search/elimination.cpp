@@ -60,6 +60,8 @@ class Elimination {
         queue.emplace(key[w] = entries(w, most_entries), w);
       }
     }
+    for (const Factor& f : factors_)
+      if (f.scope.empty() && !f.value.empty()) out.value += f.value[0];
     std::vector<int>& state = at_;
     for (size_t i = decisions_.size(); i-- > 0;) {
       const Decision& d = decisions_[i];

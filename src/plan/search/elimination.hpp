@@ -15,6 +15,7 @@ struct Factor {
 
 struct Assignment {
   std::vector<int> state;  // per variable
+  double value = 0;        // the sum
   bool exact = true;       // false: some variables were decided early, since a table would have been too large
 };
 

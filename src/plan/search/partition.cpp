@@ -60,7 +60,7 @@ class Partition {
       exact_ = true;
       for (uint32_t l = 0; l < levels_; l++) choose_types();
       if (round > 0 && dims_ == before) break;
-      out = {configs(levels_), shares_, exact_};
+      out = {configs(levels_), shares_, formula_ns_, exact_};
       if (!solve_ || watch_.ended()) break;
       std::vector<double> old = shares_;
       solve_shares();
@@ -69,7 +69,7 @@ class Partition {
         shares_ = old;
         break;
       }
-      out = {std::move(now), shares_, exact_};
+      out = {std::move(now), shares_, formula_ns_, exact_};
       if (watch_.ended()) break;
     }
     return out;
@@ -153,6 +153,7 @@ class Partition {
       factors.push_back({{a, b}, value});
     }
     Assignment best = minimize(states, std::move(factors));
+    formula_ns_ = best.value;
     exact_ = exact_ && best.exact && !watch_.ended();
     for (uint32_t o = 0; o < count; o++) dims_[o].push_back(dim[o][static_cast<size_t>(best.state[o])]);
   }
@@ -241,6 +242,7 @@ class Partition {
   std::vector<double> shares_;
   std::vector<std::vector<int>> types_, dims_;  // per operator: dimensions to choose from; those chosen, by level
   std::map<std::pair<uint32_t, uint32_t>, std::vector<uint32_t>> edges_;  // operators that exchange values: flows
+  double formula_ns_ = 0;
   bool solve_ = false, exact_ = true;
 };
 

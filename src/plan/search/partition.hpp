@@ -15,6 +15,7 @@ struct PartitionOptions {
 struct PartitionPlan {
   std::vector<Config> configs;
   std::vector<double> shares;  // per level: of the first half
+  double formula_ns = 0;       // the sum for the last level
   bool exact = true;           // the types are the best for the shares, level by level
 };
 

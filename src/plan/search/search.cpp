@@ -63,6 +63,7 @@ class Session {
         SearchControl control = exact_control();
         PartitionPlan plan = partition(space_, costs_, options_.tasks, {ratios, share}, control);
         Found f = found(ratios ? "chain" : "chain, equal parts", std::move(plan.configs));
+        f.formula_seconds = plan.formula_ns * 1e-9;
         if (best.configs.empty() || better(f, best)) best = std::move(f);
         if (!space_.training()) break;
       }
@@ -88,6 +89,8 @@ class Session {
     std::optional<Found> best;
     for (StagedPlan& plan : plans) {
       std::optional<Found> f = plan.configs.empty() ? std::nullopt : found_stages(name, plan.configs);
+      // Of placements the load of a micro-batch, so many of which go through the slowest device.
+      if (f) f->formula_seconds = plan.seconds * (name == "pipeline" || !f->pipeline ? 1 : f->pipeline->micro_batches);
       if (f && (!best || better(*f, *best))) best = std::move(f);
     }
     return best;

@@ -35,6 +35,7 @@ struct Found {
   std::string name;
   std::vector<Config> configs;
   Prediction prediction;
+  std::optional<double> formula_seconds;    // what the search that found it took it for
   std::optional<PipelineOptions> pipeline;  // then the configs are those of a micro-batch
 };
 struct SearchResult {

@@ -121,6 +121,7 @@ StagedPlan place_layers(const Space& space, const CostModel& costs, const TaskOp
   PlacementOutcome found = search_ideals(p, linear, control);
   StagedPlan out;
   if (!found.feasible) return out;
+  out.seconds = found.value * 1e-3;
   out.optimal = found.optimal;
   out.configs.resize(space.ops().size());
   for (size_t v = 0; v < model.ops.size(); v++)
@@ -175,6 +176,7 @@ StagedPlan pipeline_layers(const Space& space, const CostModel& costs, const Tas
   PipelineOutcome found = search_pipeline(p, control);
   StagedPlan out;
   if (!found.feasible) return out;
+  out.seconds = rules.whole_batch ? found.value : found.value * rules.micro_batches;
   out.optimal = found.optimal;
   out.configs.resize(space.ops().size());
   uint32_t first = 0;

@@ -17,7 +17,8 @@ LayeredModel layers_of(const Space& space, const CostModel& costs, const TaskOpt
 
 struct StagedPlan {
   std::vector<Config> configs;  // empty: none was found
-  bool optimal = false;         // of the layer search's own value
+  double seconds = 0;           // the layer search's own value, of a micro-batch or of what the rules say
+  bool optimal = false;         // of that value
 };
 
 // Every layer on one device, the largest load of a device least. Devices of a second kind are the search's CPUs,
