@@ -145,6 +145,11 @@ TEST(LayerMemory, EvaluatorRunsStreamsBesideEachOther) {
   EXPECT_NEAR(plain.seconds, 3 + 1, 1e-9);  // nothing is left that the all-reduce could hide behind
   EXPECT_NEAR(plain.formula, 3, 1e-9);
   EXPECT_NEAR(plain.peak, 17e9, 1);
+  p.batch = 24;
+  p.microbatches = 12;  // the exchange comes behind the last one
+  EXPECT_NEAR(evaluate_layer_memory(p, {{2, 1, 0, Keep::keep, false}}).seconds, 12 * 3 + 1, 1e-9);
+  p.microbatches = 1;
+  p.batch = 2;
   p.layers.push_back(p.layers[0]);
   MemoryScore two = evaluate_layer_memory(p, {2, {2, 1, 0, Keep::keep, false}});
   EXPECT_NEAR(two.seconds, 6 + 1, 1e-9);
@@ -315,6 +320,37 @@ TEST(LayerMemory, RefusesBadFiles) {
   odd.batch = 3;  // 3 samples, 4 devices, degrees 1, 2 and 4: only tensor parallelism fits
   Json tensor = Json::parse(plan_layers(good, odd, {}, &cluster).json);
   EXPECT_EQ(tensor["layers"][0]["tensor"], 4);
+}
+
+// Spoilt files are planned or refused with an Error of one line.
+TEST(LayerMemory, SurvivesSpoiltFiles) {
+  const std::string good = R"({"batch": 8, "microbatches": 2, "host_gb_per_s": 5, "bytes_per_weight": {"states": 8},
+    "layers": [{"transformer": {"width": 8, "sequence": 4, "heads": 2}, "count": 2},
+               {"flops": 1e9, "weights": 1e3, "input_bytes": 1e2, "activation_bytes": 1e2, "tensor_degrees": 2}]})";
+  Cluster cluster = shipped_cluster("a100x2");
+  std::mt19937 random(3);
+  const std::string symbols = "0123456789.eE+-{}[]\":, x";
+  SearchControl control;
+  control.budget_bytes = 1 << 22;
+  int planned = 0;
+  for (int round = 0; round < 500; round++) {
+    std::string text = good;
+    for (int i = 1 + round % 4; i > 0; i--) {
+      char& c = text[random() % text.size()];
+      bool digit = c >= '0' && c <= '9';
+      if (digit || round % 3 == 0) c = symbols[random() % (digit ? 10 : symbols.size())];
+    }
+    if (round % 10 == 0) text.resize(random() % text.size());
+    try {
+      PlanResult result = plan_layers(text, {}, control, &cluster);
+      EXPECT_EQ(result.feasible, result.reason.empty()) << text;
+      planned++;
+    } catch (const Error& e) {
+      EXPECT_NE(e.code(), ErrorCode::internal) << e.what() << "\n" << text;
+      EXPECT_EQ(std::string(e.what()).find('\n'), std::string::npos) << text;
+    }
+  }
+  EXPECT_GT(planned, 20);
 }
 
 }  // namespace

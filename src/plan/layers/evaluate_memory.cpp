@@ -55,7 +55,10 @@ class Streams {
 
   MemoryScore score() {
     MemoryScore out;
-    int64_t layers = static_cast<int64_t>(runs_.size()), ops = 2 * layers * p_.microbatches;
+    constexpr int64_t most_passes = 8;  // beyond, passes are like the last but one
+    int64_t passes = std::min(p_.microbatches, most_passes);
+    int64_t layers = static_cast<int64_t>(runs_.size()), ops = 2 * layers * passes;
+    std::vector<double> pass_end;
     for (const Run& r : runs_) out.states += r.everlasting;
     double end_before = 0, released_before = 0, released_last = 0;  // of the op before; of the one before it, and it
     Ready ready = prepare(0, 0);
@@ -83,8 +86,12 @@ class Streams {
       if (r.kept > 0) events_.push_back({back ? end : start, back ? -r.kept : r.kept});
       end_before = end;
       ready = next;
+      if ((k + 1) % (2 * layers) == 0) pass_end.push_back(end);
     }
     out.seconds = std::max({end_before, network_, to_host_, released_before, released_last});
+    if (p_.microbatches > passes)
+      out.seconds +=
+          static_cast<double>(p_.microbatches - passes) * (pass_end[most_passes - 2] - pass_end[most_passes - 3]);
     for (const Run& r : runs_) out.seconds += update(r);
     out.formula = formula();
     find_peak(out);

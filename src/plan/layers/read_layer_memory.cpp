@@ -10,7 +10,6 @@ namespace pando::plan {
 namespace {
 
 constexpr int64_t most_layers = 10'000;
-constexpr int64_t most_passes = 4'000'000;  // of a layer: what the evaluator runs op by op
 
 void only(const Json& object, std::initializer_list<const char*> keys, const std::string& where) {
   if (!object.is_object()) fail(ErrorCode::invalid_model, "{}: expected an object", where);
@@ -113,9 +112,6 @@ MemoryProblem read_layer_memory(const Json& file, const PlanRequest& request, co
     out.layers.insert(out.layers.end(), static_cast<size_t>(count), layer);
   }
   if (out.layers.empty()) fail(ErrorCode::invalid_model, "the file: \"layers\" is empty");
-  if (out.microbatches > most_passes / static_cast<int64_t>(out.layers.size()))
-    fail(ErrorCode::invalid_argument, "{} microbatches of {} layers are more than {}", out.microbatches,
-         out.layers.size(), most_passes);
   for (uint32_t d = 0; d < cluster.size(); d++)
     out.memory = std::min(out.memory, static_cast<double>(cluster.kind_of(d).memory_bytes));
   if (request.memory) out.memory = *request.memory;
