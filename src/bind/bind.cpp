@@ -38,6 +38,8 @@ struct Binder::State {
   std::vector<uint32_t> base_of_buffer;  // constants get a base when first referred to
 
   std::vector<uint32_t> raw_base_of_buffer;  // the same constants, where alignment does not matter
+  // Packings that other Programs may share, by key: the constant that stands for them.
+  std::unordered_map<std::string, uint32_t> asked_for = {};
 
   std::shared_ptr<const AlignedBuffer> find_packed(const std::string& key) const {
     if (!cache) return nullptr;
@@ -170,7 +172,12 @@ Ref Binder::pack_weights(size_t bytes, const std::string& recipe, std::initializ
     state_.program.packed_bytes += known->size();
     return {state_.program.base_of_constant(state_.add_constant(known->data(), known)), 0};
   }
+  if (state_.cache) {  // operators with the same weights: cells of a recurrent layer
+    if (auto other = state_.asked_for.find(key); other != state_.asked_for.end())
+      return {state_.program.base_of_constant(other->second), 0};
+  }
   uint32_t constant = state_.add_constant(nullptr, nullptr);  // its memory comes when it is filled
+  if (state_.cache) state_.asked_for.emplace(key, constant);
   state_.packings.push_back({std::move(key), bytes, constant, std::move(from), std::move(fill)});
   return {state_.program.base_of_constant(constant), 0};
 }

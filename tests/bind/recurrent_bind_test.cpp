@@ -58,6 +58,26 @@ TEST(BindLstm, ManyShapes) {
   }
 }
 
+TEST(BindLstm, CellsPackTheirWeightsOnce) {
+  size_t packed[2];
+  for (int cells : {1, 3}) {
+    Graph g;
+    ValueId w = g.add_constant("", random_tensor(DType::f32, {4, 40, 40}, 1)),
+            r = g.add_constant("", random_tensor(DType::f32, {4, 40, 40}, 2)),
+            x = g.add_value("x", DType::f32, {2, 3, 40});
+    g.inputs = {x};
+    for (int i = 0; i < cells; i++) x = g.add(lstm_op, "cell", {x, w, r});
+    g.outputs = {x};
+    WeightCache cache({}, {});
+    auto program = bind(tile(g, Machine::host()), {.weights = &cache});
+    packed[cells / 2] = program->packed_bytes;
+    const auto inputs = random_inputs(g);
+    expect_close(*run_serially(*program, inputs)[0], *evaluate(g, inputs)[0]);
+  }
+  EXPECT_GT(packed[0], 0u);
+  EXPECT_EQ(packed[0], packed[1]);
+}
+
 TEST(BindLstm, SamplesAreCut) {
   TileGraph tiles = tile(lstm_graph({64, 8, 64, 64, true, false, false, true}), Machine::host(), {.tile_us = 1});
   ASSERT_EQ(tiles.ops.size(), 1u);
