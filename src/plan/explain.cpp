@@ -49,6 +49,7 @@ class Explainer {
     try_links();
     try_splits();
     try_exchanges();
+    try_memory();
     std::stable_sort(relief_.begin(), relief_.end(),
                      [](const json& a, const json& b) { return a["iteration_seconds"] < b["iteration_seconds"]; });
     out["relief"] = relief_;
@@ -229,6 +230,26 @@ class Explainer {
         report(fmt::format("gradients: {}, {}", plan::name_of(g), plan::name_of(c)), nullptr,
                TaskGraph(space_, costs_, o, configs_));
       }
+  }
+
+  // Where memory is short: less of it for activations or states.
+  void try_memory() {
+    bool tight = false;
+    for (uint32_t d = 0; d < memory_.size(); d++) tight |= memory_[d].peak > limit_of(d) / 10 * 9;
+    if (!tight || !space_.training()) return;
+    for (Keep keep : {Keep::recompute, Keep::offload}) {
+      std::vector<Config> configs = configs_;
+      for (Config& c : configs) c.keep = keep;
+      report(fmt::format("activations: {}", plan::name_of(keep)), nullptr, TaskGraph(space_, costs_, tasks_, configs));
+    }
+    constexpr const char* what[] = {"optimizer", "gradients, too", "weights, too"};
+    for (uint8_t stage = 1; stage <= 3; stage++) {
+      TaskOptions o = tasks_;
+      o.sharded_states = stage;
+      if (o.sharded_states != tasks_.sharded_states)
+        report(fmt::format("sharded states {} ({})", stage, what[stage - 1]), nullptr,
+               TaskGraph(space_, costs_, o, configs_));
+    }
   }
 
   std::string limits(const json& out) const {

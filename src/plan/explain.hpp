@@ -12,9 +12,9 @@ namespace pando::plan {
 //            share}; transfers and exchanges count for the slowest link that they hold
 //   memory   {device, peak_bytes, limit_bytes, peak_ns, weights_bytes, activations_bytes}, the fullest first
 //   relief   {change, edit, iteration_seconds, gain, peak_memory_bytes, feasible}, the best first: the plan with a
-//   link,
-//            or all like it, twice as fast; with an operator of the path cut into more parts (edit: the text that makes
-//            the change); with other ways to exchange gradients; gain: 1 - new / old time
+//            link, or all like it, twice as fast; with an operator of the path cut into more parts (edit: the text that
+//            makes the change); with other ways to exchange gradients; where memory is short with activations
+//            recomputed or offloaded, and states sharded; gain: 1 - new / old time
 // Nothing in it is estimated beyond the simulation itself.
 nlohmann::json explain_plan(const Space& space, const CostModel& costs, const TaskOptions& tasks,
                             const std::vector<Config>& configs, int64_t memory_limit);

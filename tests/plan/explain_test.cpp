@@ -80,6 +80,10 @@ TEST(Explain, ExchangesAndMemory) {
   const json& m = r["memory"][0];
   EXPECT_EQ(m["peak_bytes"].get<int64_t>(), m["weights_bytes"].get<int64_t>() + m["activations_bytes"].get<int64_t>());
   EXPECT_EQ(m["limit_bytes"], 4 << 20);
+  const json *recompute = find(r["relief"], "activations: recompute"), *sharded = find(r["relief"], "sharded states 3");
+  ASSERT_NE(recompute, nullptr);
+  ASSERT_NE(sharded, nullptr);
+  EXPECT_LE((*recompute)["peak_memory_bytes"].get<int64_t>(), m["peak_bytes"].get<int64_t>());
   // Each remedy says whether the plan then fits.
   for (const json& one : r["relief"]) EXPECT_TRUE(one["feasible"].is_boolean());
 }
