@@ -5,6 +5,7 @@
 
 #include "networks.hpp"
 #include "plan/search/baselines.hpp"
+#include "plan/search/cuts.hpp"
 
 namespace pando::plan {
 namespace {
@@ -149,6 +150,29 @@ TEST(Search, FixedOperatorsStay) {
   EXPECT_NE(r.best.configs, options.start);
   options.search = "best";
   EXPECT_THROW(search_plan(space, costs, options), Error);
+}
+
+TEST(Cuts, TwoGroupsAreNoWorseThanOne) {
+  Roofline costs;
+  auto always = [] { return true; };
+  for (const Graph& g : {dense_chain(5, 64, 512, true), small_network(), recurrent_network(2, 3, 16, 4, 64, true)}) {
+    Space space(g, shipped_cluster("p100x8-10g"));
+    std::vector<std::vector<Config>> cuts = best_cuts(space, costs, {}, 3, always);
+    ASSERT_EQ(cuts.size(), 3u);
+    int64_t before = 0;
+    for (const auto& plan : cuts) {  // in order, and what they say
+      int64_t ns = predict(space, costs, {}, plan).makespan_ns;
+      EXPECT_GE(ns, before);
+      before = ns;
+    }
+    EXPECT_LE(predict(space, costs, {}, cuts[0]).makespan_ns,
+              predict(space, costs, {}, data_parallel_plan(space, 8)).makespan_ns);
+    EXPECT_EQ(cuts, best_cuts(space, costs, {}, 3, always));
+  }
+  Space one(dense_chain(2, 8, 16, true), shipped_cluster("p100x1"));
+  EXPECT_TRUE(best_cuts(one, costs, {}, 3, always).empty());
+  Space two(dense_chain(2, 8, 16, true), shipped_cluster("p100x2"));
+  EXPECT_TRUE(best_cuts(two, costs, {}, 3, [] { return false; }).empty());
 }
 
 }  // namespace

@@ -9,22 +9,6 @@
 namespace pando::plan {
 namespace {
 
-int find_tag(const Domain& d, Tag tag) {
-  for (int i = 0; i < d.rank; i++)
-    if (d[i].tag == tag && d[i].extent > 1) return i;
-  return -1;
-}
-
-Config split_along(const Space& space, uint32_t op, int dim, uint32_t devices) {
-  Config c;
-  const Domain& domain = space.ops()[op].domain;
-  uint32_t parts = dim < 0 ? 1 : static_cast<uint32_t>(std::min<int64_t>(domain[dim].extent, devices));
-  if (dim >= 0) c.split.degree[static_cast<size_t>(dim)] = static_cast<uint16_t>(parts);
-  for (uint32_t i = 0; i < parts; i++) c.devices.push_back(i * devices / parts);
-  if (dim >= 0) balance(c, space, op, dim);
-  return c;
-}
-
 bool is_dense(const Space& space, uint32_t op) {
   NodeView v = space.view(space.ops()[op].node);
   return v.node.op == &matmul_op && v.graph.is_constant(v.node.inputs[1]) && v.out_shape().size() == 2;
@@ -33,6 +17,22 @@ bool is_dense(const Space& space, uint32_t op) {
 double speed(const Space& space, uint32_t device) { return space.cluster().kind_of(device).machine.peak_gflops; }
 
 }  // namespace
+
+int find_dimension(const Domain& d, Tag tag) {
+  for (int i = 0; i < d.rank; i++)
+    if (d[i].tag == tag && d[i].extent > 1) return i;
+  return -1;
+}
+
+Config split_along(const Space& space, uint32_t op, int dim, uint32_t first, uint32_t devices) {
+  Config c;
+  const Domain& domain = space.ops()[op].domain;
+  uint32_t parts = dim < 0 ? 1 : static_cast<uint32_t>(std::min<int64_t>(domain[dim].extent, devices));
+  if (dim >= 0) c.split.degree[static_cast<size_t>(dim)] = static_cast<uint16_t>(parts);
+  for (uint32_t i = 0; i < parts; i++) c.devices.push_back(first + i * devices / parts);
+  if (dim >= 0) balance(c, space, op, dim);
+  return c;
+}
 
 void balance(Config& c, const Space& space, uint32_t op, int dim) {
   const Cluster& cluster = space.cluster();
@@ -64,7 +64,7 @@ std::vector<Config> single_plan(const Space& space) {
 std::vector<Config> data_parallel_plan(const Space& space, uint32_t devices) {
   std::vector<Config> plan;
   for (uint32_t o = 0; o < space.ops().size(); o++)
-    plan.push_back(split_along(space, o, find_tag(space.ops()[o].domain, Tag::sample), devices));
+    plan.push_back(split_along(space, o, find_dimension(space.ops()[o].domain, Tag::sample), 0, devices));
   return plan;
 }
 
@@ -99,7 +99,7 @@ std::vector<Config> by_layer_and_sample(const Space& space, const std::vector<ui
   std::vector<Config> plan;
   for (uint32_t o = 0; o < space.ops().size(); o++) {
     const Domain& domain = space.ops()[o].domain;
-    int sample = find_tag(domain, Tag::sample);
+    int sample = find_dimension(domain, Tag::sample);
     size_t parts = sample < 0 ? 1 : std::min(nodes.size(), static_cast<size_t>(domain[sample].extent));
     Config c;
     if (sample >= 0) c.split.degree[static_cast<size_t>(sample)] = static_cast<uint16_t>(parts);
@@ -121,8 +121,8 @@ std::vector<Config> expert_plan(const Space& space) {
   auto n = static_cast<uint32_t>(space.cluster().size());
   std::vector<Config> plan = data_parallel_plan(space, n);
   for (uint32_t o = 0; o < space.ops().size(); o++) {
-    int parameter = find_tag(space.ops()[o].domain, Tag::parameter);
-    if (is_dense(space, o) && parameter >= 0) plan[o] = split_along(space, o, parameter, n);
+    int parameter = find_dimension(space.ops()[o].domain, Tag::parameter);
+    if (is_dense(space, o) && parameter >= 0) plan[o] = split_along(space, o, parameter, 0, n);
   }
   return plan;
 }

@@ -20,6 +20,10 @@ std::vector<Config> random_plan(const Space& space, Random& random);
 std::vector<Split> candidate_splits(const Space& space, uint32_t op);
 // `parts` devices in a row, from `first`.
 std::vector<uint32_t> device_range(uint32_t first, uint32_t parts);
+// The first dimension with this tag and more than one element; -1: none.
+int find_dimension(const Domain& domain, Tag tag);
+// Dimension `dim` over `devices` devices from `first` on, in proportion to their speed; -1: one part on the first.
+Config split_along(const Space& space, uint32_t op, int dim, uint32_t first, uint32_t devices);
 // Makes the pieces of dimension `dim`, the only one that is cut, proportional to the speed of the devices.
 void balance(Config& config, const Space& space, uint32_t op, int dim);
 

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "plan/search/baselines.hpp"
+#include "plan/search/cuts.hpp"
 #include "plan/search/partition.hpp"
 #include "plan/search/stages.hpp"
 #include "plan/simulate/staged.hpp"
@@ -49,6 +50,17 @@ class Session {
       list.push_back(found("data-parallel", data_parallel_plan(space_, n)));
       list.push_back(found("expert", expert_plan(space_)));
     }
+    return list;
+  }
+
+  // Plans in two groups, for at most an eighth of the time.
+  std::vector<Found> cuts() const {
+    auto go_on = [&] {
+      return seconds() < options_.control.budget_seconds / 8 && !options_.control.stop.stop_requested();
+    };
+    std::vector<Found> list;
+    for (std::vector<Config>& configs : best_cuts(space_, costs_, options_.tasks, 2, go_on))
+      list.push_back(found("two groups", std::move(configs)));
     return list;
   }
 
@@ -221,6 +233,8 @@ SearchResult search_plan(const Space& space, const CostModel& costs, const Searc
     std::vector<Found> starts;
     for (const Found& f : result.compared)
       if (!f.pipeline) starts.push_back(f);
+    if (name == "auto" && free)
+      for (Found& f : session.cuts()) starts.push_back(std::move(f));
     if (!options.start.empty()) starts = {session.found("start", options.start)};
     std::stable_sort(starts.begin(), starts.end(), better);
     // Chains from the best baselines; the last half of the budget goes on from the best of what they found.
