@@ -201,8 +201,8 @@ void compare(const std::vector<std::string>& a, bool wall) {
       plan::TaskGraph graph(*c.space, measured, {}, c.configs);
       std::vector<std::vector<int64_t>> start;
       dist::wall_clock(graph, start);
-      double before = reference.typical_ns(), ns = static_cast<double>(c.emulator->run_wall(program, start));
-      spans[k].push_back(ns * points.reference_ns / (0.5 * (before + reference.typical_ns())));
+      double speed = c.emulator->run(program, {false, &reference, 1}).reference_ns;
+      spans[k].push_back(static_cast<double>(c.emulator->run_wall(program, start)) * points.reference_ns / speed);
     }
   std::ofstream rows(a[2], std::ios::app);
   for (size_t k = 0; k < list.size(); k++) {

@@ -1,7 +1,6 @@
 #include "dist/emulator.hpp"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
 
@@ -15,31 +14,32 @@ int64_t now_ns() {
       .count();
 }
 
-// How much slower than the reference's machine this one is just now: the median of the last few runs of the kernel,
-// which lie `apart` from each other.
+// How much faster the reference's machine is than this one just now: by the median of the last few runs of the kernel,
+// which lie `apart` from each other. (Runs in a row would find their data in the caches.)
 class Drift {
  public:
-  explicit Drift(const EmulateOptions& options) : options_(options) {
-    if (options.reference) recent_.fill(options.reference->ns());
-  }
+  explicit Drift(const EmulateOptions& options) : options_(options) {}
   double factor() {
     constexpr int64_t apart = 15'000'000;
+    constexpr size_t last = 5;
     if (!options_.reference) return 1;
-    if (now_ns() - last_ > apart) {
-      recent_[next_++ % recent_.size()] = options_.reference->ns();
-      std::array<double, 5> sorted = recent_;
-      std::nth_element(sorted.begin(), sorted.begin() + 2, sorted.end());
-      factor_ = options_.reference_ns / sorted[2];
-      last_ = now_ns();
-    }
+    if (now_ns() - at_ <= apart) return factor_;
+    all_.push_back(options_.reference->ns());
+    factor_ = options_.reference_ns / median(all_.size() > last ? all_.size() - last : 0);
+    at_ = now_ns();
     return factor_;
+  }
+  // Of all times from number `first` on; 0: none.
+  double median(size_t first = 0) const {
+    std::vector<double> v(all_.begin() + static_cast<long>(first), all_.end());
+    std::nth_element(v.begin(), v.begin() + static_cast<long>(v.size() / 2), v.end());
+    return v.empty() ? 0 : v[v.size() / 2];
   }
 
  private:
   const EmulateOptions& options_;
-  std::array<double, 5> recent_{};
-  size_t next_ = 0;
-  int64_t last_ = 0;
+  std::vector<double> all_;
+  int64_t at_ = 0;
   double factor_ = 1;
 };
 
@@ -70,6 +70,7 @@ PartTimes Emulator::run(const PartProgram& program, const EmulateOptions& option
     times.ns[task.op].push_back(std::llround(static_cast<double>(end - begin) * factor));
     for (const Move& m : task.moves) times.bytes_moved += m.bytes;
   }
+  times.reference_ns = drift.median();
   return times;
 }
 
@@ -98,7 +99,7 @@ Clock emulated_clock(const plan::TaskGraph& graph, const PartTimes& times) {
   for (uint32_t o = 0; o < space.ops().size(); o++)
     for (size_t i = 0; i < times.ns[o].size(); i++) {
       const plan::DeviceKind& kind = cluster.kind_of(graph.configs()[o].devices[i]);
-      double ns = static_cast<double>(times.ns[o][i]) * here / kind.machine.peak_gflops;
+      double ns = static_cast<double>(times.ns[o][i]) * (here / kind.machine.peak_gflops);
       compute[space.ops()[o].stages[0]].push_back(plan::to_task_ns(ns) + kind.task_overhead_ns());
     }
   return run_clock(graph, compute);

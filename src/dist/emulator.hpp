@@ -21,6 +21,7 @@ struct EmulateOptions {
 struct PartTimes {
   std::vector<std::vector<int64_t>> ns;
   int64_t bytes_moved = 0;
+  double reference_ns = 0;  // what the reference kernel took, the median; 0: it did not run
 };
 
 // The devices' memories; plans that run one after the other may share them.

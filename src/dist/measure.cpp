@@ -1,6 +1,7 @@
 #include "dist/measure.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <numeric>
 
@@ -39,7 +40,7 @@ plan::CostFile measure_costs(const std::vector<MeasuredPlan>& plans, int runs, d
   plan::CostFile file;
   file.cpu = cpu_name();
   file.machine = Machine::host();
-  file.reference_ns = reference_ns > 0 ? reference_ns : reference.typical_ns();
+  file.reference_ns = reference_ns;
   struct Found {
     plan::CostPoint point;
     std::vector<double> ns;
@@ -48,7 +49,8 @@ plan::CostFile measure_costs(const std::vector<MeasuredPlan>& plans, int runs, d
   for (size_t k = 0; k < plans.size(); k++) {
     const plan::Space& space = *plans[k].space;
     PartProgram program = plans[k].emulator->compile(plans[k].configs);
-    plans[k].emulator->run(program);
+    PartTimes first = plans[k].emulator->run(program, {false, &reference, 1});
+    if (!(file.reference_ns > 0)) file.reference_ns = first.reference_ns;
     std::vector<PartTimes> all;
     for (int r = 0; r < runs; r++) {
       double done = (static_cast<double>(k) + static_cast<double>(r) / runs) / static_cast<double>(plans.size());
@@ -73,7 +75,7 @@ plan::CostFile measure_costs(const std::vector<MeasuredPlan>& plans, int runs, d
     }
   }
   for (auto& [key, here] : found) {
-    here.point.ns = middle_mean(here.ns);
+    here.point.ns = std::round(middle_mean(here.ns));
     here.point.samples = static_cast<int64_t>(here.ns.size());
     file.points.push_back(std::move(here.point));
   }

@@ -1,7 +1,5 @@
 #include "dist/reference_kernel.hpp"
 
-#include <algorithm>
-#include <array>
 #include <chrono>
 
 #include "graph/ops/ops.hpp"
@@ -31,13 +29,6 @@ double ReferenceKernel::ns() {
   const auto begin = std::chrono::steady_clock::now();
   run_tiles(*program_, {0, program_->tiles}, storage_.bases(), scratch_.data());
   return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - begin).count();
-}
-
-double ReferenceKernel::typical_ns() {
-  std::array<double, 101> all{};
-  for (double& t : all) t = ns();
-  std::nth_element(all.begin(), all.begin() + 50, all.end());
-  return all[50];
 }
 
 }  // namespace pando::dist

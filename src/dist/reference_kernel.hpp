@@ -9,8 +9,7 @@ namespace pando::dist {
 class ReferenceKernel {
  public:
   ReferenceKernel();
-  double ns();          // of one run, under a millisecond
-  double typical_ns();  // the median of many
+  double ns();  // of one run, under a millisecond
 
  private:
   std::shared_ptr<const Program> program_;

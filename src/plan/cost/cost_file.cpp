@@ -12,14 +12,21 @@ using nlohmann::json;
 constexpr size_t max_points = 1'000'000;
 constexpr int64_t max_extent = int64_t{1} << 48;
 
+// A number that no sum or ratio of such numbers takes beyond what doubles hold.
+double within(const JsonPlace& at, double least, double most) {
+  double v = at.not_negative();
+  if (v < least || v > most) at.bad(fmt::format("a number from {} to {}", least, most));
+  return v;
+}
+
 Machine read_machine(const JsonPlace& at) {
   at.object({"peak_gflops", "memory_gb_per_s", "l1_bytes", "l2_bytes", "l3_bytes"});
   Machine m;
-  m.peak_gflops = at.at("peak_gflops").positive();
-  m.memory_gb_per_s = at.at("memory_gb_per_s").positive();
-  m.l1_bytes = at.positive("l1_bytes", m.l1_bytes);
-  m.l2_bytes = at.positive("l2_bytes", m.l2_bytes);
-  m.l3_bytes = at.positive("l3_bytes", m.l3_bytes);
+  m.peak_gflops = within(at.at("peak_gflops"), 1e-3, 1e9);
+  m.memory_gb_per_s = within(at.at("memory_gb_per_s"), 1e-3, 1e9);
+  for (auto [key, bytes] :
+       {std::pair("l1_bytes", &m.l1_bytes), std::pair("l2_bytes", &m.l2_bytes), std::pair("l3_bytes", &m.l3_bytes)})
+    if (at.has(key)) *bytes = within(at.at(key), 1, 1e15);
   return m;
 }
 
@@ -43,10 +50,10 @@ CostPoint read_point(const JsonPlace& at) {
     p.box[d].lo = range.at(size_t{0}).integer(0, p.domain[d]);
     p.box[d].hi = range.at(size_t{1}).integer(p.box[d].lo, p.domain[d]);
   }
-  p.operations = at.at("operations").not_negative();
-  p.bytes = at.at("bytes").not_negative();
-  p.expected_ns = at.at("expected_ns").not_negative();
-  p.ns = at.at("ns").not_negative();
+  p.operations = within(at.at("operations"), 0, 1e24);
+  p.bytes = within(at.at("bytes"), 0, 1e18);
+  p.expected_ns = within(at.at("expected_ns"), 0, 1e15);
+  p.ns = within(at.at("ns"), 0, 1e13);
   p.samples = at.has("samples") ? at.at("samples").integer(1, max_extent) : 1;
   return p;
 }

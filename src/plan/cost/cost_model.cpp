@@ -7,7 +7,7 @@
 
 namespace pando::plan {
 
-int64_t to_task_ns(double ns) { return static_cast<int64_t>(std::min(ns, 1e13) + 0.5); }
+int64_t to_task_ns(double ns) { return ns < 1e13 ? static_cast<int64_t>(ns + 0.5) : 10'000'000'000'000; }
 
 Work::Work(const Graph& graph, NodeId node) : graph_(&graph), node_(node) {
   NodeView v = view();
