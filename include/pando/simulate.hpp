@@ -34,7 +34,7 @@ struct SimulateRequest {
   // is cut into micro_batches equal ones (0: the plan's, or 1), a device's stage into `chunks` (0: the plan's, or 1).
   std::string schedule;
   int64_t micro_batches = 0, chunks = 0;
-  std::string costs;                                   // roofline (default), measured:FILE, fitted:FILE, table:FILE
+  std::string costs;  // roofline (default), measured:FILE, fitted:FILE, table:FILE
 
   // search_model_plan
   // single, data-parallel, expert, random, chain, ideals, ideals-linear, pipeline, mcmc, auto

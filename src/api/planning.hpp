@@ -7,8 +7,8 @@
 
 namespace pando {
 
-// The optimized model, or its training step, and the machine. Weights may be missing unless they are needed. The batch is
-// cut into micro-batches first.
+// The optimized model, or its training step, and the machine. Weights may be missing unless they are needed. The batch
+// is cut into micro-batches first.
 plan::Space load_space(const SimulateRequest& request, bool with_weights, uint32_t micro_batches = 1);
 // "measured:FILE" and the like.
 std::unique_ptr<plan::CostModel> load_costs(const std::string& name);
