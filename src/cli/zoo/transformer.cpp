@@ -54,7 +54,8 @@ struct Transformer {
   template <class Mask>
   std::string attention(const std::string& q, const std::string& k, const std::string& v, Mask&& mask) {
     std::string scores = w.node("MatMul", {split_heads(q, {0, 2, 1, 3}), split_heads(k, {0, 2, 3, 1})});
-    scores = w.node("Div", {scores, scalar(std::sqrt(static_cast<float>(width / heads)))});
+    const int64_t per_head = width / heads;
+    scores = w.node("Div", {scores, scalar(std::sqrt(static_cast<float>(per_head)))});
     std::string weights = w.node("Softmax", {mask(scores)}, {{"axis", -1}});
     std::string y = w.node("MatMul", {weights, split_heads(v, {0, 2, 1, 3})});
     return reshape(w.node("Transpose", {y}, {{"perm", Dims{0, 2, 1, 3}}}), {width});
