@@ -35,7 +35,7 @@ std::vector<uint32_t> resources_of(const TaskGraph& g, const Block& b, uint32_t 
     case Block::Kind::compute:
     case Block::Kind::update: return {where};
     case Block::Kind::transfer:
-      for (uint32_t l : g.space().cluster().route(where / devices, where % devices)) out.push_back(devices + l);
+      for (uint32_t l : g.space().cluster().route(where)) out.push_back(devices + l);
       return out;
     case Block::Kind::collective:
       for (uint32_t l : g.groups()[where].links) out.push_back(devices + l);

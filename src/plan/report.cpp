@@ -9,6 +9,14 @@ using nlohmann::json;
 
 double seconds(int64_t ns) { return static_cast<double>(ns) * 1e-9; }
 
+// Of `times` batches in `ns`; the batch is the first dimension of the first input that has one. Null when unknown.
+json samples_per_second(const Space& space, int64_t times, int64_t ns) {
+  int64_t batch = 0;
+  for (ValueId v : space.graph().inputs)
+    if (batch == 0 && !space.graph().shape(v).empty()) batch = space.graph().shape(v)[0];
+  return ns > 0 && batch > 0 ? json(static_cast<double>(batch * times) / seconds(ns)) : json();
+}
+
 }  // namespace
 
 std::string task_name(const TaskGraph& g, uint32_t block) {
@@ -81,11 +89,7 @@ json prediction_json(const Space& space, const CostModel& costs, const TaskOptio
     }
   json out, devices = json::array(), links = json::array(), path = json::array();
   out["iteration_seconds"] = seconds(t.makespan);
-  int64_t batch = 0;
-  for (ValueId v : space.graph().inputs)
-    if (batch == 0 && !space.graph().shape(v).empty()) batch = space.graph().shape(v)[0];
-  out["samples_per_second"] =
-      t.makespan > 0 && batch > 0 ? json(static_cast<double>(batch) / seconds(t.makespan)) : json();
+  out["samples_per_second"] = samples_per_second(space, 1, t.makespan);
   out["bytes_moved"] = g.bytes_moved();
   out["tasks"] = g.tasks();
   for (uint32_t d = 0; d < g.devices(); d++) {
@@ -152,29 +156,23 @@ json stages_json(const Space& space, const CostModel& costs, const StagedPredict
                       {"transfer_s", seconds(p.times[s].transfer_ns)},
                       {"in_flight", p.timeline.in_flight[row]}});
   }
-  int64_t batch = 0;
-  for (ValueId v : space.graph().inputs)
-    if (batch == 0 && !space.graph().shape(v).empty()) batch = space.graph().shape(v)[0];
   std::string reason = memory_reason(space, p, memory_limit);
-  return {
-      {"iteration_seconds", seconds(p.iteration_ns)},
-      {"samples_per_second", p.iteration_ns > 0 && batch > 0
-                                 ? json(static_cast<double>(batch * p.options.micro_batches) / seconds(p.iteration_ns))
-                                 : json()},
-      {"schedule", name_of(p.options.schedule)},
-      {"micro_batches", p.options.micro_batches},
-      {"chunks", p.options.chunks},
-      {"exchange_s", seconds(p.exchange_ns)},
-      {"idle_share", p.timeline.idle_share()},
-      {"stages", stages},
-      {"devices", devices},
-      {"links", json::array()},
-      {"critical_path", nullptr},
-      {"bytes_moved", nullptr},
-      {"tasks", nullptr},
-      {"cost_model", costs.name()},
-      {"feasible", reason.empty()},
-      {"reason", reason.empty() ? json() : json(reason)}};
+  return {{"iteration_seconds", seconds(p.iteration_ns)},
+          {"samples_per_second", samples_per_second(space, p.options.micro_batches, p.iteration_ns)},
+          {"schedule", name_of(p.options.schedule)},
+          {"micro_batches", p.options.micro_batches},
+          {"chunks", p.options.chunks},
+          {"exchange_s", seconds(p.exchange_ns)},
+          {"idle_share", p.timeline.idle_share()},
+          {"stages", stages},
+          {"devices", devices},
+          {"links", json::array()},
+          {"critical_path", nullptr},
+          {"bytes_moved", nullptr},
+          {"tasks", nullptr},
+          {"cost_model", costs.name()},
+          {"feasible", reason.empty()},
+          {"reason", reason.empty() ? json() : json(reason)}};
 }
 
 json search_json(const Space& space, const CostModel& costs, const SearchOptions& options, const SearchResult& result) {

@@ -26,8 +26,10 @@ inline uint32_t first_tiles(uint32_t left, uint32_t workers) {
 }
 
 // How many tiles a thief takes besides the first one from a victim that has `left` then.
-inline uint32_t more_to_steal(size_t left) { return static_cast<uint32_t>(left < 32 ? left / 2 : 16); }
 inline constexpr uint32_t most_stolen = 16;
+inline uint32_t more_to_steal(size_t left) {
+  return left / 2 < most_stolen ? static_cast<uint32_t>(left / 2) : most_stolen;
+}
 
 // The owner takes its oldest tile instead of its newest one.
 inline bool takes_oldest(Policy policy) { return policy == Policy::breadth_first; }

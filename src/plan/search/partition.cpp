@@ -181,8 +181,7 @@ class Partition {
       std::map<uint32_t, int64_t> load;
       int64_t most = 0;
       for (const Block::Task& t : g.blocks()[g.wires()[f].transfers].tasks)
-        for (uint32_t l : space_.cluster().route(t.where / g.devices(), t.where % g.devices()))
-          most = std::max(most, load[l] += t.ns);
+        for (uint32_t l : space_.cluster().route(t.where)) most = std::max(most, load[l] += t.ns);
       sum += static_cast<double>(most);
     }
     return sum;
