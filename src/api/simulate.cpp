@@ -126,21 +126,6 @@ std::optional<plan::Space> micro_space(const SimulateRequest& r, const plan::Spa
   return load_space(how, false, options.pipeline.micro_batches);
 }
 
-SimulateResult simulate_pipeline_plan(const SimulateRequest& r, const plan::Space& space, const plan::Plan& p,
-                                      plan::TaskOptions tasks) {
-  if (r.trace || r.html) fail(ErrorCode::not_supported, "the timeline of a pipeline cannot be written: not supported");
-  tasks.gradients = plan::Gradients::after;  // of a micro-batch alone: exchanged once, behind the last one
-  std::unique_ptr<plan::CostModel> model = load_costs(r.costs);
-  const plan::CostModel& costs = *model;
-  plan::StagedPrediction found = plan::simulate_stages({space, costs, tasks, p.configs}, *p.pipeline);
-  SimulateResult result;
-  result.reason = plan::memory_reason(space, found, r.memory);
-  result.feasible = result.reason.empty();
-  result.report = dumped(plan::stages_json(space, costs, found, r.memory));
-  result.plan = plan::write_plan(p, space);
-  return result;
-}
-
 }  // namespace
 
 SimulateResult search_model_plan(const SimulateRequest& r) {
@@ -207,6 +192,7 @@ LoadedPlan load_plan(const SimulateRequest& r) {
   l.plan = plan::read_plan(r.plan, l.space);
   l.plan.pipeline = pipeline;
   l.tasks = task_options(r, {l.plan.gradients, l.plan.collective, l.plan.sharded_states});
+  if (pipeline) l.tasks.gradients = plan::Gradients::after;  // exchanged once, behind the last micro-batch
   for (const std::string& text : r.edits) {
     auto [op, config] = plan::read_edit(text, l.space, l.plan.configs, "edit");
     l.plan.configs[op] = std::move(config);
@@ -219,7 +205,9 @@ SimulateResult told(const LoadedPlan& l, const nlohmann::json& report) {
   result.feasible = report["feasible"].get<bool>();
   if (!result.feasible) result.reason = report["reason"].get<std::string>();
   result.report = dumped(report);
-  result.plan = plan::write_plan(named_plan(l.tasks, l.plan.configs), l.space);
+  plan::Plan p = named_plan(l.tasks, l.plan.configs);
+  p.pipeline = l.plan.pipeline;
+  result.plan = plan::write_plan(p, l.space);
   return result;
 }
 
@@ -227,9 +215,14 @@ SimulateResult told(const LoadedPlan& l, const nlohmann::json& report) {
 
 SimulateResult simulate_model_plan(const SimulateRequest& r) {
   LoadedPlan l = load_plan(r);
-  if (l.plan.pipeline) return simulate_pipeline_plan(r, l.space, l.plan, l.tasks);
   std::unique_ptr<plan::CostModel> model = load_costs(r.costs);
   const plan::CostModel& costs = *model;
+  if (l.plan.pipeline) {
+    if (r.trace || r.html)
+      fail(ErrorCode::not_supported, "the timeline of a pipeline cannot be written: not supported");
+    plan::StagedPrediction found = plan::simulate_stages({l.space, costs, l.tasks, l.plan.configs}, *l.plan.pipeline);
+    return told(l, plan::stages_json(l.space, costs, found, r.memory));
+  }
   SimulateResult result = told(l, plan::prediction_json(l.space, costs, l.tasks, l.plan.configs, r.memory));
   if (r.trace || r.html) {
     plan::TaskGraph graph(l.space, costs, l.tasks, l.plan.configs);
@@ -243,9 +236,11 @@ SimulateResult simulate_model_plan(const SimulateRequest& r) {
 
 SimulateResult explain_model_plan(const SimulateRequest& r) {
   LoadedPlan l = load_plan(r);
-  if (l.plan.pipeline) fail(ErrorCode::not_supported, "explaining a pipeline is not supported: simulate it");
   std::unique_ptr<plan::CostModel> model = load_costs(r.costs);
   const plan::CostModel& costs = *model;
+  if (l.plan.pipeline) {
+    return told(l, plan::explain_pipeline(l.space, costs, l.tasks, l.plan.configs, *l.plan.pipeline, r.memory));
+  }
   return told(l, plan::explain_plan(l.space, costs, l.tasks, l.plan.configs, r.memory));
 }
 

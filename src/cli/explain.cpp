@@ -37,9 +37,31 @@ void print_memory(const json& memory) {
              "activations");
   for (size_t i = 0; i < std::min<size_t>(memory.size(), 4); i++) {
     const json& m = memory[i];
-    fmt::print("{:>6} {:>10.2f} {:>10.2f} {:>12.3f} {:>12.2f} {:>12.2f}\n", m["device"].get<int>(),
-               gib(m["peak_bytes"]), gib(m["limit_bytes"]), m["peak_ns"].get<double>() * 1e-6, gib(m["weights_bytes"]),
-               gib(m["activations_bytes"]));
+    fmt::print("{:>6} {:>10.2f} {:>10.2f} {:>12} {:>12.2f} {:>12.2f}\n", m["device"].get<int>(), gib(m["peak_bytes"]),
+               gib(m["limit_bytes"]),
+               m["peak_ns"].is_null() ? "-" : fmt::format("{:.3f}", m["peak_ns"].get<double>() * 1e-6),
+               gib(m["weights_bytes"]), gib(m["activations_bytes"]));
+  }
+}
+
+// What each formula gets most wrong: a term of it, and operators.
+void print_formulas(const json& formulas) {
+  fmt::print("\n{:<10} {:>12} {:>7}  {}\n", "formula", "ms", "error", "because it takes");
+  auto wrong = [](const json& t) { return std::abs(t["formula_s"].get<double>() - t["simulated_s"].get<double>()); };
+  auto told = [&](const json& t) {
+    return fmt::format("{} for {:.3f} ms, simulated {:.3f}", t["what"].get<std::string>(), ms(t["formula_s"]),
+                       ms(t["simulated_s"]));
+  };
+  for (const json& f : formulas) {
+    std::string name = f["name"], time = fmt::format("{:.3f}", ms(f["seconds"]));
+    std::string error = f["error"].is_null() ? "-" : fmt::format("{:+.1f}%", 100 * f["error"].get<double>());
+    for (const char* list : {"terms", "operators"})
+      for (const json& t : f[list]) {
+        if (wrong(t) < 1e-7) continue;
+        fmt::print("{:<10} {:>12} {:>7}  {}\n", name, time, error, told(t));
+        name = time = error = "";
+      }
+    if (!name.empty()) fmt::print("{:<10} {:>12} {:>7}  nothing wrong\n", name, time, error);
   }
 }
 
@@ -63,6 +85,7 @@ void explain(ModelPlanSettings s) {
   print_path(report["path"]);
   print_devices(report);
   print_memory(report["memory"]);
+  print_formulas(report["formulas"]);
   print_relief(report["relief"]);
   if (!result.feasible) throw NoPlan(result.reason);
 }

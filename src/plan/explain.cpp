@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "plan/formulas.hpp"
 #include "plan/json_place.hpp"
 #include "plan/search/baselines.hpp"
 
@@ -46,6 +47,8 @@ class Explainer {
     }
     out["path"] = path;
     out["memory"] = memory();
+    out["formulas"] = json::array();
+    for (const Formula& f : formulas_of(graph_, simulator_.timeline())) out["formulas"].push_back(formula_json(f));
     try_links();
     try_splits();
     try_exchanges();

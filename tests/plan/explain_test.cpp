@@ -88,5 +88,35 @@ TEST(Explain, ExchangesAndMemory) {
   for (const json& one : r["relief"]) EXPECT_TRUE(one["feasible"].is_boolean());
 }
 
+TEST(Explain, FormulasAndWhatTheyMisjudge) {
+  Roofline costs;
+  Space space(dense_chain(3, 64, 512, true), shipped_cluster("p100x4-10g"));
+  // On one device nothing overlaps and nobody waits: both formulas are exact.
+  json one = explain_plan(space, costs, {}, single_plan(space), 0);
+  ASSERT_EQ(one["formulas"].size(), 2u);
+  for (const json& f : one["formulas"]) {
+    EXPECT_EQ(f["seconds"], one["iteration_seconds"]) << f.dump();
+    EXPECT_EQ(f["error"], 0);
+    EXPECT_TRUE(f["operators"].empty());
+  }
+  // Exchanges hide behind the backward pass, which the sum over operators does not know.
+  json all = explain_plan(space, costs, {}, data_parallel_plan(space, 4), 0);
+  for (const json& f : all["formulas"]) {
+    double formula = 0, simulated = 0;
+    for (const json& t : f["terms"]) {
+      formula += t["formula_s"].get<double>();
+      simulated += t["simulated_s"].get<double>();
+    }
+    EXPECT_NEAR(formula, f["seconds"].get<double>(), 1e-12);
+    EXPECT_NEAR(simulated, all["iteration_seconds"].get<double>(), 1e-12);
+    EXPECT_NEAR(f["error"].get<double>(), formula / simulated - 1, 1e-9);
+  }
+  const json& chain = all["formulas"][0];
+  EXPECT_EQ(chain["name"], "chain");
+  EXPECT_GT(chain["error"].get<double>(), 0);
+  ASSERT_FALSE(chain["operators"].empty());
+  EXPECT_NE(space.find_op(chain["operators"][0]["what"].get<std::string>()), none);
+}
+
 }  // namespace
 }  // namespace pando::plan

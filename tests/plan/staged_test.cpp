@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "networks.hpp"
+#include "plan/explain.hpp"
 #include "plan/search/baselines.hpp"
 
 namespace pando::plan {
@@ -45,6 +46,27 @@ TEST(Stages, EqualOnesIdleAsTheFormulaSays) {
       EXPECT_NEAR(p.timeline.idle_share(), (s - 1.0) / (m + s - 1.0), 1e-12);
     }
   }
+}
+
+TEST(Stages, Explained) {
+  Equal costs;
+  Space space(dense_chain(4, 8, 16, false), line_of(4));
+  std::vector<Config> plan = on_devices(space, {0, 1, 2, 3});
+  nlohmann::json r = explain_pipeline(space, costs, after, plan, {Schedule::one_f_one_b, 8, 1, 1}, 0);
+  EXPECT_NEAR(r["iteration_seconds"].get<double>(), 11e-6, 1e-15);
+  ASSERT_EQ(r["formulas"].size(), 1u);
+  EXPECT_NEAR(r["formulas"][0]["seconds"].get<double>(), 11e-6, 1e-15);  // (8 - 1) x 1 + 4 x 1 us
+  EXPECT_NEAR(r["formulas"][0]["error"].get<double>(), 0, 1e-12);
+  double path = 0;
+  for (const auto& p : r["path"]) path += p["seconds"].get<double>();
+  EXPECT_NEAR(path, 11e-6, 1e-15);
+  EXPECT_EQ(r["memory"].size(), 4u);
+  EXPECT_TRUE(r["limits"].get<std::string>().starts_with("stage 0 of 4")) << r["limits"];
+  EXPECT_FALSE(r["relief"].empty());
+  // Memory that is too small is the first thing said.
+  r = explain_pipeline(space, costs, after, plan, {Schedule::one_f_one_b, 8, 1, 1}, 100);
+  EXPECT_FALSE(r["feasible"].get<bool>());
+  EXPECT_TRUE(r["limits"].get<std::string>().starts_with("memory: stage 0")) << r["limits"];
 }
 
 TEST(Stages, MemoryGrowsWithTheMicroBatchesInFlight) {

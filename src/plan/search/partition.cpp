@@ -5,6 +5,7 @@
 #include <map>
 
 #include "graph/ops/ops.hpp"
+#include "plan/formulas.hpp"
 #include "plan/layers/stopwatch.hpp"
 #include "plan/search/elimination.hpp"
 
@@ -162,11 +163,7 @@ class Partition {
   double own_ns(const TaskGraph& g, uint32_t op) const {
     const PlannedOp& planned = space_.ops()[op];
     double sum = 0;
-    auto slowest = [](const Block& b) {
-      int64_t most = 0;
-      for (const Block::Task& t : b.tasks) most = std::max(most, t.ns);
-      return static_cast<double>(most);
-    };
+    auto slowest = [](const Block& b) { return static_cast<double>(slowest_ns(b)); };
     for (uint32_t stage : planned.stages)
       if (stage != none) sum += slowest(g.blocks()[stage]);
     if (planned.sync == none || space_.syncs()[planned.sync][0] != op) return sum;
@@ -174,16 +171,9 @@ class Partition {
     return sum + options_.exchange_share * slowest(g.blocks()[at]) + slowest(g.blocks()[at + 1]);
   }
 
-  // The busiest link, flow by flow.
   double moved_ns(const TaskGraph& g, const std::vector<uint32_t>& flows) {
     double sum = 0;
-    for (uint32_t f : flows) {
-      std::map<uint32_t, int64_t> load;
-      int64_t most = 0;
-      for (const Block::Task& t : g.blocks()[g.wires()[f].transfers].tasks)
-        for (uint32_t l : space_.cluster().route(t.where)) most = std::max(most, load[l] += t.ns);
-      sum += static_cast<double>(most);
-    }
+    for (uint32_t f : flows) sum += static_cast<double>(busiest_link_ns(g, f));
     return sum;
   }
 

@@ -26,6 +26,7 @@ struct PipelineOptions {
 // Times of one micro-batch in a stage; transfers to the next stage and back.
 struct PipelineStage {
   int64_t forward_ns = 0, backward_ns = 0, transfer_ns = 0;
+  int64_t ns() const { return forward_ns + backward_ns; }
 };
 
 struct PipelineTask {
