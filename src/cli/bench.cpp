@@ -20,7 +20,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-struct Options {
+struct BenchSettings {
   CommonOptions common;
   int warmup = 3, runs = 0;
   std::string json_file;
@@ -98,7 +98,7 @@ void warn_if_unstable(const std::vector<double>& times, double peak_before, doub
   if (!why.empty()) fmt::print(stderr, "pando: warning: unstable measurement: {}\n", why);
 }
 
-nlohmann::ordered_json measure(Session& session, const Options& options) {
+nlohmann::ordered_json measure(Session& session, const BenchSettings& options) {
   const bool real = !options.empty_kernels && options.spin_kernels_us <= 0;  // kernels that compute
   const int threads = session.engine->threads();
   double first_run_ms = timed_run(session);
@@ -145,7 +145,7 @@ nlohmann::ordered_json measure(Session& session, const Options& options) {
   return out;
 }
 
-void bench(const Options& options) {
+void bench(const BenchSettings& options) {
   check_common(options.common);
   PrepareOptions how;
   how.compile.empty_kernels = options.empty_kernels;
@@ -160,7 +160,7 @@ void bench(const Options& options) {
 }  // namespace
 
 Command add_bench(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchSettings>();
   CLI::App* command = app.add_subcommand("bench", "Measures a model: speed, percent of peak, memory, scheduling.");
   add_common(*command, options->common);
   command->add_option("--warmup", options->warmup, "runs before the timed ones")

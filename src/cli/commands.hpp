@@ -1,9 +1,16 @@
 // The subcommands: each adds its flags to the command line and returns what is to be done when it was chosen.
 #pragma once
-#include <CLI/CLI.hpp>
 #include <functional>
 
+namespace CLI {
+class App;
+}
+
 namespace pando::cli {
+
+// pando: runs, measures, shows and plans models. Returns its exit code: 0 fine, 2 wrong use noticed before a file is
+// opened, 3 no plan, 1 all else, each with one line on stderr.
+int run_command(int argc, char** argv);
 
 using Command = std::function<void()>;
 Command add_run(CLI::App& app);

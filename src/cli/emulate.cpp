@@ -18,7 +18,7 @@ namespace {
 
 using nlohmann::json;
 
-struct Settings {
+struct EmulateSettings {
   ModelPlanSettings plan;
   CommonOptions common;  // of inputs
   std::string folder;
@@ -28,7 +28,7 @@ struct Settings {
 };
 
 // What run's flags say about inputs, and the shapes that they settle.
-InputSource feed(Settings& s, const Model& model, bool draw_missing) {
+InputSource feed(EmulateSettings& s, const Model& model, bool draw_missing) {
   s.common.model = s.plan.request.model;
   s.common.shapes = s.plan.shapes;
   s.common.seed = s.plan.request.seed;
@@ -39,7 +39,7 @@ InputSource feed(Settings& s, const Model& model, bool draw_missing) {
   return source;
 }
 
-void emulate(Settings s) {
+void emulate(EmulateSettings s) {
   s.plan.request.plan = read_file(s.plan.plan_file);
   Model model = Model::load(s.plan.request.model);
   InputSource source = feed(s, model, s.random_inputs || s.folder.empty());
@@ -67,7 +67,7 @@ void emulate(Settings s) {
     write_file(fmt::format("{}/{}.npy", s.folder, names[i]), npy_bytes(result.outputs[i]), false);
 }
 
-void costs(Settings s) {
+void costs(EmulateSettings s) {
   Model model = Model::load(s.plan.request.model);
   InputSource source = feed(s, model, true);
   CostsRequest request;
@@ -86,7 +86,7 @@ void costs(Settings s) {
   fmt::print("{} points -> {}\n", json::parse(text)["points"].size(), s.plan.output);
 }
 
-void add_common_flags(CLI::App& c, Settings& s) {
+void add_common_flags(CLI::App& c, EmulateSettings& s) {
   c.add_option("MODEL", s.plan.request.model, "ONNX file")->required();
   add_model_plan_options(c, s.plan);
   c.add_option("--batch", s.plan.request.batch, "global batch: the first dimension of every input")
@@ -107,7 +107,7 @@ void add_common_flags(CLI::App& c, Settings& s) {
 }  // namespace
 
 Command add_emulate(CLI::App& app) {
-  auto s = std::make_shared<Settings>();
+  auto s = std::make_shared<EmulateSettings>();
   CLI::App& c = *app.add_subcommand("emulate", "Runs a plan for real on logical devices that share this machine.");
   add_common_flags(c, *s);
   c.get_option("--machine")->required();
@@ -124,7 +124,7 @@ Command add_emulate(CLI::App& app) {
 }
 
 Command add_costs(CLI::App& app) {
-  auto s = std::make_shared<Settings>();
+  auto s = std::make_shared<EmulateSettings>();
   CLI::App& c = *app.add_subcommand("costs", "Measures what parts of a model's operators take here.");
   add_common_flags(c, *s);
   s->plan.request.machine = "host";

@@ -96,7 +96,7 @@ struct DiffSettings {
 
 std::string value(const json& v) { return v.is_null() ? "-" : v.is_string() ? v.get<std::string>() : v.dump(); }
 
-std::string listed(const json& changes) {
+std::string changes_text(const json& changes) {
   std::string text;
   for (const json& c : changes)
     text += fmt::format("{}{}: {} -> {}", text.empty() ? "" : "; ", c["key"].get<std::string>(), value(c["from"]),
@@ -109,8 +109,8 @@ void diff(const DiffSettings& s) {
   if (!s.json_file.empty()) write_file(s.json_file, text);
   json d = json::parse(text);
   if (d["same"].get<bool>()) fmt::print("the plans are the same\n");
-  for (const json& c : d["settings"]) fmt::print("{}\n", listed(json::array({c})));
-  for (const json& o : d["operators"]) fmt::print("{}  {}\n", o["op"].get<std::string>(), listed(o["changes"]));
+  for (const json& c : d["settings"]) fmt::print("{}\n", changes_text(json::array({c})));
+  for (const json& o : d["operators"]) fmt::print("{}  {}\n", o["op"].get<std::string>(), changes_text(o["changes"]));
 }
 
 }  // namespace

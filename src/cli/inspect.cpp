@@ -11,7 +11,7 @@ namespace {
 
 using nlohmann::json;
 
-struct Options {
+struct InspectSettings {
   CommonOptions common;
   bool tiles = false, as_json = false;
 };
@@ -76,7 +76,7 @@ void print_tiles(const json& tiles) {
   }
 }
 
-void inspect(const Options& options) {
+void inspect(const InspectSettings& options) {
   check_common(options.common);
   PrepareOptions how;
   how.compile.inspect = true;
@@ -98,7 +98,7 @@ void inspect(const Options& options) {
 }  // namespace
 
 Command add_inspect(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InspectSettings>();
   CLI::App* command = app.add_subcommand("inspect", "Shows a model's operators, its tile graph and its memory.");
   add_common(*command, options->common);
   command->add_flag("--tiles", options->tiles, "every tile, its box and what follows it");

@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::json;
 
-struct Settings {
+struct LayerPlanSettings {
   PlanRequest request;
   std::string json_file;
   ModelPlanSettings model;  // with --machine: INPUT is an ONNX model
@@ -81,7 +81,7 @@ void print_plan(const json& report) {
 }
 
 // INPUT is a model that is split over the devices of a machine.
-void plan_model(const Settings& settings) {
+void plan_model(const LayerPlanSettings& settings) {
   ModelPlanSettings model = settings.model;
   const PlanRequest& r = settings.request;
   model.request.model = r.input;
@@ -105,7 +105,7 @@ bool is_json(const std::string& file) {
   return in >> first && first == '{';
 }
 
-void plan(const Settings& settings) {
+void plan(const LayerPlanSettings& settings) {
   PlanRequest request = settings.request;
   request.machine = settings.model.request.machine;
   if (!request.machine.empty() && !is_json(request.input)) return plan_model(settings);
@@ -134,7 +134,7 @@ void add(CLI::App& command, const char* flag, std::optional<T>& value, const cha
 }  // namespace
 
 Command add_plan(CLI::App& app) {
-  auto settings = std::make_shared<Settings>();
+  auto settings = std::make_shared<LayerPlanSettings>();
   PlanRequest& r = settings->request;
   CLI::App& c = *app.add_subcommand("plan", "Searches for a plan: which part of a model goes where.");
   c.add_option("INPUT", r.input,

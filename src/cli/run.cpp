@@ -12,13 +12,13 @@
 namespace pando::cli {
 namespace {
 
-struct Options {
+struct RunSettings {
   CommonOptions common;
   std::string folder;
   bool random_inputs = false;
 };
 
-void run(const Options& options) {
+void run(const RunSettings& options) {
   check_common(options.common);
   PrepareOptions how;
   how.draw_missing = options.random_inputs;
@@ -44,7 +44,7 @@ void run(const Options& options) {
 }  // namespace
 
 Command add_run(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<RunSettings>();
   CLI::App* command = app.add_subcommand("run", "Runs a model once and writes every output as a NumPy file.");
   add_common(*command, options->common);
   command->add_option("--output-dir", options->folder, "where the outputs go; made if missing")

@@ -20,7 +20,7 @@ namespace {
 
 using nlohmann::json;
 
-std::string ms(const json& seconds) { return fmt::format("{:.3f} ms", seconds.get<double>() * 1e3); }
+std::string ms_text(const json& seconds) { return fmt::format("{:.3f} ms", seconds.get<double>() * 1e3); }
 double gib(double bytes) { return bytes / (1 << 30); }
 
 double peak(const json& report) {
@@ -45,8 +45,8 @@ void print_compared(const json& r) {
   fmt::print("\n{:<24} {:>14} {:>14} {:>10} {:>12}\n", "plan", "time", "by formula", "peak GiB", "moved MB");
   auto row = [](const std::string& name, const json& c, double memory) {
     const json& formula = c["formula_seconds"];
-    fmt::print("{:<24} {:>14} {:>14} {:>10.2f} {:>12.1f}{}\n", name, ms(c["iteration_seconds"]),
-               formula.is_number() ? ms(formula) : "-", gib(memory), c["bytes_moved"].get<double>() * 1e-6,
+    fmt::print("{:<24} {:>14} {:>14} {:>10.2f} {:>12.1f}{}\n", name, ms_text(c["iteration_seconds"]),
+               formula.is_number() ? ms_text(formula) : "-", gib(memory), c["bytes_moved"].get<double>() * 1e-6,
                c["feasible"].get<bool>() ? "" : "  does not fit");
   };
   for (const json& c : r["compared"]) row(c["name"], c, c["peak_memory_bytes"].get<double>());
@@ -148,7 +148,7 @@ void machine(const MachineSettings& s) {
 }  // namespace
 
 void print_prediction(const json& r) {
-  fmt::print("time       {} per iteration", ms(r["iteration_seconds"]));
+  fmt::print("time       {} per iteration", ms_text(r["iteration_seconds"]));
   if (r["samples_per_second"].is_number()) fmt::print(", {:.1f} samples/s", r["samples_per_second"].get<double>());
   fmt::print("\n");
   if (r["tasks"].is_number())

@@ -9,12 +9,12 @@
 namespace pando::cli {
 namespace {
 
-struct Options {
+struct TraceSettings {
   CommonOptions common;
   std::string file;
 };
 
-void trace(const Options& options) {
+void trace(const TraceSettings& options) {
   check_common(options.common);
   PrepareOptions how;
   how.compile.inspect = true;
@@ -32,7 +32,7 @@ void trace(const Options& options) {
 }  // namespace
 
 Command add_trace(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TraceSettings>();
   CLI::App* command = app.add_subcommand("trace", "Records a warm run as a Chrome trace.");
   add_common(*command, options->common);
   command->add_option("-o,--output", options->file, "JSON file to write")->required()->type_name("FILE");

@@ -11,12 +11,12 @@
 namespace pando::cli {
 namespace {
 
-struct Settings {
+struct ZooSettings {
   std::string name, file;
   zoo::Options model;
 };
 
-void write(const Settings& settings) {
+void write(const ZooSettings& settings) {
   std::vector<std::string> names = zoo::names();
   if (std::find(names.begin(), names.end(), settings.name) == names.end())
     throw UsageError(fmt::format("zoo {}: no such model: choose one of {}", settings.name, fmt::join(names, ", ")));
@@ -28,7 +28,7 @@ void write(const Settings& settings) {
 }  // namespace
 
 Command add_zoo(CLI::App& app) {
-  auto settings = std::make_shared<Settings>();
+  auto settings = std::make_shared<ZooSettings>();
   CLI::App* command = app.add_subcommand("zoo", "Writes a benchmark model with seeded random weights.");
   command->add_option("NAME", settings->name, fmt::format("one of {}", fmt::join(zoo::names(), ", ")))->required();
   command->add_option("-o,--output", settings->file, "ONNX file to write")->required()->type_name("FILE");

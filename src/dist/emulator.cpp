@@ -55,7 +55,7 @@ void Emulator::prepare(const PartProgram& program) {
 PartTimes Emulator::run(const PartProgram& program, const EmulateOptions& options) {
   prepare(program);
   if (options.poison)
-    for (Storage& s : *memory_) s.poison();
+    for (DeviceStorage& s : *memory_) s.poison();
   PartTimes times;
   times.ns.resize(space_.ops().size());
   LocalTransport transport(*memory_);
@@ -79,7 +79,7 @@ std::vector<std::vector<std::byte>> run_unsplit(const plan::Space& space, std::s
   BindOptions options;
   options.weights = weights;
   std::shared_ptr<const Program> p = bind(tile(space.graph(), Machine::host()), options);
-  Storage storage;
+  DeviceStorage storage;
   storage.prepare(*p, inputs);
   AlignedBuffer scratch(p->scratch_bytes);
   run_tiles(*p, {0, p->tiles}, storage.bases(), scratch.data());  // tiles stand in a serial order

@@ -25,7 +25,7 @@ struct PartTimes {
 };
 
 // The devices' memories; plans that run one after the other may share them.
-using Memory = std::vector<Storage>;
+using Memory = std::vector<DeviceStorage>;
 
 // Plans of one space on the same inputs (dense, in the graph's order; they must outlive the emulator). Not thread-safe.
 class Emulator {

@@ -14,7 +14,7 @@ class ReferenceKernel {
  private:
   std::shared_ptr<const Program> program_;
   std::vector<std::vector<float>> inputs_;
-  Storage storage_;
+  DeviceStorage storage_;
   AlignedBuffer scratch_;
 };
 

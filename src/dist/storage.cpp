@@ -6,7 +6,7 @@
 
 namespace pando::dist {
 
-void Storage::prepare(const Program& p, std::span<const std::byte* const> inputs) {
+void DeviceStorage::prepare(const Program& p, std::span<const std::byte* const> inputs) {
   auto aligned = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
   size_t bytes = aligned(p.arena_bytes);
   for (const ProgramPort& port : p.outputs) bytes += aligned(port.bytes());
@@ -22,7 +22,7 @@ void Storage::prepare(const Program& p, std::span<const std::byte* const> inputs
   for (const std::byte* c : p.constants) bases_.push_back(const_cast<std::byte*>(c));
 }
 
-void Storage::poison() { std::memset(memory_.data(), 0xff, memory_.size()); }
+void DeviceStorage::poison() { std::memset(memory_.data(), 0xff, memory_.size()); }
 
 void LocalTransport::move(const Move& what, uint32_t to) {
   auto at = [&](uint32_t device) { return devices_[device].bases()[what.place.base] + what.place.offset; };

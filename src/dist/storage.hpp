@@ -5,7 +5,7 @@
 namespace pando::dist {
 
 // A device's memory for all values of a program, and its table of base pointers.
-class Storage {
+class DeviceStorage {
  public:
   // Memory of an earlier program is used again where it is large enough.
   void prepare(const Program& program, std::span<const std::byte* const> inputs);
@@ -30,11 +30,11 @@ class Transport {
 // Devices of one process: strided copies. Thread-safe for different `to`.
 class LocalTransport : public Transport {
  public:
-  explicit LocalTransport(std::span<Storage> devices) : devices_(devices) {}
+  explicit LocalTransport(std::span<DeviceStorage> devices) : devices_(devices) {}
   void move(const Move& what, uint32_t to) override;
 
  private:
-  std::span<Storage> devices_;
+  std::span<DeviceStorage> devices_;
 };
 
 }  // namespace pando::dist

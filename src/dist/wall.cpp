@@ -23,7 +23,7 @@ void pin(int cpu) {
 // What the threads share.
 struct WallRun {
   const PartProgram& program;
-  std::span<Storage> storages;
+  std::span<DeviceStorage> storages;
   std::vector<std::vector<uint32_t>> tasks;  // per device, the most urgent first
   // 1: done. Released by the thread that ran the task, acquired by whoever reads its results.
   std::unique_ptr<std::atomic<uint8_t>[]> done;

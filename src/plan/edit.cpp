@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char* tag_names[] = {"sample", "attribute", "parameter", "reduction", "sequential"};
 
-int find_dimension(const Domain& d, std::string_view key) {
+int dimension_named(const Domain& d, std::string_view key) {
   for (int i = 0; i < d.rank; i++)
     if (key == d[i].name) return i;
   for (int t = 0; t < 5; t++)
@@ -66,7 +66,7 @@ std::pair<uint32_t, Config> read_edit(std::string_view text, const Space& space,
       if (!known) fail(ErrorCode::invalid_argument, "{}: memory is keep, recompute or offload", place);
       continue;
     }
-    int d = find_dimension(domain, key);
+    int d = dimension_named(domain, key);
     if (d < 0) fail(ErrorCode::invalid_argument, "{}: operator '{}' has no dimension '{}' to cut", place, name, key);
     if (!degrees) c.split = Split{};
     degrees = true;

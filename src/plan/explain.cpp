@@ -14,8 +14,6 @@ using nlohmann::json;
 
 constexpr size_t most_causes = 3;  // operators and links that a remedy is tried for
 
-double seconds(int64_t ns) { return static_cast<double>(ns) * 1e-9; }
-
 struct Cause {
   enum Kind : uint8_t { compute, link, update } kind;
   uint32_t id;  // operator, link, sync

@@ -9,8 +9,6 @@ namespace {
 
 using nlohmann::json;
 
-double seconds(int64_t ns) { return static_cast<double>(ns) * 1e-9; }
-
 // Of a pipeline: what its slowest stage's devices do, and the same stages under other conditions.
 class StagedExplainer {
  public:

@@ -86,8 +86,6 @@ int64_t sum(const std::vector<FormulaTerm>& list, int64_t FormulaTerm::*member) 
                          [&](int64_t n, const FormulaTerm& x) { return n + x.*member; });
 }
 
-double seconds(int64_t ns) { return static_cast<double>(ns) * 1e-9; }
-
 json terms_json(const std::vector<FormulaTerm>& terms) {
   json list = json::array();
   for (const FormulaTerm& t : terms)

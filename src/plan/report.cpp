@@ -7,8 +7,6 @@ namespace {
 
 using nlohmann::json;
 
-double seconds(int64_t ns) { return static_cast<double>(ns) * 1e-9; }
-
 // Of `times` batches in `ns`; the batch is the first dimension of the first input that has one. Null when unknown.
 json samples_per_second(const Space& space, int64_t times, int64_t ns) {
   int64_t batch = 0;

@@ -20,6 +20,8 @@ void each_resource(const TaskGraph& g, const Block& b, uint32_t task, F&& f) {
   }
 }
 
+inline double seconds(int64_t ns) { return static_cast<double>(ns) * 1e-9; }
+
 // "OPERATOR (gradient of inputs)", "transfer from OPERATOR" ...
 std::string task_name(const TaskGraph& graph, uint32_t block);
 // Tasks (block << 32 | task) from the first to the last: from the end back to whoever each waited for, the task before

@@ -9,6 +9,8 @@
 
 namespace pando::plan {
 
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
 struct SearchProgress {
   int64_t proposals = 0;  // plans, states or moves looked at so far
   double best = 0;        // value of the best plan so far, in the objective's unit; infinity: none yet
@@ -18,7 +20,7 @@ struct SearchProgress {
 // Seconds are wall time. A search that runs out of budget, or is stopped, returns the best it has.
 struct SearchControl {
   uint64_t seed = 1;
-  double budget_seconds = std::numeric_limits<double>::infinity();
+  double budget_seconds = infinity;
   int64_t budget_proposals = std::numeric_limits<int64_t>::max();
   size_t budget_bytes = size_t{4} << 30;  // of the search's own tables
   std::stop_token stop;

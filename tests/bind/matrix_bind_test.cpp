@@ -7,20 +7,6 @@
 namespace pando::test {
 namespace {
 
-struct Model {
-  Graph graph;
-  uint32_t seed = 1;
-  ValueId input(Shape shape) {
-    ValueId v = graph.add_value("input" + std::to_string(graph.inputs.size()), DType::f32, std::move(shape));
-    graph.inputs.push_back(v);
-    return v;
-  }
-  ValueId constant(Shape shape) {
-    return graph.add_constant("", random_tensor(DType::f32, std::move(shape), 100 + seed++));
-  }
-  void finish(ValueId v) { graph.outputs = {v}; }
-};
-
 // Tiles of several sizes agree with the reference, and with each other to the bit.
 void check(const Model& model) {
   verify(model.graph);

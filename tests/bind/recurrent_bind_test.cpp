@@ -7,12 +7,12 @@
 namespace pando::test {
 namespace {
 
-struct Case {
+struct LstmCase {
   int64_t batch, steps, features, hidden;
   bool bias, state, peepholes, constant;
 };
 
-Graph lstm_graph(const Case& c) {
+Graph lstm_graph(const LstmCase& c) {
   Graph g;
   uint32_t seed = 1;
   auto input = [&](Shape shape) {
@@ -37,11 +37,11 @@ Graph lstm_graph(const Case& c) {
 }
 
 TEST(BindLstm, ManyShapes) {
-  const Case cases[] = {{1, 5, 16, 32, true, true, false, true},   {3, 4, 20, 33, true, false, true, true},
-                        {70, 3, 8, 40, false, true, true, true},   {2, 1, 100, 96, true, true, false, true},
-                        {5, 6, 3, 5, false, false, false, true},   {4, 3, 6, 7, true, true, true, false},
-                        {130, 2, 33, 31, true, true, false, true}, {1, 9, 64, 64, false, false, false, true}};
-  for (const Case& c : cases) {
+  const LstmCase cases[] = {{1, 5, 16, 32, true, true, false, true},   {3, 4, 20, 33, true, false, true, true},
+                            {70, 3, 8, 40, false, true, true, true},   {2, 1, 100, 96, true, true, false, true},
+                            {5, 6, 3, 5, false, false, false, true},   {4, 3, 6, 7, true, true, true, false},
+                            {130, 2, 33, 31, true, true, false, true}, {1, 9, 64, 64, false, false, false, true}};
+  for (const LstmCase& c : cases) {
     SCOPED_TRACE(fmt::format("{} x {} x {} -> {}", c.batch, c.steps, c.features, c.hidden));
     Graph g = lstm_graph(c);
     verify(g);

@@ -9,22 +9,8 @@
 namespace pando::test {
 namespace {
 
-struct Model {
-  Graph graph;
-  uint32_t seed = 1;
-  ValueId input(Shape shape, DType type = DType::f32) {
-    ValueId v = graph.add_value("input" + std::to_string(graph.inputs.size()), type, std::move(shape));
-    graph.inputs.push_back(v);
-    return v;
-  }
-  ValueId constant(Shape shape) {
-    return graph.add_constant("", random_tensor(DType::f32, std::move(shape), 100 + seed++));
-  }
-  void finish(ValueId v) { graph.outputs = {v}; }
-};
-
 // Tiles of several sizes agree with the reference, and with each other to the bit.
-void check(const Model& model, const std::vector<TensorPtr>& inputs, const char* what = "") {
+void check_vector(const Model& model, const std::vector<TensorPtr>& inputs, const char* what = "") {
   SCOPED_TRACE(what);
   verify(model.graph);
   const auto expected = evaluate(model.graph, inputs);
@@ -39,7 +25,7 @@ void check(const Model& model, const std::vector<TensorPtr>& inputs, const char*
     ASSERT_EQ(std::memcmp(first->data, actual[0]->data, first->bytes()), 0) << "tile_us " << tile_us;
   }
 }
-void check(const Model& model, const char* what = "") { check(model, random_inputs(model.graph), what); }
+void check_vector(const Model& model, const char* what = "") { check_vector(model, random_inputs(model.graph), what); }
 
 // The part of an input that leaves a border: rows are then apart from one another.
 ValueId inner(Model& m, ValueId v) {
@@ -63,19 +49,19 @@ TEST(BindMap, BroadcastsInEveryDimension) {
     Model m;
     ValueId a = m.input(c.a), b = m.input(c.b), x = m.constant(c.c);
     m.finish(m.graph.add(map_op, "map", {a, b, x}, program));
-    check(m, to_string(c.a).c_str());
+    check_vector(m, to_string(c.a).c_str());
   }
   Model m;  // strided operands
   m.finish(m.graph.add(map_op, "map", {inner(m, m.input({9, 8, 40})), inner(m, m.input({9, 1, 40})), m.input({36})},
                        program));
-  check(m, "slices");
+  check_vector(m, "slices");
 }
 
 TEST(BindMap, OtherTypesRunTheReference) {
   Model m;
   ValueId x = m.input({3, 50}, DType::i64);
   m.finish(m.graph.add(map_op, "cast", {x}, MapAttrs{{{{MapOp::cast, 0}}, 1}, DType::f32}));
-  check(m);
+  check_vector(m);
 }
 
 TEST(BindReduce, AnyAxes) {
@@ -86,11 +72,11 @@ TEST(BindReduce, AnyAxes) {
         if (kind == ReduceKind::prod && a.size() > 1) continue;
         Model m;
         m.finish(m.graph.add(reduce_op, "reduce", {m.input(shape)}, ReduceAttrs{kind, a}));
-        check(m, (to_string(shape) + to_string(a)).c_str());
+        check_vector(m, (to_string(shape) + to_string(a)).c_str());
       }
   Model m;
   m.finish(m.graph.add(reduce_op, "reduce", {inner(m, m.input({5, 20, 70}))}, ReduceAttrs{ReduceKind::mean, {1, 2}}));
-  check(m, "slice");
+  check_vector(m, "slice");
 }
 
 TEST(BindSoftmax, AnyAxis) {
@@ -99,11 +85,11 @@ TEST(BindSoftmax, AnyAxis) {
       for (const Shape& shape : {Shape{2, 5, 9, 70}, Shape{3, 12, 16, 128}, Shape{2, 3, 1, 1}}) {
         Model m;
         m.finish(m.graph.add(softmax_op, "softmax", {m.input(shape)}, SoftmaxAttrs{axis, log}));
-        check(m, to_string(shape).c_str());
+        check_vector(m, to_string(shape).c_str());
       }
   Model m;
   m.finish(m.graph.add(softmax_op, "softmax", {inner(m, m.input({8, 30, 50}))}, SoftmaxAttrs{2, false}));
-  check(m, "slice");
+  check_vector(m, "slice");
 }
 
 TEST(BindNorm, LayerAndRootMeanSquare) {
@@ -115,7 +101,7 @@ TEST(BindNorm, LayerAndRootMeanSquare) {
         std::vector<ValueId> in{m.input(shape)};
         for (int i = 1; i < operands; i++) in.push_back(m.constant(Shape(shape.begin() + axis, shape.end())));
         m.finish(m.graph.add(norm_op, "norm", in, NormAttrs{axis, 1e-5f, rms}));
-        check(m, to_string(shape).c_str());
+        check_vector(m, to_string(shape).c_str());
       }
 }
 
@@ -141,7 +127,7 @@ TEST(BindPool, WindowsOfAllKinds) {
         a.p = include ? 2 : 3;
         Model m;
         m.finish(m.graph.add(pool_op, "pool", {m.input(c.x)}, a));
-        check(m, to_string(c.x).c_str());
+        check_vector(m, to_string(c.x).c_str());
       }
 }
 
@@ -151,7 +137,7 @@ TEST(BindLrn, PowersAndSizes) {
       for (const Shape& shape : {Shape{1, 5, 6, 64}, Shape{2, 3, 7}}) {
         Model m;
         m.finish(m.graph.add(lrn_op, "lrn", {m.input(shape)}, LrnAttrs{size, 0.3f, beta, 1.5f}));
-        check(m, to_string(shape).c_str());
+        check_vector(m, to_string(shape).c_str());
       }
 }
 
@@ -184,7 +170,7 @@ TEST(BindResize, ModesAndCoordinates) {
                                        : (c.x[d - rank] == c.out[d - rank] ? 1.0f : 1.1f));
           Model m;
           m.finish(m.graph.add(resize_op, "resize", {m.input(c.x)}, a));
-          check(m, to_string(c.out).c_str());
+          check_vector(m, to_string(c.out).c_str());
         }
 }
 
@@ -207,7 +193,7 @@ TEST(BindGather, RowsAndNegativeIndices) {
         else reinterpret_cast<int32_t*>(writable(*list))[i] = static_cast<int32_t>(index);
       }
       inputs[1] = list;
-      check(m, inputs, to_string(c.data).c_str());
+      check_vector(m, inputs, to_string(c.data).c_str());
     }
 }
 
@@ -230,7 +216,7 @@ TEST(BindAttention, HeadsMasksAndCausal) {
     if (!c.mask.empty()) in.push_back(m.input(c.mask));
     m.finish(
         m.graph.add(attention_op, "attention", in, AttentionAttrs{1 / std::sqrt(static_cast<float>(c.d)), c.causal}));
-    check(m, to_string(Shape{c.b, c.s, c.t, c.h, c.d, c.dv}).c_str());
+    check_vector(m, to_string(Shape{c.b, c.s, c.t, c.h, c.d, c.dv}).c_str());
   }
 }
 
@@ -242,7 +228,7 @@ TEST(BindAttention, KeysMaskedByInfinity) {
   auto mask = make_tensor(DType::f32, {300});
   for (int i = 0; i < 300; i++) reinterpret_cast<float*>(writable(*mask))[i] = i < 140 ? -INFINITY : 0;
   inputs[3] = mask;
-  check(m, inputs);
+  check_vector(m, inputs);
 }
 
 }  // namespace

@@ -14,8 +14,6 @@ using test::Operand;
 using test::single;
 using test::values_of;
 
-constexpr float infinity = std::numeric_limits<float>::infinity();
-
 std::vector<float> run1(const OpDef& op, const std::vector<TensorPtr>& inputs, std::any attrs) {
   std::vector<Operand> operands;
   for (const TensorPtr& t : inputs) operands.push_back({t->dtype, t->shape});
@@ -314,8 +312,8 @@ TEST(Reduce, OfNothing) {
   auto reduce = [&](ReduceKind kind) { return run1(reduce_op, {floats({0, 1}, {})}, ReduceAttrs{kind, {0}})[0]; };
   EXPECT_EQ(reduce(ReduceKind::sum), 0);
   EXPECT_EQ(reduce(ReduceKind::prod), 1);
-  EXPECT_EQ(reduce(ReduceKind::max), -infinity);
-  EXPECT_EQ(reduce(ReduceKind::min), infinity);
+  EXPECT_EQ(reduce(ReduceKind::max), -test::infinity);
+  EXPECT_EQ(reduce(ReduceKind::min), test::infinity);
   EXPECT_TRUE(std::isnan(reduce(ReduceKind::mean)));
   Graph g = single(reduce_op, {{DType::i32, {0}}}, ReduceAttrs{ReduceKind::max, {0}});
   EXPECT_EQ(values_of<int32_t>(*test::evaluate(g, test::random_inputs(g))[0])[0], INT32_MIN);
@@ -340,7 +338,7 @@ TEST(Softmax, SumsToOneAlongItsAxis) {
   for (DType t : {DType::f32, DType::f64, DType::f16, DType::bf16})
     for (int64_t axis = 0; axis < 3; axis++)
       for (bool log : {false, true}) check_rules(single(softmax_op, {{t, {3, 4, 5}}}, SoftmaxAttrs{axis, log}), 13, 3);
-  auto y = run1(softmax_op, {floats({2, 2}, {0, 1000, std::log(3.f), -infinity})}, SoftmaxAttrs{0});
+  auto y = run1(softmax_op, {floats({2, 2}, {0, 1000, std::log(3.f), -test::infinity})}, SoftmaxAttrs{0});
   EXPECT_NEAR(y[0], 0.25, 1e-6);
   EXPECT_NEAR(y[2], 0.75, 1e-6);
   EXPECT_EQ(y[1], 1);

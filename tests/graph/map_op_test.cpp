@@ -15,7 +15,6 @@ using test::Operand;
 using test::single;
 using test::values_of;
 
-constexpr float infinity = std::numeric_limits<float>::infinity();
 const float nan = std::nanf("");
 
 // One instruction on operands 0, 1, 2.
@@ -93,7 +92,7 @@ TEST(Map, BinaryFloatValues) {
   EXPECT_EQ(binary(MapOp::fmod, {5.5f, -5.5f, 5.5f, -5.5f}, {3, 3, -3, -3}), (F{2.5f, -2.5f, 2.5f, -2.5f}));
   EXPECT_EQ(binary(MapOp::prelu, {-2, 2}, {3, 3}), (F{-6, 2}));
   EXPECT_EQ(binary(MapOp::pow, {2, 9}, {3, 0.5f}), (F{8, 3}));
-  EXPECT_EQ(binary(MapOp::div, {1, -1}, {0, 0}), (F{infinity, -infinity}));
+  EXPECT_EQ(binary(MapOp::div, {1, -1}, {0, 0}), (F{test::infinity, -test::infinity}));
   for (MapOp op : {MapOp::min, MapOp::max}) {
     F y = binary(op, {nan, 1}, {1, nan});
     EXPECT_TRUE(std::isnan(y[0]) && std::isnan(y[1])) << name_of(op);
@@ -135,7 +134,7 @@ TEST(Map, ComparisonsLogicAndWhere) {
   EXPECT_EQ(b(MapOp::logical_xor, {bools({1, 0}), bools({1, 1})}), (B{0, 1}));
   EXPECT_EQ(b(MapOp::logical_not, {bools({1, 0})}), (B{0, 1}));
   EXPECT_EQ(b(MapOp::is_nan, {floats({nan, 1})}), (B{1, 0}));
-  EXPECT_EQ(b(MapOp::is_inf, {floats({infinity, -infinity, 1})}, 0, 1), (B{1, 0, 0}));
+  EXPECT_EQ(b(MapOp::is_inf, {floats({test::infinity, -test::infinity, 1})}, 0, 1), (B{1, 0, 0}));
   auto chosen = run(map_of(MapOp::where, DType::i64),
                     {bools({1, 0}), list<int64_t>(DType::i64, {INT64_MAX}), list<int64_t>(DType::i64, {-1, -2})});
   EXPECT_EQ(values_of<int64_t>(*chosen), (std::vector<int64_t>{INT64_MAX, -2}));
@@ -163,7 +162,7 @@ TEST(Map, CastsBetweenAllTypes) {
     }
   auto cast = [](DType to, F x) { return run(map_of(MapOp::cast, to), {floats(x)}); };
   EXPECT_EQ(values_of<int32_t>(*cast(DType::i32, {1.9f, -1.9f})), (std::vector<int32_t>{1, -1}));
-  EXPECT_EQ(values_of<int32_t>(*cast(DType::i32, {nan, 3e9f, infinity})), (std::vector<int32_t>(3, INT32_MIN)));
+  EXPECT_EQ(values_of<int32_t>(*cast(DType::i32, {nan, 3e9f, test::infinity})), (std::vector<int32_t>(3, INT32_MIN)));
   EXPECT_EQ(values_of<uint8_t>(*cast(DType::u8, {300, -1})), (std::vector<uint8_t>{44, 255}));
   EXPECT_EQ(values_of<uint8_t>(*cast(DType::boolean, {0.25f, nan, 0, -0.f})), (std::vector<uint8_t>{1, 1, 0, 0}));
   EXPECT_EQ(values_of<uint64_t>(*cast(DType::u64, {0x1p63f})), (std::vector<uint64_t>{uint64_t{1} << 63}));

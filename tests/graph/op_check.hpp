@@ -8,6 +8,8 @@
 
 namespace pando::test {
 
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
 struct Operand {
   DType dtype = DType::f32;
   Shape shape;

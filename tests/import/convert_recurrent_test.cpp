@@ -49,7 +49,7 @@ struct Outputs {
   Floats y, y_h, y_c;
 };
 
-Outputs run(const ModelWriter& m, const Floats& x) {
+Outputs run_states(const ModelWriter& m, const Floats& x) {
   Graph g = import_model(m);
   verify(g);
   auto values = evaluate(g, {{"x", make_constant(DType::f32, g.shape(g.inputs[0]), x)}});
@@ -87,14 +87,14 @@ Floats input() {
 }
 
 TEST(ConvertLstm, LastStepsAreTheStates) {
-  Outputs o = run(model({}), input());
+  Outputs o = run_states(model({}), input());
   EXPECT_EQ(o.shape, (Shape{steps, 1, batch, hidden}));
   EXPECT_EQ(Floats(o.y.end() - batch * hidden, o.y.end()), o.y_h);
 }
 
 TEST(ConvertLstm, BatchFirst) {
-  Outputs time = run(model({}), input()),
-          batches = run(model({{}, 1, true, {}}), swapped(input(), steps, batch, features));
+  Outputs time = run_states(model({}), input()),
+          batches = run_states(model({{}, 1, true, {}}), swapped(input(), steps, batch, features));
   EXPECT_EQ(batches.shape, (Shape{batch, steps, 1, hidden}));
   EXPECT_EQ(swapped(time.y, steps, batch, hidden), batches.y);
   EXPECT_EQ(time.y_h, batches.y_h);
@@ -102,16 +102,16 @@ TEST(ConvertLstm, BatchFirst) {
 }
 
 TEST(ConvertLstm, ReverseIsForwardOnReversedSteps) {
-  Outputs forward = run(model({}), reversed_steps(input())),
-          reverse = run(model({{attr("direction", "reverse")}}), input());
+  Outputs forward = run_states(model({}), reversed_steps(input())),
+          reverse = run_states(model({{attr("direction", "reverse")}}), input());
   EXPECT_EQ(reversed_steps(forward.y), reverse.y);
   EXPECT_EQ(forward.y_h, reverse.y_h);
 }
 
 TEST(ConvertLstm, BothDirections) {
   // The first half of the weights is that of the forward model: they are drawn alike.
-  Outputs both = run(model({{attr("direction", "bidirectional")}, 2, false, {}}), input()),
-          forward = run(model({}), input());
+  Outputs both = run_states(model({{attr("direction", "bidirectional")}, 2, false, {}}), input()),
+          forward = run_states(model({}), input());
   ASSERT_EQ(both.shape, (Shape{steps, 2, batch, hidden}));
   size_t half = batch * hidden;
   for (size_t s = 0; s < steps; s++)

@@ -1,5 +1,7 @@
 // A plain convolution in double, channels-last, and random data: what the convolution kernels' tests compare with.
 #pragma once
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -57,5 +59,14 @@ inline double max_abs(const std::vector<double>& v) {
   for (double d : v) m = std::max(m, std::abs(d));
   return m;
 }
+
+// All values within `relative` of the largest.
+inline void expect_near(double relative, const std::vector<float>& got, const std::vector<double>& want) {
+  ASSERT_EQ(got.size(), want.size());
+  const double bound = relative * std::max(1.0, max_abs(want));
+  for (size_t i = 0; i < got.size(); i++) ASSERT_NEAR(got[i], want[i], bound) << "at " << i;
+}
+
+inline const std::byte* bytes(const std::vector<float>& v) { return reinterpret_cast<const std::byte*>(v.data()); }
 
 }  // namespace pando::test

@@ -11,21 +11,20 @@ namespace {
 
 using test::ConvCase;
 
-struct Cut {
+struct DepthwiseCut {
   int64_t gap = 0;  // channels beyond the tensor's own, in input and output
   int64_t tile_rows = 1 << 20, tile_cols = 1 << 20, tile_channels = 1 << 20;
 };
 
-const std::byte* bytes(const std::vector<float>& v) { return reinterpret_cast<const std::byte*>(v.data()); }
-
-std::vector<float> run_depthwise(const ConvCase& p, const Cut& r, const std::vector<float>& x,
+std::vector<float> run_depthwise(const ConvCase& p, const DepthwiseCut& r, const std::vector<float>& x,
                                  const std::vector<float>& w, const std::vector<float>& scale,
                                  const EpilogueArgs& epilogue) {
   const int64_t oh = p.oh(), ow = p.ow(), xc = p.ci + r.gap, yc = p.co + r.gap;
   std::vector<float> wide(static_cast<size_t>(p.n * p.h * p.w * xc), NAN);
   for (int64_t i = 0; i < p.n * p.h * p.w; i++) std::copy_n(&x[i * p.ci], p.ci, &wide[i * xc]);
   std::vector<float> out(static_cast<size_t>(p.n * oh * ow * yc), 7.f), packed(w.size()), y;
-  pack_depthwise_weights(bytes(w), scale.empty() ? nullptr : bytes(scale), p.co, p.kh * p.kw, packed.data());
+  pack_depthwise_weights(test::bytes(w), scale.empty() ? nullptr : test::bytes(scale), p.co, p.kh * p.kw,
+                         packed.data());
   const DepthwiseShape shape{p.h,          p.w,          p.ci,         oh,         ow,
                              p.co,         p.kh,         p.kw,         p.stride_y, p.stride_x,
                              p.dilation_y, p.dilation_x, p.pad_y,      p.pad_x,    p.h * p.w * xc,
@@ -43,12 +42,6 @@ std::vector<float> run_depthwise(const ConvCase& p, const Cut& r, const std::vec
     for (int64_t c = p.co; c < yc; c++) EXPECT_EQ(out[i * yc + c], 7.f) << "written past the last channel";
   }
   return y;
-}
-
-void expect_near(const std::vector<float>& got, const std::vector<double>& want) {
-  ASSERT_EQ(got.size(), want.size());
-  const double bound = 3e-6 * std::max(1.0, test::max_abs(want));
-  for (size_t i = 0; i < got.size(); i++) ASSERT_NEAR(got[i], want[i], bound) << "at " << i;
 }
 
 const ConvCase cases[] = {
@@ -82,8 +75,8 @@ TEST(Depthwise, MatchesPlainConvolution) {
     SCOPED_TRACE(testing::Message() << p.h << "x" << p.w << "x" << p.ci << " kernel " << p.kh << "x" << p.kw);
     const auto x = test::random_floats(p.n * p.h * p.w * p.ci, seed++);
     const auto w = test::random_floats(p.weights(), seed++), scale = test::random_floats(p.co, seed++);
-    expect_near(run_depthwise(p, {}, x, w, {}, {}), test::reference_conv(p, x, w, {}));
-    expect_near(run_depthwise(p, {.gap = 3}, x, w, scale, {}), test::reference_conv(p, x, w, scale));
+    test::expect_near(3e-6, run_depthwise(p, {}, x, w, {}, {}), test::reference_conv(p, x, w, {}));
+    test::expect_near(3e-6, run_depthwise(p, {.gap = 3}, x, w, scale, {}), test::reference_conv(p, x, w, scale));
   }
 }
 
@@ -130,8 +123,8 @@ TEST(Depthwise, Epilogues) {
     clipped[i] = std::min(0.5, std::max(0.0, v));
     multiplied[i] = v * factor[i / (oh * ow * p.co) * p.co + i % p.co];
   }
-  expect_near(run_depthwise(p, {.gap = 1, .tile_rows = 4, .tile_cols = 6}, x, w, {}, clip), clipped);
-  expect_near(run_depthwise(p, {.gap = 1, .tile_rows = 4, .tile_cols = 6}, x, w, {}, general), multiplied);
+  test::expect_near(3e-6, run_depthwise(p, {.gap = 1, .tile_rows = 4, .tile_cols = 6}, x, w, {}, clip), clipped);
+  test::expect_near(3e-6, run_depthwise(p, {.gap = 1, .tile_rows = 4, .tile_cols = 6}, x, w, {}, general), multiplied);
 }
 
 }  // namespace

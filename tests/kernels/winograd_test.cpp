@@ -16,15 +16,13 @@ namespace {
 using test::ConvCase;
 
 // How a convolution is run: input and output as sub-boxes of wider tensors, and the cut into boxes.
-struct Cut {
+struct WinogradCut {
   int64_t gap = 0;  // channels beyond the tensor's own, in input and output
   int64_t tile_rows = 1 << 20, tile_cols = 1 << 20, tile_channels = 1 << 20;
   int64_t group = 16;
 };
 
-const std::byte* bytes(const std::vector<float>& v) { return reinterpret_cast<const std::byte*>(v.data()); }
-
-std::vector<float> run_winograd(const ConvCase& p, const Cut& r, const std::vector<float>& x,
+std::vector<float> run_winograd(const ConvCase& p, const WinogradCut& r, const std::vector<float>& x,
                                 const std::vector<float>& w, const std::vector<float>& scale,
                                 const EpilogueArgs& epilogue) {
   const int64_t oh = p.oh(), ow = p.ow(), xc = p.ci + r.gap, yc = p.co + r.gap;
@@ -34,7 +32,7 @@ std::vector<float> run_winograd(const ConvCase& p, const Cut& r, const std::vect
   std::vector<float> out(static_cast<size_t>(p.n * oh * ow * yc), 7.f), y;
   AlignedBuffer u(winograd_weights_size(p.ci, p.co) * sizeof(float));
   float* packed = reinterpret_cast<float*>(u.data());
-  pack_winograd_weights(bytes(w), scale.empty() ? nullptr : bytes(scale), p.ci, p.co, packed);
+  pack_winograd_weights(test::bytes(w), scale.empty() ? nullptr : test::bytes(scale), p.ci, p.co, packed);
   WinogradShape shape{p.h,      p.w, p.ci,         oh,      ow, p.co,   p.pad_y, p.pad_x, p.h * p.w * xc,
                       p.w * xc, xc,  oh * ow * yc, ow * yc, yc, r.group};
   const WinogradGemm gemm = winograd_gemm(p.ci);
@@ -60,12 +58,6 @@ std::vector<float> run_winograd(const ConvCase& p, const Cut& r, const std::vect
   return y;
 }
 
-void expect_near(const std::vector<float>& got, const std::vector<double>& want) {
-  ASSERT_EQ(got.size(), want.size());
-  const double bound = 3e-5 * std::max(1.0, test::max_abs(want));
-  for (size_t i = 0; i < got.size(); i++) ASSERT_NEAR(got[i], want[i], bound) << "at " << i;
-}
-
 TEST(Winograd, MatchesDirectConvolution) {
   const ConvCase cases[] = {
       {.n = 2, .h = 9, .w = 11, .ci = 8, .co = 8},
@@ -82,8 +74,8 @@ TEST(Winograd, MatchesDirectConvolution) {
     SCOPED_TRACE(testing::Message() << p.h << "x" << p.w << " " << p.ci << "->" << p.co);
     const auto x = test::random_floats(p.n * p.h * p.w * p.ci, seed++);
     const auto w = test::random_floats(p.weights(), seed++), scale = test::random_floats(p.co, seed++);
-    expect_near(run_winograd(p, {}, x, w, {}, {}), test::reference_conv(p, x, w, {}));
-    expect_near(run_winograd(p, {.gap = 3}, x, w, scale, {}), test::reference_conv(p, x, w, scale));
+    test::expect_near(3e-5, run_winograd(p, {}, x, w, {}, {}), test::reference_conv(p, x, w, {}));
+    test::expect_near(3e-5, run_winograd(p, {.gap = 3}, x, w, scale, {}), test::reference_conv(p, x, w, scale));
   }
 }
 
@@ -93,8 +85,9 @@ TEST(Winograd, BitsDoNotDependOnTiles) {
   const ConvCase& p = bits_case;
   const auto x = test::random_floats(p.n * p.h * p.w * p.ci, 5), w = test::random_floats(p.weights(), 6);
   const auto whole = run_winograd(p, {.group = 64}, x, w, {}, {});
-  for (const Cut& r : {Cut{.tile_rows = 4, .group = 5}, Cut{.tile_rows = 8, .tile_cols = 12, .tile_channels = 32},
-                       Cut{.tile_channels = 64, .group = 1}})
+  for (const WinogradCut& r :
+       {WinogradCut{.tile_rows = 4, .group = 5}, WinogradCut{.tile_rows = 8, .tile_cols = 12, .tile_channels = 32},
+        WinogradCut{.tile_channels = 64, .group = 1}})
     EXPECT_EQ(run_winograd(p, r, x, w, {}, {}), whole);
 }
 
@@ -118,7 +111,7 @@ TEST(Winograd, PortableInstructionSet) {
   const auto y = run_winograd(p, {}, x, w, {}, {});
   limit_isa(Isa::avx512);
   apply_isa_limit();
-  expect_near(y, test::reference_conv(p, x, w, {}));
+  test::expect_near(3e-5, y, test::reference_conv(p, x, w, {}));
 }
 
 TEST(Winograd, Epilogues) {
@@ -155,7 +148,7 @@ TEST(Winograd, Epilogues) {
       want[i] = kind == 5 ? -v : v + (e.residual_last ? r : 0);
     }
     SCOPED_TRACE(kind);
-    expect_near(run_winograd(p, {.gap = 5, .tile_rows = 4, .tile_channels = 32}, x, w, {}, e), want);
+    test::expect_near(3e-5, run_winograd(p, {.gap = 5, .tile_rows = 4, .tile_channels = 32}, x, w, {}, e), want);
   }
 }
 

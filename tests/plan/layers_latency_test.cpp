@@ -8,22 +8,6 @@
 namespace pando::plan {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-
-// The best value over all placements, by the evaluator.
-double best_of_all(const PlacementProblem& p, bool latency) {
-  Placement plan;
-  plan.device.assign(p.graph.nodes.size(), 0);
-  double best = infinity;
-  for (;;) {
-    PlacementScore score = latency ? evaluate_latency(p, plan) : evaluate_max_load(p, plan, false);
-    if (score.violation.empty()) best = std::min(best, score.value);
-    size_t v = 0;
-    while (v < plan.device.size() && ++plan.device[v] == p.accelerators + p.cpus) plan.device[v++] = 0;
-    if (v == plan.device.size()) return best;
-  }
-}
-
 LayerNode node(int64_t id, double accelerator, double cpu, double bytes) {
   LayerNode n;
   n.id = id;
@@ -74,7 +58,7 @@ TEST(Latency, KeepsMemoryAndUsesTheCpu) {
   EXPECT_EQ(out.lower_bound, 8);
   p.memory = 200;
   out = search_latency(p, false, {});
-  EXPECT_EQ(out.value, best_of_all(p, true));
+  EXPECT_EQ(out.value, testing::least_latency(p));
   p.memory = 99;
   EXPECT_EQ(search_latency(p, false, {}).value, 40);
   p.cpus = 0;
@@ -86,7 +70,7 @@ TEST(Latency, IsBetweenItsBoundAndTheBestOfAll) {
   int equal = 0, feasible = 0;
   for (uint32_t seed = 0; seed < 60; seed++) {
     PlacementProblem p = testing::random_placement(seed, 7, 2, 1);
-    double best = best_of_all(p, true);
+    double best = testing::least_latency(p);
     PlacementOutcome out = search_latency(p, true, {});
     if (!out.feasible) continue;
     feasible++;
@@ -111,7 +95,7 @@ TEST(Local, FindsTheBestOfAll) {
   int feasible = 0, equal = 0;
   for (uint32_t seed = 0; seed < 60; seed++) {
     PlacementProblem p = testing::random_placement(seed, 7, 2, seed % 2 == 0 ? 1 : 0);
-    double best = best_of_all(p, false);
+    double best = testing::least_load(p, false);
     SearchControl control;
     control.budget_proposals = 30'000;
     PlacementOutcome out = search_local(p, control);

@@ -14,8 +14,6 @@
 namespace pando::plan {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-
 StepChain random_chain(uint32_t seed) {
   std::mt19937 random(seed);
   auto upto = [&](int n) { return static_cast<int>(random() % static_cast<uint32_t>(n)); };

@@ -11,8 +11,6 @@
 namespace pando::plan {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-
 LayerConfig config(const char* id, double time, double per_batch, double fixed) {
   return {id, time, 0, per_batch, fixed, {}, {}};
 }

@@ -10,21 +10,6 @@
 namespace pando::plan {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-
-double best_of_all(const PlacementProblem& p, bool contiguous) {
-  Placement plan;
-  plan.device.assign(p.graph.nodes.size(), 0);
-  double best = infinity;
-  for (;;) {
-    PlacementScore score = evaluate_max_load(p, plan, contiguous);
-    if (score.violation.empty()) best = std::min(best, score.value);
-    size_t v = 0;
-    while (v < plan.device.size() && ++plan.device[v] == p.accelerators + p.cpus) plan.device[v++] = 0;
-    if (v == plan.device.size()) return best;
-  }
-}
-
 // a -> b -> c -> d, 4 ms each on an accelerator, 10 on a CPU; 1 ms to move an output.
 PlacementProblem chain(int accelerators, int cpus) {
   PlacementProblem p;
@@ -108,7 +93,7 @@ TEST(Ideals, EqualsExhaustiveSearch) {
     int devices = 2 + static_cast<int>(seed % 2);
     PlacementProblem p =
         testing::random_placement(seed, devices == 3 ? 6 : 8, devices - (seed % 3 == 0), seed % 3 == 0 ? 1 : 0);
-    double best = best_of_all(p, true);
+    double best = testing::least_load(p, true);
     PlacementOutcome out = search_ideals(p, false, {});
     ASSERT_EQ(out.feasible, best < infinity) << seed << " " << out.reason;
     PlacementOutcome linear = search_ideals(p, true, {});
@@ -120,7 +105,7 @@ TEST(Ideals, EqualsExhaustiveSearch) {
     PlacementScore score = evaluate_max_load(p, out.plan, true);
     EXPECT_EQ(score.violation, "") << seed;
     EXPECT_EQ(score.value, out.value) << seed;
-    EXPECT_LE(max_load_bound(p, group_nodes(p, true)), best_of_all(p, false) + 1e-9) << seed;
+    EXPECT_LE(max_load_bound(p, group_nodes(p, true)), testing::least_load(p, false) + 1e-9) << seed;
     if (!linear.feasible) continue;
     EXPECT_GE(linear.value, out.value) << seed;
     EXPECT_LE(*linear.lower_bound, out.value) << seed;

@@ -7,6 +7,27 @@
 
 namespace pando::plan::testing {
 
+// The best value over all placements: `score` judges each.
+template <class Score>
+double best_of_all(const PlacementProblem& p, const Score& score) {
+  Placement plan;
+  plan.device.assign(p.graph.nodes.size(), 0);
+  double best = infinity;
+  for (;;) {
+    PlacementScore s = score(plan);
+    if (s.violation.empty()) best = std::min(best, s.value);
+    size_t v = 0;
+    while (v < plan.device.size() && ++plan.device[v] == p.accelerators + p.cpus) plan.device[v++] = 0;
+    if (v == plan.device.size()) return best;
+  }
+}
+inline double least_load(const PlacementProblem& p, bool contiguous) {
+  return best_of_all(p, [&](const Placement& plan) { return evaluate_max_load(p, plan, contiguous); });
+}
+inline double least_latency(const PlacementProblem& p) {
+  return best_of_all(p, [&](const Placement& plan) { return evaluate_latency(p, plan); });
+}
+
 // Edges run from lower to higher index; costs are whole so that sums are exact.
 inline PlacementProblem random_placement(uint32_t seed, int nodes, int accelerators, int cpus) {
   std::mt19937 random(seed);

@@ -11,15 +11,6 @@
 namespace pando::plan {
 namespace {
 
-// As many nanoseconds as a node has thousands of operations.
-class Counting : public CostModel {
- public:
-  const char* name() const override { return "counting"; }
-  int64_t compute_ns(const Work& work, const Box& box, const DeviceKind&) const override {
-    return static_cast<int64_t>(work.operations(box) / 1e3);
-  }
-};
-
 Cluster devices(int count) {
   return read_cluster(fmt::format(R"({{"pando_cluster":1,
     "kinds":{{"a":{{"peak_gflops":{{"f32":1000}},"memory_bytes":1000000000,"memory_gb_per_s":1000}}}},

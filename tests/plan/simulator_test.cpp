@@ -13,15 +13,6 @@
 namespace pando::plan {
 namespace {
 
-// Every task takes as many nanoseconds as its node has arithmetic operations per million.
-class Counting : public CostModel {
- public:
-  const char* name() const override { return "counting"; }
-  int64_t compute_ns(const Work& work, const Box& box, const DeviceKind&) const override {
-    return static_cast<int64_t>(work.operations(box) / 1e3);
-  }
-};
-
 Cluster two_devices(double gb_per_s, double latency_us) {
   return read_cluster(fmt::format(R"({{"pando_cluster":1,
     "kinds":{{"a":{{"peak_gflops":{{"f32":1000}},"memory_bytes":1000000000,"memory_gb_per_s":1000}}}},

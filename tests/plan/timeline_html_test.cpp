@@ -47,7 +47,7 @@ std::string browser() {
 
 // The page's document after its script has run, as the browser sees it. `view`: what stands behind #.
 std::string rendered(const std::string& page, const std::string& view) {
-  std::string folder = testing::TempDir() + "pando_html_XXXXXX";
+  std::string folder = ::testing::TempDir() + "pando_html_XXXXXX";
   EXPECT_NE(mkdtemp(folder.data()), nullptr);
   std::ofstream(folder + "/page.html") << page;
   std::string command = fmt::format(

@@ -18,6 +18,8 @@ constexpr bool sanitized = true;
 constexpr bool sanitized = false;
 #endif
 
+constexpr Policy policies[] = {Policy::depth_first, Policy::breadth_first, Policy::barrier};
+
 struct GraphShape {
   uint32_t tiles = 500;
   double events = 0.1;     // chance that a tile is preceded by a new event

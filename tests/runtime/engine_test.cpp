@@ -17,8 +17,6 @@
 namespace pando::runtime {
 namespace {
 
-constexpr Policy policies[] = {Policy::depth_first, Policy::breadth_first, Policy::barrier};
-
 void no_kernel(const void*, const void*, const TileContext&) {}
 
 TEST(Engine, RunsEveryTileAfterItsPredecessors) {

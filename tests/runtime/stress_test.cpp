@@ -9,8 +9,6 @@
 namespace pando::runtime {
 namespace {
 
-constexpr Policy policies[] = {Policy::depth_first, Policy::breadth_first, Policy::barrier};
-
 class Stress : public testing::TestWithParam<int> {};
 
 TEST_P(Stress, RandomGraphsPoliciesDelaysAndTinyDeques) {

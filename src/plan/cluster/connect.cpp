@@ -14,9 +14,9 @@ constexpr size_t max_pairs = 512;  // members of a level with links of their own
 int64_t to_ns(double us) { return static_cast<int64_t>(std::min(us, 1e9) * 1e3 + 0.5); }
 
 // The links that one level of a network gives to `count` members, and which of them a pair uses.
-class Level {
+class LevelLinks {
  public:
-  Level(Cluster& cluster, const Network::Level& level, size_t count, std::string name)
+  LevelLinks(Cluster& cluster, const Network::Level& level, size_t count, std::string name)
       : cluster_(cluster), level_(level), count_(count), first_(static_cast<uint32_t>(cluster.links.size())) {
     auto add = [&](std::string what) {
       cluster_.links.push_back({std::move(what), level_.gb_per_s, to_ns(level_.latency_us)});
@@ -71,7 +71,7 @@ void connect_nodes(Cluster& c) {
     node[d] = numbers[c.devices[d].node];
     rank[d] = members[node[d]]++;
   }
-  std::vector<Level> inside;
+  std::vector<LevelLinks> inside;
   inside.reserve(nodes);
   for (uint32_t k = 0; k < nodes; k++) inside.emplace_back(c, c.network.inside, members[k], fmt::format("node{}/", k));
   const Network::Level& b = c.network.between;
@@ -80,7 +80,7 @@ void connect_nodes(Cluster& c) {
   auto wires = static_cast<uint32_t>(c.links.size());
   if (wire && nodes > 1)
     for (uint32_t k = 0; k < nodes; k++) c.links.push_back({fmt::format("net/{}", k), b.gb_per_s, to_ns(b.latency_us)});
-  Level between(c, b, wire || nodes < 2 ? 0 : b.per_device ? n : nodes, "net/");
+  LevelLinks between(c, b, wire || nodes < 2 ? 0 : b.per_device ? n : nodes, "net/");
   each_route(c, [&](uint32_t i, uint32_t j, std::vector<uint32_t>& out) {
     uint32_t from = node[i], to = node[j];
     if (from == to) inside[from].route(rank[i], rank[j], out);

@@ -20,7 +20,7 @@ struct Family {
   double host_gb_per_s = 0;  // GPUs: PCIe 3.0 or 4.0 x16
 };
 
-constexpr int64_t gib = int64_t{1} << 30;
+constexpr int64_t bytes_per_gib = int64_t{1} << 30;
 
 // Rates in a node and between nodes are per direction.
 const Family families[] = {
@@ -31,7 +31,7 @@ const Family families[] = {
      9500,
      19000,
      732,
-     16 * gib,
+     16 * bytes_per_gib,
      {20, 1, Sharing::pair, false},
      {12.5, 5, Sharing::port, false},
      "NVIDIA P100 SXM2 data sheet (9.5 to 10.6 TFLOP/s, 732 GB/s, NVLink 20 GB/s per direction and pair); nodes of 4 "
@@ -45,7 +45,7 @@ const Family families[] = {
      9500,
      19000,
      732,
-     16 * gib,
+     16 * bytes_per_gib,
      {20, 1, Sharing::pair, false},
      {1.25, 20, Sharing::port, false},
      "as p100xN, with 10 Gb/s Ethernet between nodes",
@@ -57,7 +57,7 @@ const Family families[] = {
      2800,
      0,
      240,
-     12 * gib,
+     12 * bytes_per_gib,
      {10, 5, Sharing::bus, false},
      {7, 5, Sharing::port, false},
      "half an NVIDIA K80 (data sheet: 5.6 TFLOP/s, 480 GB/s for two chips); nodes of 4 behind one PCIe 3.0 switch and "
@@ -70,7 +70,7 @@ const Family families[] = {
      19500,
      312000,
      2039,
-     80 * gib,
+     80 * bytes_per_gib,
      {300, 2, Sharing::port, false},
      {25, 5, Sharing::port, true},
      "NVIDIA A100 80 GB SXM data sheet and DGX A100 (NVSwitch 300 GB/s per direction, one 200 Gb/s adapter per GPU)",
@@ -82,7 +82,7 @@ const Family families[] = {
      3000,
      180000,
      2400,
-     64 * gib,
+     64 * bytes_per_gib,
      {62, 1, Sharing::port, false},
      {12.5, 5, Sharing::port, true},
      "TPU v2 board (Jouppi et al., CACM 2020: 4 chips of 46 TFLOP/s bf16, 700 GB/s, 16 GiB; links of 496 Gb/s); fp32 "
@@ -94,7 +94,7 @@ const Family families[] = {
      4000,
      420000,
      3600,
-     128 * gib,
+     128 * bytes_per_gib,
      {82, 1, Sharing::port, false},
      {12.5, 5, Sharing::port, true},
      "TPU v3 board (Jouppi et al., CACM 2020: 4 chips of 123 TFLOP/s bf16, 900 GB/s, 32 GiB; links of 656 Gb/s); fp32 "
@@ -129,7 +129,7 @@ Cluster host() {
   DeviceKind kind;
   kind.name = "core";
   kind.machine = Machine::host();
-  kind.memory_bytes = 4 * gib;
+  kind.memory_bytes = 4 * bytes_per_gib;
   c.kinds.push_back(kind);
   c.devices.assign(std::max<size_t>(allowed_cpus().size(), 1), {0, 0});
   c.network.inside = {kind.machine.memory_gb_per_s / 2, 1, Sharing::bus, false};

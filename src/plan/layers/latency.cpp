@@ -14,7 +14,6 @@
 namespace pando::plan {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr size_t most_latency_ideals = 50'000;
 constexpr int64_t most_accelerators = 200;  // counted in bytes by the evaluation below
 

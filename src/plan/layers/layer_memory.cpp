@@ -13,7 +13,6 @@
 namespace pando::plan {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr int64_t steps_of_leanest = 1024;  // memory steps that the leanest plan takes at least
 constexpr int64_t most_steps = 16384;
 

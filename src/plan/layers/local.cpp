@@ -10,8 +10,6 @@
 namespace pando::plan {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-
 class Annealer {
  public:
   Annealer(const PlacementProblem& p, const PlacementGroups& g, double bound, const SearchControl& control,

@@ -14,8 +14,6 @@
 namespace pando::plan {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-
 // Can `accelerators` and `cpus` devices do what is left of an ideal, each below a limit?
 class Remainder {
  public:

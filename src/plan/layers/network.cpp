@@ -11,7 +11,6 @@
 namespace pando::plan {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr int most_exact_groups = 10;  // Held and Karp's table has 2^groups rows
 
 // A cheapest line through all groups; cost[g * n + h] of g directly before h.

@@ -14,7 +14,6 @@
 namespace pando::plan {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double near_best = 1.02;  // of the sum for a batch: plans that the flow shop judges
 constexpr size_t most_judged = 16;
 

@@ -8,8 +8,6 @@
 namespace pando::plan {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-
 struct Option {
   double time, memory;
   int config;
