@@ -2,6 +2,7 @@
 //   plan_bench exact MODEL...      every proposal of a chain, timed in full and by delta: same timelines?
 //   plan_bench proposals MODEL...  CPU time per proposal, 8 and 64 devices
 //   plan_bench tasks MODEL...      CPU time and bytes per task of a graph of a million tasks
+//   plan_bench clusters MODEL...   `auto` against data-parallel and expert on P100 and K80 clusters, three seeds
 //   plan_bench auto MODEL...       `auto` against data-parallel and expert on p100x16-10g, 64 and 16 samples per device
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -117,33 +118,70 @@ void million_tasks(const std::string& file) {
              1024 * static_cast<double>(resident_kib() - before) / n);
 }
 
+// Times of an iteration, in seconds.
+struct Compared {
+  double found = 0, all = 0, best_data = std::numeric_limits<double>::infinity(), expert = 0;
+  double best() const { return std::min(best_data, expert); }
+};
+
+Compared compare(const Space& space, const SearchOptions& options) {
+  SearchResult found = search_plan(space, roofline, options);
+  Compared c;
+  c.found = found.outcome.value;
+  for (const Found& f : found.compared) {
+    double s = 1e-9 * static_cast<double>(f.prediction.makespan_ns);
+    if (f.name == "expert") c.expert = s;
+    if (f.name == "data-parallel") c.all = s;
+    if (f.name.starts_with("data-parallel") || f.name == "single") c.best_data = std::min(c.best_data, s);
+  }
+  return c;
+}
+
+int64_t samples_for(const std::string& file, int64_t per_device) {
+  return short_name(file) == "alexnet" ? 4 * per_device : per_device;
+}
+
 void automatic(const std::vector<std::string>& files, int64_t per_device) {
   double product_all = 1, product_best = 1;
   for (const std::string& file : files) {
-    int64_t samples = short_name(file) == "alexnet" ? 4 * per_device : per_device;
+    int64_t samples = samples_for(file, per_device);
     Space space = space_of(file, "p100x16-10g", 16 * samples);
     SearchOptions options;
     options.search = "auto";
     options.tasks.collective = Collective::hierarchical;
     options.control.budget_seconds = 60;
-    SearchResult found = search_plan(space, roofline, options);
-    double best = found.outcome.value, all = 0, best_data = 1e300, expert = 0;
-    for (const Found& f : found.compared) {
-      double s = 1e-9 * static_cast<double>(f.prediction.makespan_ns);
-      if (f.name == "expert") expert = s;
-      if (f.name == "data-parallel") all = s;
-      if (f.name.starts_with("data-parallel") || f.name == "single") best_data = std::min(best_data, s);
-    }
+    Compared c = compare(space, options);
     fmt::print(
         "{:14} {:3} samples per device: auto {:.1f} ms; data-parallel on all {:.2f} x, best {:.2f} x, expert {:.2f} "
         "x\n",
-        short_name(file), samples, 1e3 * best, all / best, best_data / best, expert / best);
-    product_all *= all / best;
-    product_best *= best_data / best;
+        short_name(file), samples, 1e3 * c.found, c.all / c.found, c.best_data / c.found, c.expert / c.found);
+    product_all *= c.all / c.found;
+    product_best *= c.best_data / c.found;
   }
   double n = static_cast<double>(files.size());
   fmt::print("geometric mean: {:.2f} x over data-parallel on all, {:.2f} x over the best\n",
              std::pow(product_all, 1 / n), std::pow(product_best, 1 / n));
+}
+
+// A line per model and machine: how much faster than the best of data-parallel and expert, by seed.
+void clusters(const std::string& file) {
+  for (const char* machine : {"p100x4", "p100x8", "p100x16", "k80x4", "k80x8", "k80x16", "k80x32", "k80x64"}) {
+    auto devices = static_cast<int64_t>(shipped_cluster(machine).size());
+    Space space = space_of(file, machine, devices * samples_for(file, 64));
+    std::string gains;
+    Compared c;
+    for (uint64_t seed : {1, 2, 3}) {
+      SearchOptions options;
+      options.search = "auto";
+      options.control.seed = seed;
+      options.control.budget_proposals = 5000;
+      c = compare(space, options);
+      gains += fmt::format(" {:5.2f} x{}", c.best() / c.found, c.found > c.best() ? " SLOWER" : "");
+    }
+    fmt::print("{:14} {:8} data-parallel {:8.1f} ms, its best count {:8.1f}, expert {:8.1f}; auto over the best:{}\n",
+               short_name(file), machine, 1e3 * c.all, 1e3 * c.best_data, 1e3 * c.expert, gains);
+    std::fflush(stdout);
+  }
 }
 
 }  // namespace
@@ -152,7 +190,7 @@ int main(int argc, char** argv) {
   std::vector<std::string> files(argv + std::min(argc, 2), argv + argc);
   std::string what = argc > 1 ? argv[1] : "";
   try {
-    if (files.empty()) throw std::runtime_error("usage: plan_bench exact|proposals|tasks|auto MODEL...");
+    if (files.empty()) throw std::runtime_error("usage: plan_bench exact|proposals|tasks|clusters|auto MODEL...");
     if (what == "auto") {
       for (int64_t samples : {64, 16}) automatic(files, samples);
       return 0;
@@ -161,6 +199,7 @@ int main(int argc, char** argv) {
       if (what == "exact") exact(file, 8, 10000), exact(file, 64, 1000);
       else if (what == "proposals") proposals(file, 8), proposals(file, 64);
       else if (what == "tasks") million_tasks(file);
+      else if (what == "clusters") clusters(file);
       else throw std::runtime_error("there is no bench '" + what + "'");
     }
   } catch (const std::exception& e) {

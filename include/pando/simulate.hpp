@@ -63,6 +63,8 @@ struct SimulateResult {
   std::string html;    // when asked for: a page that stands alone
 };
 
+// Throws invalid_argument for what can be told about a search without opening a file.
+PANDO_API void validate(const SimulateRequest& request);
 // Throw Error: invalid_argument (names the place in a wrong file), invalid_model, not_supported, io, cancelled.
 PANDO_API SimulateResult search_model_plan(const SimulateRequest& request);
 PANDO_API SimulateResult simulate_model_plan(const SimulateRequest& request);

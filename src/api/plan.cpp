@@ -38,6 +38,11 @@ void validate(const PlanRequest& r) {
   for (auto [value, flag] : {std::pair(r.memory, "memory"), std::pair(r.gradient_bytes, "gradient bytes"),
                              std::pair(r.activation_bytes, "activation bytes")})
     require(!value || *value >= 0, flag, "0 or more");
+  for (auto [value, flag] :
+       {std::pair(r.gradient_bytes, "gradient bytes"), std::pair(r.activation_bytes, "activation bytes")})
+    require(!value || *value < 1e18, flag, "less than 1e18");
+  for (auto [value, flag] : {std::pair(r.devices, "devices"), std::pair(r.microbatches, "microbatches")})
+    require(!value || *value <= 1'000'000, flag, "at most 1000000");
   require(!r.shortcut || *r.shortcut == 0 || *r.shortcut == 2 || *r.shortcut == 3, "shortcut", "0, 2 or 3");
   require(!r.bandwidth || *r.bandwidth > 0, "bandwidth", "more than 0");
   require(r.repeat_layers >= 0, "repeat layers", "0 or more");

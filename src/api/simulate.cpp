@@ -128,7 +128,18 @@ std::optional<plan::Space> micro_space(const SimulateRequest& r, const plan::Spa
 
 }  // namespace
 
+void validate(const SimulateRequest& r) {
+  plan::check_search_name(r.search);
+  task_options(r);
+  optimizer_of(r.optimizer);
+  if (r.batch < 0) fail(ErrorCode::invalid_argument, "batch {}: expected 1 or more", r.batch);
+  if (r.memory < 0) fail(ErrorCode::invalid_argument, "memory {}: expected 0 or more", r.memory);
+  if (!(r.budget_seconds >= 0)) fail(ErrorCode::invalid_argument, "a budget of {} seconds", r.budget_seconds);
+  plan::parse_cost_name(r.costs);
+}
+
 SimulateResult search_model_plan(const SimulateRequest& r) {
+  validate(r);
   plan::SearchOptions options;
   options.tasks = task_options(r);
   plan::Space space = load_space(r, false);

@@ -98,7 +98,7 @@ void add_common_flags(CLI::App& c, EmulateSettings& s) {
       ->allow_extra_args(false);
   c.add_option("--inputs", s.common.inputs_file, "JSON file that says what to feed, per model and input")
       ->type_name("FILE");
-  c.add_option("--seed", s.plan.request.seed, "of random inputs")->check(CLI::NonNegativeNumber)->capture_default_str();
+  c.add_option("--seed", s.plan.request.seed, "of random inputs")->check(not_negative)->capture_default_str();
   c.add_option("--runs", s.runs, "timed runs, of which the median counts")
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();

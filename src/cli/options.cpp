@@ -17,7 +17,7 @@ void add_common(CLI::App& command, CommonOptions& o) {
       ->type_name("FILE");
   command.add_option("--shape", o.shapes, "shape of an input with open dimensions, once per input")
       ->type_name("NAME:DxDxD");
-  command.add_option("--seed", o.seed, "of random inputs")->check(CLI::NonNegativeNumber)->capture_default_str();
+  command.add_option("--seed", o.seed, "of random inputs")->check(not_negative)->capture_default_str();
   command.add_option("--tile-us", o.tile_us, "target time of a tile in microseconds (default: chosen)")
       ->check(CLI::Range(0.0, 1e9));
   // For tests and experiments: not in the help.
@@ -27,6 +27,10 @@ void add_common(CLI::App& command, CommonOptions& o) {
   // A list would otherwise swallow the positional that follows.
   for (const char* list : {"--input", "--shape"})
     command.get_option(list)->expected(1)->take_all()->allow_extra_args(false);
+}
+
+std::string not_negative(const std::string& text) {
+  return text.starts_with('-') ? fmt::format("expected 0 or more, not {}", text) : "";
 }
 
 void check_common(const CommonOptions& o) {

@@ -38,6 +38,8 @@ struct CommonOptions {
 void add_common(CLI::App& command, CommonOptions& options);
 // Checks what can be checked without a file, applies --isa. Throws UsageError.
 void check_common(const CommonOptions& options);
+// For whole numbers: 0 or more.
+std::string not_negative(const std::string& text);
 
 struct NamedShape {
   std::string name;

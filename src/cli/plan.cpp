@@ -81,34 +81,51 @@ void print_plan(const json& report) {
 }
 
 // INPUT is a model that is split over the devices of a machine.
-void plan_model(const LayerPlanSettings& settings) {
+void plan_model(const LayerPlanSettings& settings, const CLI::App& given) {
   ModelPlanSettings model = settings.model;
   const PlanRequest& r = settings.request;
+  for (const char* flag : {"--noncontiguous", "--devices", "--cpus", "--bandwidth", "--time-unit", "--no-data",
+                           "--no-tensor", "--no-recompute", "--repeat-layers", "--groups", "--gradient-bytes",
+                           "--activation-bytes", "--levels", "--shortcut", "--budget-bytes"})
+    if (given.count(flag) > 0)
+      throw UsageError(fmt::format("{}: of files of layers and networks, not of a model on a machine", flag));
+  PlanRequest checked = r;
+  checked.search.clear();
   model.request.model = r.input;
   if (!r.search.empty()) model.request.search = r.search;
   model.request.seed = r.seed;
   if (r.batch) model.request.batch = *r.batch;
   if (r.microbatches) model.request.micro_batches = *r.microbatches;
-  if (r.memory) model.request.memory = static_cast<int64_t>(std::min(*r.memory, 1e15));
+  if (r.memory && *r.memory >= 0)  // 0 bytes are little, not the machine's own
+    model.request.memory = static_cast<int64_t>(std::clamp(*r.memory, 1.0, 1e15));
   model.request.budget_seconds = r.budget_seconds;
   if (!r.objective.empty() && r.objective != "time")
     throw UsageError(fmt::format("--objective {}: a model on a machine is planned for time", r.objective));
   parse_budget(settings.budget, model.request);
+  try {
+    validate(checked);
+    validate(model.request);
+  } catch (const Error& e) {
+    throw UsageError(e.what());
+  }
   model.json_file = settings.json_file;
   search_model(std::move(model));
 }
 
-// ONNX files are no text that begins with a brace.
-bool is_json(const std::string& file) {
+// ONNX files are no text that begins with a brace or a word.
+bool is_text(const std::string& file) {
   std::ifstream in(file);
-  char first = 0;
-  return in >> first && first == '{';
+  std::string first(10, '\0');
+  in >> std::ws;
+  in.read(first.data(), static_cast<std::streamsize>(first.size()));
+  return first[0] == '{' || first == "num_layers";
 }
 
-void plan(const LayerPlanSettings& settings) {
+void plan(const LayerPlanSettings& settings, const CLI::App& given) {
   PlanRequest request = settings.request;
   request.machine = settings.model.request.machine;
-  if (!request.machine.empty() && !is_json(request.input)) return plan_model(settings);
+  if (!request.machine.empty() && !is_text(request.input)) return plan_model(settings, given);
+  if (!settings.budget.empty()) throw UsageError("--budget: of a model on a machine; else --budget-seconds");
   try {
     validate(request);
   } catch (const Error& e) {
@@ -165,7 +182,7 @@ Command add_plan(CLI::App& app) {
   add(c, "--batch", r.batch,
       "of a table of layers (default: 512), of a file of layers; of a model: global, the inputs' first dimension");
   add(c, "--shortcut", r.shortcut, "layers per residual block of a table: 0, 2 or 3 (default: by its kernels)");
-  c.add_option("--seed", r.seed, "of random searches")->check(CLI::NonNegativeNumber)->capture_default_str();
+  c.add_option("--seed", r.seed, "of random searches")->check(not_negative)->capture_default_str();
   c.add_option("--budget-seconds", r.budget_seconds, "then the best plan so far is taken");
   c.add_option("--budget-bytes", r.budget_bytes, "of the search's tables (default: 4e9)");
   add_model_plan_options(c, settings->model);
@@ -177,7 +194,7 @@ Command add_plan(CLI::App& app) {
       ->allow_extra_args(false);
   c.add_option("-o,--output", settings->model.output, "write a model's plan here")->type_name("FILE");
   c.add_option("--json", settings->json_file, "write the report here")->type_name("FILE");
-  return [settings] { plan(*settings); };
+  return [settings, &c] { plan(*settings, c); };
 }
 
 }  // namespace pando::cli

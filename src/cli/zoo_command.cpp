@@ -39,9 +39,7 @@ Command add_zoo(CLI::App& app) {
       ->add_option("--seq", settings->model.sequence,
                    "sequence length of transformers (default: 128, GPT-2 256, GPT-3 2048)")
       ->check(CLI::Range(int64_t{1}, int64_t{4096}));
-  command->add_option("--seed", settings->model.seed, "of the weights")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  command->add_option("--seed", settings->model.seed, "of the weights")->check(not_negative)->capture_default_str();
   command->add_flag("!--no-weights", settings->model.weights, "shapes only: a small file, to be planned and not run");
   return [settings] { write(*settings); };
 }

@@ -345,7 +345,7 @@ TEST(PlanCommand, RefusesInOneLine) {
   expect_error("run " + net + " --random-inputs --output-dir " + bad, 1, "without weights");
   expect_error("plan " + net + " --machine p100x4 --memory 1000000", 3, "device 0: ");
   expect_error("plan " + net + " --machine nothing", 1, "there is no machine 'nothing'");
-  expect_error("plan " + net + " --machine p100x4 --search best", 1, "there is no search 'best'");
+  expect_error("plan " + net + " --machine p100x4 --search best", 2, "there is no search 'best'");
   expect_error("plan " + net + " --machine p100x4 --budget soon", 2, "--budget");
   expect_error("simulate " + net + " --machine p100x8 --plan " + plan, 1, "the plan is for another cluster");
   expect_error("simulate " + net + " --machine p100x4 --batch 2 --plan " + plan, 1, "the plan is for another model");

@@ -68,7 +68,6 @@ Graph branches(int64_t batch, int64_t width) {
 
 TEST(Search, FindsTheOptimumOfSmallProblems) {
   Roofline costs;
-  int right = 0, all = 0;
   for (int problem = 0; problem < 20; problem++) {
     double gb_per_s = problem % 3 == 0 ? 1 : problem % 3 == 1 ? 8 : 40;
     int64_t batch = problem % 2 ? 64 : 512, width = 128 << problem % 4;
@@ -81,7 +80,8 @@ TEST(Search, FindsTheOptimumOfSmallProblems) {
     int64_t best = optimum(space, costs, plans);
     EXPECT_GE(plans, 10000u);
     EXPECT_LE(plans, 1000000u);
-    for (uint64_t seed = 1; seed <= 5; seed++, all++) {
+    int right = 0;
+    for (uint64_t seed = 1; seed <= 100; seed++) {
       SearchOptions options;
       options.control.seed = seed;
       options.control.budget_proposals = 2000;
@@ -90,8 +90,8 @@ TEST(Search, FindsTheOptimumOfSmallProblems) {
       right += r.best.prediction.makespan_ns <= best;
       EXPECT_LE(r.outcome.proposals, 2000);
     }
+    EXPECT_GE(right, 95) << "problem " << problem;
   }
-  EXPECT_GE(right * 100, 95 * all);
 }
 
 TEST(Search, AutoIsNeverSlowerThanABaseline) {
@@ -126,7 +126,8 @@ TEST(Search, SaysWhyNothingFits) {
   options.memory_limit = 100000;
   SearchResult r = search_plan(space, costs, options);
   EXPECT_FALSE(r.outcome.feasible);
-  EXPECT_NE(r.outcome.reason.find("> 0.1 MiB: weights, gradients and states"), std::string::npos) << r.outcome.reason;
+  EXPECT_NE(r.outcome.reason.find("> 100000 bytes: weights, gradients and states"), std::string::npos)
+      << r.outcome.reason;
   // With room for a half each, one device is not enough.
   Prediction whole = predict(space, costs, {}, single_plan(space));
   options.memory_limit = whole.memory[0].peak * 2 / 3;

@@ -231,7 +231,8 @@ TEST(Memory, CountsWeightsAndKeptActivations) {
     EXPECT_EQ(m[0].activations, 2 * 3200);  // the second's result while the first's is read
     EXPECT_EQ(m[1].peak, 0);
     EXPECT_EQ(memory_reason(space, m), "");
-    EXPECT_EQ(memory_reason(space, m, 50000).substr(0, 34), "device 0: 0.1 MiB > 0.0 MiB: weigh");
+    EXPECT_EQ(memory_reason(space, m, 50000).find("device 0: "), 0u);
+    EXPECT_NE(memory_reason(space, m, 50000).find(" > 50000 bytes: weights"), std::string::npos);
   }
   Space space(dense_chain(3, 8, 100, true), two_devices(1, 0));
   TaskGraph graph(space, costs, {}, single_plan(space));

@@ -25,8 +25,8 @@ inline double amount(const Json& value, const char* key, const std::string& wher
   if (!value.is_number())
     fail(ErrorCode::invalid_model, "{}: \"{}\" is {}, expected a number", where, key, value.type_name());
   double x = value.get<double>();
-  if (!std::isfinite(x) || x < 0)
-    fail(ErrorCode::invalid_model, "{}: \"{}\" is {}, expected a finite number of 0 or more", where, key, x);
+  if (!(x >= 0 && x <= 1e100))  // so that sums of them are finite, too
+    fail(ErrorCode::invalid_model, "{}: \"{}\" is {}, expected a number from 0 to 1e100", where, key, x);
   return x;
 }
 inline double amount_of(const Json& object, const char* key, const std::string& where) {

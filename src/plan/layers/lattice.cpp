@@ -4,6 +4,8 @@
 #include <bit>
 #include <numeric>
 
+#include "plan/layers/stopwatch.hpp"
+
 namespace pando::plan {
 namespace {
 
@@ -95,6 +97,7 @@ struct Builder {
 Lattice build_narrow(const Adjacency& successors, const std::vector<int>& order, size_t width, size_t most,
                      const SearchControl& control) {
   size_t words = (order.size() + 63) / 64;
+  Stopwatch clock(control);
   Builder b{successors, reversed(successors), words, {}, {}, {}};
   Level level(words, 0);
   b.set.assign(words, 0);
@@ -105,7 +108,7 @@ Lattice build_narrow(const Adjacency& successors, const std::vector<int>& order,
   b.out.offset.push_back(0);
   for (int chain : order) {
     Level above(words, level.first() + static_cast<uint32_t>(level.size()));
-    if (control.stop.stop_requested()) width = 1;
+    if (control.stop.stop_requested() || clock.seconds() > control.budget_seconds / 4) width = 1;
     if (above.first() > most || b.out.vertex.size() > covers_per_ideal * most) b.out.complete = false;
     if (!b.out.complete && width == most) return std::move(b.out);  // the caller starts again with a narrower one
     for (size_t i = 0; i < level.size(); i++) b.expand(level, i, above, i == 0 ? chain : -1, width);

@@ -68,6 +68,29 @@ class MemorySearch {
   const std::vector<MemoryChoice>& best() const { return best_plan_; }
   double best_seconds() const { return best_seconds_; }
 
+  // No plan needs less. One whose layers take up to `w` to run, and some more than the next lower w, keeps at least
+  // what the leanest options up to `w` keep.
+  double needed_at_least() const {
+    std::set<double> working;
+    for (const auto& options : options_)
+      for (const MemoryOption& o : options) working.insert(o.working);
+    thin(working, 64);
+    double least = infinity, below = 0;
+    for (double w : working) {
+      double resident = 0;
+      for (size_t k : kind_of_) {
+        double leanest = infinity;
+        for (const MemoryOption& o : options_[k])
+          if (o.working <= w) leanest = std::min(leanest, o.resident);
+        resident += leanest;
+      }
+      least = std::min(least, resident + below);
+      below = w;
+    }
+    return least;
+  }
+  bool thinned() const { return thinned_; }
+
   void run() {
     std::vector<Reserve> reserves = list_reserves();
     for (const Reserve& r : reserves) {
@@ -77,6 +100,15 @@ class MemorySearch {
   }
 
  private:
+  // At most so many of the values, evenly, with the largest.
+  static bool thin(std::set<double>& values, size_t most) {
+    if (values.size() <= most) return false;
+    std::vector<double> all(values.begin(), values.end());
+    values.clear();
+    for (size_t i = 1; i <= most; i++) values.insert(all[i * all.size() / most - 1]);
+    return true;
+  }
+
   // Options within a reserve, of each layout only those that none beats in time and resident bytes.
   std::vector<int> allowed(size_t kind, const Reserve& r) const {
     std::vector<int> out;
@@ -155,6 +187,10 @@ class MemorySearch {
         working.insert(o.working);
         ahead.insert(o.ahead);
       }
+    // Layers that all differ have too many reserves to try each.
+    auto most = static_cast<size_t>(std::sqrt(4e5 / static_cast<double>(kinds_.size()))) + 4;
+    thinned_ = thin(working, most);
+    thinned_ = thin(ahead, most) || thinned_;
     step_ = 1;
     while (step_ * steps_of_leanest * 2 <= static_cast<int64_t>(std::min(leanest, 1e18))) step_ *= 2;
     std::map<std::vector<std::vector<int>>, Reserve> distinct;  // by what they allow: the smallest
@@ -267,6 +303,7 @@ class MemorySearch {
   std::map<size_t, std::vector<double>> enter_;     // per kind: relayouts
   std::set<int64_t> degrees_;                       // tensor degrees, the layouts
   int64_t step_ = 1;
+  bool thinned_ = false;  // not every reserve was tried
   double least_bytes_ = infinity, least_resident_ = 0, best_formula_ = infinity, best_seconds_ = infinity;
   std::vector<MemoryChoice> best_plan_;
 };
@@ -285,6 +322,12 @@ MemoryOutcome search_layer_memory(const MemoryProblem& p, const SearchControl& c
         fmt::format("layer {}: no degrees fit {} devices and {} samples of a pass", l, p.cluster.size(), p.samples());
     return out;
   }
+  if (double least = search.needed_at_least(); p.layers.size() > 300 && least > p.memory) {
+    out.reason = fmt::format("the leanest choices need {:.4g} GB at least of a device that has {:.4g} GB", least * 1e-9,
+                             p.memory * 1e-9);
+    out.seconds = watch.seconds();
+    return out;
+  }
   search.run();
   out.plan = search.best();
   out.step_bytes = search.step();
@@ -296,7 +339,8 @@ MemoryOutcome search_layer_memory(const MemoryProblem& p, const SearchControl& c
         "the leanest choices need {:.4g} GB of a device that has {:.4g} GB: {:.4g} GB for states and kept activations, "
         "{:.4g} GB for the layer that runs and what is gathered ahead",
         search.least_bytes() * gb, p.memory * gb, resident * gb, (search.least_bytes() - resident) * gb);
-    if (search.least_bytes() <= p.memory) out.reason = "no plan was found within the budget; none is ruled out";
+    if (search.least_bytes() <= p.memory || search.thinned())
+      out.reason = "no plan was found within the budget; none is ruled out";
     return out;
   }
   out.feasible = true;

@@ -16,6 +16,7 @@ constexpr int most_exact_groups = 10;  // Held and Karp's table has 2^groups row
 // A cheapest line through all groups; cost[g * n + h] of g directly before h.
 class Line {
  public:
+  explicit Line(Stopwatch& watch) : watch_(watch) {}
   double solve(int n, const std::vector<double>& cost, std::vector<int>& order) {
     return n <= most_exact_groups ? exact(n, cost, order) : improve(n, cost, order);
   }
@@ -54,32 +55,40 @@ class Line {
     }
   }
 
-  // Moves of runs of up to three groups, as long as they help, from the order at hand.
+  // Moves of runs of up to three groups, as long as they help and there is time, from the order at hand.
   double improve(int n, const std::vector<double>& cost, std::vector<int>& order) {
-    auto length = [&](const std::vector<int>& line) {
+    auto step = [&](int g, int h) { return cost[g * n + h]; };
+    auto length = [&] {
       double sum = 0;
-      for (int i = 0; i + 1 < n; i++) sum += cost[line[i] * n + line[i + 1]];
+      for (int i = 0; i + 1 < n; i++) sum += step(order[i], order[i + 1]);
       return sum;
     };
-    double best = length(order);
-    for (bool moved = true; moved;) {
+    double best = length();
+    for (bool moved = true; moved && !watch_.look();) {
       moved = false;
-      for (int from = 0; from < n; from++)
+      for (int from = 0; from < n && !watch_.look(); from++)
         for (int run = 1; run <= 3 && from + run <= n; run++)
           for (int to = 0; to + run <= n; to++) {
-            std::vector<int> tried = order, piece(order.begin() + from, order.begin() + from + run);
-            tried.erase(tried.begin() + from, tried.begin() + from + run);
-            tried.insert(tried.begin() + to, piece.begin(), piece.end());
-            double sum = length(tried);
-            if (sum >= best * (1 - 1e-12)) continue;
-            best = sum;
-            order = tried;
+            auto rest = [&](int i) { return order[i < from ? i : i + run]; };  // the others, in order
+            int first = order[from], last = order[from + run - 1], others = n - run;
+            double sum = best;
+            if (from > 0) sum -= step(order[from - 1], first);
+            if (from < others) sum -= step(last, order[from + run]);
+            if (from > 0 && from < others) sum += step(order[from - 1], order[from + run]);
+            if (to > 0 && to < others) sum -= step(rest(to - 1), rest(to));
+            if (to > 0) sum += step(rest(to - 1), first);
+            if (to < others) sum += step(last, rest(to));
+            if (to == from || sum >= best * (1 - 1e-12)) continue;
+            if (to < from) std::rotate(order.begin() + to, order.begin() + from, order.begin() + from + run);
+            else std::rotate(order.begin() + from, order.begin() + from + run, order.begin() + to + run);
+            best = length();
             moved = true;
           }
     }
     return best;
   }
 
+  Stopwatch& watch_;
   std::vector<double> best_;
 };
 
@@ -93,7 +102,8 @@ class GroupSearch {
         m_(p.devices / p.groups),
         data_(n_ * n_),
         move_(n_ * n_),
-        kind_(n_) {
+        kind_(n_),
+        line_(watch) {
     for (size_t at = 0; at < data_.size(); at++) {
       data_[at] = 2 * (p.delay[at] + p.gradient_bytes / m_ / p.bandwidth[at]);
       move_[at] = p.delay[at] + p.activation_bytes / p.bandwidth[at];
@@ -123,7 +133,12 @@ class GroupSearch {
     pair_cost_.assign(static_cast<size_t>(g_) * g_, 0);
     order_.resize(g_);
     std::iota(order_.begin(), order_.end(), 0);
-    for (int g = 0; g < g_; g++) refresh(g);
+    for (int g = 0; g < g_; g++) {  // wholly, however long it takes: the first start is the least there is to say
+      if (best_ < infinity && watch_.look()) return;
+      data_cost_[g] = group_data(g);
+      for (int h = 0; h < g_; h++)
+        if (h != g) pair_cost_[static_cast<size_t>(g) * g_ + h] = between(g, h);
+    }
     double now = total();
     keep(now);
     if (g_ == 1 || std::all_of(kind_.begin(), kind_.end(), [&](size_t k) { return k == kind_[0]; })) return;
@@ -149,6 +164,7 @@ class GroupSearch {
       old_order_ = order_;
       refresh(g);
       refresh(h);
+      if (watch_.ended()) return;  // in the middle
       double next = total();
       if (next <= allowed) {
         now = next;
@@ -190,7 +206,7 @@ class GroupSearch {
   void refresh(int g) {
     data_cost_[g] = group_data(g);
     for (int h = 0; h < g_; h++) {
-      if (h == g) continue;
+      if (h == g || watch_.look()) continue;
       pair_cost_[static_cast<size_t>(g) * g_ + h] = between(g, h);
       pair_cost_[static_cast<size_t>(h) * g_ + g] = between(h, g);
     }
@@ -263,10 +279,10 @@ NetworkOutcome search_network(const NetworkProblem& problem, const SearchControl
   int size = problem.devices / problem.groups;
   GroupSearch search(problem, control, watch);
   auto from = starts(problem.devices, size);
-  // A proposal costs about 4 * groups matchings and a search for the order.
+  // A proposal costs about 4 * groups matchings (of large groups the threshold rises often) and a search for the order.
   double groups = problem.groups,
          order = groups <= most_exact_groups ? 64 << problem.groups : 30 * groups * groups * groups;
-  double cost = 4 * groups * size * size + order;
+  double cost = 4 * groups * size * size * std::max(1.0, size * size / 64.0) + order;
   auto each = static_cast<int64_t>(1e9 / cost / static_cast<double>(from.size()));
   for (const auto& members : from) search.run(members, std::max<int64_t>(each, 1));
   out.feasible = true;

@@ -14,11 +14,40 @@ void require_search(const PlanRequest& request, const char* what, std::initializ
   fail(ErrorCode::invalid_argument, "the search {} does not fit a {} file; these do: {}", request.search, what, names);
 }
 
+// Refuses what would be ignored. `kind`: p placement, l pipeline, n network, m layers with memory options, t table.
+void require_flags(const PlanRequest& r, char kind, const char* what) {
+  const struct {
+    bool given;
+    const char *name, *kinds;
+  } flags[] = {{r.noncontiguous, "noncontiguous", "p"},
+               {r.devices.has_value(), "devices", "pln"},
+               {r.cpus.has_value(), "cpus", "p"},
+               {r.memory.has_value(), "memory", "plm"},
+               {r.microbatches.has_value(), "microbatches", "lm"},
+               {r.bandwidth.has_value(), "bandwidth", "l"},
+               {!r.time_unit.empty(), "time unit", "l"},
+               {r.no_data, "no data", "l"},
+               {r.no_tensor, "no tensor", "l"},
+               {r.no_recompute, "no recompute", "l"},
+               {r.repeat_layers > 0, "repeat layers", "l"},
+               {r.groups.has_value(), "groups", "n"},
+               {r.gradient_bytes.has_value(), "gradient bytes", "n"},
+               {r.activation_bytes.has_value(), "activation bytes", "n"},
+               {r.levels.has_value(), "levels", "t"},
+               {r.shortcut.has_value(), "shortcut", "t"},
+               {r.batch.has_value(), "batch", "tm"},
+               {!r.machine.empty(), "machine", "m"},
+               {r.objective == "time", "objective time", "lnm"},
+               {r.objective == "latency" || r.objective == "max-load", "objective latency or max-load", "p"}};
+  for (const auto& flag : flags)
+    if (flag.given && std::string_view(flag.kinds).find(kind) == std::string_view::npos)
+      fail(ErrorCode::invalid_argument, "{}: does not fit a {} file", flag.name, what);
+}
+
 PlanResult plan_placement(const Json& file, PlanRequest request, const SearchControl& control) {
+  require_flags(request, 'p', "placement");
   if (request.search.empty()) request.search = request.noncontiguous ? "local" : "ideals";
   require_search(request, "placement", {"ideals", "ideals-linear", "local"});
-  if (request.objective == "time")
-    fail(ErrorCode::invalid_argument, "the objective time does not fit a placement file");
   PlacementProblem problem = read_placement(file, request);
   if (request.search == "local") return report_placement(problem, search_local(problem, control), false);
   bool linear = request.search == "ideals-linear";
@@ -27,12 +56,14 @@ PlanResult plan_placement(const Json& file, PlanRequest request, const SearchCon
 }
 
 PlanResult plan_pipeline(const Json& file, const PlanRequest& request, const SearchControl& control) {
+  require_flags(request, 'l', "pipeline");
   require_search(request, "pipeline", {"", "pipeline"});
   PipelineProblem problem = read_pipeline(file, request);
   return report_pipeline(problem, search_pipeline(problem, control));
 }
 
 PlanResult plan_network(const Json& file, const PlanRequest& request, const SearchControl& control) {
+  require_flags(request, 'n', "network");
   require_search(request, "network", {"", "geo"});
   NetworkProblem problem = read_network(file, request);
   return report_network(problem, search_network(problem, control));
@@ -40,6 +71,7 @@ PlanResult plan_network(const Json& file, const PlanRequest& request, const Sear
 
 PlanResult plan_memory(const Json& file, const PlanRequest& request, const SearchControl& control,
                        const Cluster* machine) {
+  require_flags(request, 'm', "layers");
   require_search(request, "layers", {"", "layer-memory"});
   if (machine == nullptr) fail(ErrorCode::invalid_argument, "a file of layers is planned for a machine: give one");
   MemoryProblem problem = read_layer_memory(file, request, *machine);
@@ -47,6 +79,7 @@ PlanResult plan_memory(const Json& file, const PlanRequest& request, const Searc
 }
 
 PlanResult plan_table(const std::string& text, const PlanRequest& request, const SearchControl& control) {
+  require_flags(request, 't', "layer table");
   require_search(request, "layer table", {"", "chain"});
   LayerTable table = read_layer_table(text, request);
   return report_chain(table, search_chain(table, control));
@@ -58,6 +91,8 @@ PlanResult plan_layers(const std::string& text, const PlanRequest& request, cons
                        const Cluster* machine) {
   size_t begin = text.find_first_not_of(" \t\r\n");
   if (begin != text.npos && text.compare(begin, 10, "num_layers") == 0) return plan_table(text, request, control);
+  if (begin != text.npos && static_cast<unsigned char>(text[begin]) < ' ')
+    fail(ErrorCode::invalid_model, "the file is no text; an ONNX model is planned for a machine: give one");
   Json file = parse_json(text, "the file");
   if (!file.is_object()) fail(ErrorCode::invalid_model, "the file: expected an object");
   if (file.contains("maxFPGAs")) return plan_placement(file, request, control);

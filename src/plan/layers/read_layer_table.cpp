@@ -32,6 +32,8 @@ std::vector<Row> rows_of(const std::string& text) {
     std::istringstream words(line);
     if (!(words >> word)) continue;
     if (!(words >> more) || words >> rest) fail(ErrorCode::invalid_model, "line {}: expected two words", number);
+    word.resize(std::min<size_t>(word.size(), 100));  // names stand in messages
+    more.resize(std::min<size_t>(more.size(), 100));
     if (word != "num_layers" && (more == "CONV" || more == "FC")) {
       if (rows.size() == most_layers)
         fail(ErrorCode::invalid_model, "line {}: more than {} layers", number, most_layers);

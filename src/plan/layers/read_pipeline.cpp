@@ -132,7 +132,7 @@ void repeat(LayerGraph& graph, int64_t copies) {
   if (entering < 0 || leaving < 0)
     fail(ErrorCode::invalid_model, "repeat layers: the file has no node {0} with an edge from {1} and one to {2}",
          layer, layer - 1, layer + 1);
-  if (static_cast<int64_t>(graph.nodes.size()) + copies > most_nodes)
+  if (copies > most_nodes - static_cast<int64_t>(graph.nodes.size()))
     fail(ErrorCode::invalid_argument, "repeat layers: more than {} nodes", most_nodes);
   LayerNode copy = graph.nodes[from];
   for (auto& [degree, configs] : copy.configs)
@@ -169,10 +169,10 @@ PipelineProblem read_pipeline(const Json& file, const PlanRequest& request) {
   out.data = !request.no_data;
   out.tensor = !request.no_tensor;
   out.whole_batch = request.objective == "time";
-  if (out.devices < 1)
-    fail(ErrorCode::invalid_model, "the file: \"maxDevices\" is {}, expected 1 or more", out.devices);
-  if (out.microbatches < 1)
-    fail(ErrorCode::invalid_model, "the file: \"mbsInBatch\" is {}, expected 1 or more", out.microbatches);
+  if (out.devices < 1 || out.devices > 1'000'000)
+    fail(ErrorCode::invalid_model, "the file: \"maxDevices\" is {}, expected 1 to 1000000", out.devices);
+  if (out.microbatches < 1 || out.microbatches > 1'000'000)
+    fail(ErrorCode::invalid_model, "the file: \"mbsInBatch\" is {}, expected 1 to 1000000", out.microbatches);
   if (out.bandwidth <= 0) fail(ErrorCode::invalid_model, "the file: \"bandwidth\" is 0");
   return out;
 }

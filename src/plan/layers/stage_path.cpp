@@ -13,8 +13,12 @@ Degrees::Degrees(const PipelineProblem& p) {
   tensor.erase(std::unique(tensor.begin(), tensor.end()), tensor.end());
   // A degree that some layer lacks is still of use in stages without that layer.
   int64_t most = std::min(p.devices, p.data ? p.shares() : 1);
-  for (int64_t d = 1; d <= most; d++)
-    if (p.shares() % d == 0) data.push_back(d);
+  for (int64_t d = 1; d <= most && d <= p.shares() / d; d++) {  // divisors in pairs
+    if (p.shares() % d != 0) continue;
+    data.push_back(d);
+    if (d != p.shares() / d && p.shares() / d <= most) data.push_back(p.shares() / d);
+  }
+  std::sort(data.begin(), data.end());
   size_t degrees = tensor.size();
   least.resize(nodes.size() * degrees);
   entering.resize(p.graph.edges.size() * degrees);

@@ -199,14 +199,17 @@ std::vector<std::string> search_names() {
           "ideals", "ideals-linear", "pipeline", "mcmc",   "auto"};
 }
 
-SearchResult search_plan(const Space& space, const CostModel& costs, const SearchOptions& options) {
+void check_search_name(const std::string& name) {
   std::vector<std::string> names = search_names();
+  if (std::find(names.begin(), names.end(), name) != names.end()) return;
+  std::string all;
+  for (const std::string& n : names) all += (all.empty() ? "" : ", ") + n;
+  fail(ErrorCode::invalid_argument, "there is no search '{}': choose one of {}", name, all);
+}
+
+SearchResult search_plan(const Space& space, const CostModel& costs, const SearchOptions& options) {
   const std::string& name = options.search;
-  if (std::find(names.begin(), names.end(), name) == names.end()) {
-    std::string all;
-    for (const std::string& n : names) all += (all.empty() ? "" : ", ") + n;
-    fail(ErrorCode::invalid_argument, "there is no search '{}': choose one of {}", name, all);
-  }
+  check_search_name(name);
   Session session(space, costs, options);
   SearchResult result;
   result.compared = session.baselines();
@@ -247,7 +250,7 @@ SearchResult search_plan(const Space& space, const CostModel& costs, const Searc
       for (size_t i = 1; i < candidates.size(); i++)
         if (better(candidates[i], candidates[best])) best = i;
       candidates.push_back(session.chain(candidates[best], seed + chains, 0.5));
-      if (options.start.empty()) candidates.insert(candidates.end(), result.compared.begin(), result.compared.end());
+      if (options.fixed.empty()) candidates.insert(candidates.end(), result.compared.begin(), result.compared.end());
     }
     candidates.insert(candidates.end(), starts.begin(), starts.end());
   } else {

@@ -52,5 +52,6 @@ struct SearchResult {
 // and says why.
 SearchResult search_plan(const Space& space, const CostModel& costs, const SearchOptions& options);
 std::vector<std::string> search_names();
+void check_search_name(const std::string& name);  // throws invalid_argument
 
 }  // namespace pando::plan

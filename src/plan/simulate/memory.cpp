@@ -14,6 +14,7 @@ struct Event {
 };
 
 std::string gib(int64_t bytes) {
+  if (bytes < 1 << 20) return fmt::format("{} bytes", bytes);
   if (bytes < int64_t{1} << 30) return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
   return fmt::format("{:.1f} GiB", static_cast<double>(bytes) / (1 << 30));
 }

@@ -151,7 +151,7 @@ std::string memory_reason(const Space& space, const StagedPrediction& p, int64_t
       const DeviceMemory& m = p.memory[d];
       if (m.peak <= most) continue;
       return fmt::format(
-          "stage {}: {:.2f} GiB > {:.2f} on device {}: weights{} {:.2f}, activations {:.2f}: {} in flight x {:.2f}",
+          "stage {}: {:.3g} GiB > {:.3g} on device {}: weights{} {:.2f}, activations {:.2f}: {} in flight x {:.2f}",
           row, gib(m.peak), gib(most), d, space.training() ? ", gradients and states" : "", gib(m.weights),
           gib(m.activations), p.timeline.in_flight[row], gib(p.kept[d]));
     }
