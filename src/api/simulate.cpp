@@ -114,9 +114,13 @@ std::optional<plan::Space> micro_space(const SimulateRequest& r, const plan::Spa
   if (space.cluster().size() < 2) return {};
   SimulateRequest how = r;
   if (how.micro_batches == 0) {
+    // Of the model's own inputs: in training the optimizer's states are inputs too.
+    MappedFile file(r.model);
     int64_t batch = 0;
-    for (ValueId v : space.graph().inputs)
-      if (!space.graph().shape(v).empty()) batch = std::gcd(batch, space.graph().shape(v)[0]);
+    for (const ModelPort& p : read_ports(file.bytes()).inputs)
+      for (ValueId v : space.graph().inputs)
+        if (space.graph().values[v].name == p.name && !space.graph().shape(v).empty())
+          batch = std::gcd(batch, space.graph().shape(v)[0]);
     how.micro_batches = 1;
     while (how.micro_batches < 16 && batch % (2 * how.micro_batches) == 0) how.micro_batches *= 2;
     if (batch == 0 || how.micro_batches == 1) return {};

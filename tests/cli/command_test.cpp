@@ -305,6 +305,18 @@ TEST(PlanCommand, PlansEveryNetworkWithoutWeights) {
   expect_error("plan " + net + " --machine a100x8 --training --search single", 3, "device 0: ");
 }
 
+// The optimizer's states are inputs of a step too, but none that a batch is cut in.
+TEST(PlanCommand, CutsBatchesWhateverTheOptimizer) {
+  std::string net = temporary("alexnet.onnx"), report = temporary("report.json");
+  ASSERT_EQ(pando("zoo alexnet --no-weights -o " + net).code, 0);
+  std::string common =
+      "plan " + net + " --training --batch 256 --machine p100x8-10g --search pipeline --json " + report;
+  for (const char* optimizer : {"sgd", "momentum", "adam"}) {
+    ASSERT_EQ(pando(common + " --optimizer " + optimizer).code, 0);
+    EXPECT_EQ(json::parse(content(report))["micro_batches"], 16) << optimizer;
+  }
+}
+
 TEST(PlanCommand, ExplainsAndCompares) {
   std::string net = temporary("alexnet.onnx"), plan = temporary("plan.json"), other = temporary("other.json"),
               report = temporary("report.json"), page = temporary("page.html");
