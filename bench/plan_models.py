@@ -103,7 +103,8 @@ def emulated(planner):
 def table(planner):
     machines = ("p100x16", "k80x64", "pair")
     models = (("bert-large", 64), ("resnet50", 512))
-    searches = ("single", "data-parallel", "expert", "random", "chain", "ideals-linear", "ideals", "pipeline", "mcmc", "auto")
+    searches = ("single", "data-parallel", "expert", "random", "chain", "ideals-linear", "ideals", "local", "pipeline",
+                "layer-memory", "mcmc", "auto")
     print("\nTraining, simulated ms per step, seconds of search in brackets; -: does not fit")
     print(f"{'':16}" + "".join(f"{model + ' ' + machine:>22}" for model, _ in models for machine in machines))
     times = {}

@@ -37,7 +37,8 @@ struct SimulateRequest {
   std::string costs;  // roofline (default), measured:FILE, fitted:FILE, table:FILE
 
   // search_model_plan
-  // single, data-parallel, expert, random, chain, ideals, ideals-linear, pipeline, mcmc, auto
+  // single, data-parallel, expert, random, chain, ideals, ideals-linear, local, pipeline, layer-memory (which chooses
+  // sharded_states too, unless given), mcmc, auto
   std::string search = "auto";
   uint64_t seed = 1;
   double budget_seconds = std::numeric_limits<double>::infinity();

@@ -148,6 +148,7 @@ SimulateResult search_model_plan(const SimulateRequest& r) {
   options.tasks = task_options(r);
   plan::Space space = load_space(r, false);
   options.search = r.search;
+  options.any_sharding = r.sharded_states < 0;
   options.memory_limit = r.memory;
   options.control.seed = r.seed;
   options.control.budget_seconds = r.budget_seconds;
@@ -186,7 +187,7 @@ SimulateResult search_model_plan(const SimulateRequest& r) {
   result.feasible = found.outcome.feasible;
   result.reason = found.outcome.reason;
   result.report = dumped(plan::search_json(space, costs, options, found));
-  plan::Plan p = named_plan(options.tasks, found.best.configs);
+  plan::Plan p = named_plan(found.best.tasks, found.best.configs);
   p.pipeline = found.best.pipeline;
   result.plan = plan::write_plan(p, p.pipeline ? *micro : space);
   return result;

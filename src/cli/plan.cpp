@@ -157,9 +157,11 @@ Command add_plan(CLI::App& app) {
   c.add_option("INPUT", r.input,
                "placement, pipeline, network or layers file (JSON), a table of layers, or an ONNX model")
       ->required();
-  c.add_option("--search", r.search,
-               "ideals, ideals-linear, local, pipeline, geo, chain or layer-memory (default: by the file); for models: "
-               "single, data-parallel, expert, random, chain, ideals, ideals-linear, pipeline, mcmc or auto (default)");
+  c.add_option(
+      "--search", r.search,
+      "ideals, ideals-linear, local, pipeline, geo, chain or layer-memory (default: by the file); for models: "
+      "single, data-parallel, expert, random, chain, ideals, ideals-linear, local, pipeline, layer-memory, mcmc "
+      "or auto (default)");
   c.add_option(
       "--objective", r.objective,
       "of placements: max-load (default) or latency; of pipelines: time, of a whole batch (default: of a sample)");

@@ -177,16 +177,15 @@ json search_json(const Space& space, const CostModel& costs, const SearchOptions
   const SearchOutcome& o = result.outcome;
   json out;
   if (result.best.pipeline) {
-    TaskOptions tasks = options.tasks;
-    tasks.gradients = Gradients::after;
     StagedPrediction staged =
-        simulate_stages({*options.micro, costs, tasks, result.best.configs}, *result.best.pipeline);
+        simulate_stages({*options.micro, costs, result.best.tasks, result.best.configs}, *result.best.pipeline);
     out = stages_json(*options.micro, costs, staged, options.memory_limit);
     out["bytes_moved"] = result.best.prediction.bytes_moved;
     out["tasks"] = result.best.prediction.tasks;
   } else {
-    out = prediction_json(space, costs, options.tasks, result.best.configs, options.memory_limit);
+    out = prediction_json(space, costs, result.best.tasks, result.best.configs, options.memory_limit);
   }
+  out["sharded_states"] = result.best.tasks.sharded_states;
   out["search"] = o.search;
   out["objective"] = {{"name", o.objective}, {"value", o.value}, {"unit", o.unit}};
   out["optimal"] = o.optimal;

@@ -305,6 +305,22 @@ TEST(PlanCommand, PlansEveryNetworkWithoutWeights) {
   expect_error("plan " + net + " --machine a100x8 --training --search single", 3, "device 0: ");
 }
 
+TEST(PlanCommand, PlansForLittleMemory) {
+  std::string net = temporary("alexnet.onnx"), plan = temporary("plan.json"), report = temporary("report.json");
+  ASSERT_EQ(pando("zoo alexnet --no-weights -o " + net).code, 0);
+  std::string common = net + " --training --optimizer adam --batch 256 --machine p100x8-10g --memory 800000000 ";
+  expect_error("plan " + common + "--search data-parallel", 3, "device 0: ");
+  ASSERT_EQ(pando("plan " + common + "--search layer-memory -o " + plan + " --json " + report).code, 0);
+  json found = json::parse(content(report)), written = json::parse(content(plan));
+  EXPECT_GE(found["sharded_states"], 1);
+  EXPECT_EQ(written["sharded_states"], found["sharded_states"]);
+  EXPECT_TRUE(found["formula_seconds"].is_number());
+  ASSERT_EQ(pando("simulate " + common + "--plan " + plan + " --json " + report).code, 0);
+  EXPECT_EQ(json::parse(content(report))["iteration_seconds"], found["iteration_seconds"]);
+  EXPECT_EQ(json::parse(content(report))["devices"], found["devices"]);
+  expect_error("plan " + common + "--search layer-memory --sharded-states 0", 3, "device");
+}
+
 // The optimizer's states are inputs of a step too, but none that a batch is cut in.
 TEST(PlanCommand, CutsBatchesWhateverTheOptimizer) {
   std::string net = temporary("alexnet.onnx"), report = temporary("report.json");

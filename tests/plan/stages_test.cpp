@@ -52,12 +52,30 @@ TEST(Stages, PlacesByLoad) {
   Roofline costs;
   // 2:1 in speed and six equal layers: four and two.
   Space space(dense_chain(6, 64, 1000, false), devices({100, 50}));
-  StagedPlan plan = place_layers(space, costs, {}, false, {});
+  StagedPlan plan = place_layers(space, costs, {}, Placing::ideals, {});
   ASSERT_EQ(plan.configs.size(), space.ops().size());
   EXPECT_TRUE(plan.optimal);
   int on_first = 0;
   for (const Config& c : plan.configs) on_first += c.devices[0] == 0;
   EXPECT_EQ(on_first, 4);
+}
+
+TEST(Stages, LocalPlacesBranchesToo) {
+  Roofline costs;
+  // Equal layers on equal devices: the best of all placements is as good as the best contiguous one, two layers each.
+  Space space(dense_chain(6, 64, 1000, false), devices({100, 100, 100}, 1e6));
+  StagedPlan any = place_layers(space, costs, {}, Placing::local, {}),
+             line = place_layers(space, costs, {}, Placing::ideals, {});
+  EXPECT_LE(any.seconds, line.seconds * (1 + 1e-12));
+  EXPECT_NEAR(any.seconds, 2 * 1.28e-3, 0.03e-3);
+  SearchOptions options;
+  for (const char* name : {"single", "local"}) {
+    Space small(small_network(32), devices({1000, 1000}, 1e6));
+    options.search = name;
+    SearchResult r = search_plan(small, costs, options);
+    ASSERT_TRUE(r.outcome.feasible) << r.outcome.reason;
+    EXPECT_LE(r.outcome.value, r.compared[0].prediction.makespan_ns * 1e-9) << name;
+  }
 }
 
 TEST(Stages, PipelinesSampleParallelStages) {
@@ -100,7 +118,8 @@ TEST(Stages, AutoIsNotSlowerThanAnySearch) {
     for (const Found& f : all.compared) {
       if (!f.prediction.infeasible.empty()) continue;
       EXPECT_LE(all.best.prediction.makespan_ns, f.prediction.makespan_ns) << f.name;
-      bool layers = f.name == "pipeline" || f.name.starts_with("chain") || f.name.starts_with("ideals");
+      bool layers = f.name == "pipeline" || f.name.starts_with("chain") || f.name.starts_with("ideals") ||
+                    f.name == "local" || f.name == "layer-memory";
       EXPECT_EQ(f.formula_seconds.has_value(), layers) << f.name;
     }
     for (const std::string& name : search_names()) {
@@ -114,11 +133,11 @@ TEST(Stages, AutoIsNotSlowerThanAnySearch) {
       const Found& b = found.best;
       int64_t again = 0;
       if (b.pipeline) {
-        TaskOptions tasks;
-        tasks.gradients = Gradients::after;
-        again = simulate_stages({micro, costs, tasks, b.configs}, *b.pipeline).iteration_ns;
+        EXPECT_EQ(b.tasks.gradients, Gradients::after);
+        again = simulate_stages({micro, costs, b.tasks, b.configs}, *b.pipeline).iteration_ns;
       } else {
-        again = predict(space, costs, {}, b.configs).makespan_ns;
+        EXPECT_EQ(b.tasks.sharded_states, 0);  // nothing said that it may be chosen
+        again = predict(space, costs, b.tasks, b.configs).makespan_ns;
       }
       EXPECT_EQ(again, b.prediction.makespan_ns) << name;
     }

@@ -148,7 +148,7 @@ class Annealer {
 
 }  // namespace
 
-PlacementOutcome search_local(const PlacementProblem& problem, const SearchControl& control) {
+PlacementOutcome search_local(const PlacementProblem& problem, const SearchControl& control, int64_t moves) {
   Stopwatch watch(control);
   PlacementGroups groups = group_nodes(problem, false);
   double bound = max_load_bound(problem, groups);
@@ -164,7 +164,7 @@ PlacementOutcome search_local(const PlacementProblem& problem, const SearchContr
   }
   Annealer annealer(problem, groups, bound, control, watch);
   constexpr int rounds = 8;
-  auto each = static_cast<int64_t>(6e6 / rounds / (1 + 1e-3 * groups.size()));
+  auto each = static_cast<int64_t>(static_cast<double>(moves) / rounds / (1 + 1e-3 * groups.size()));
   for (int round = 0; round < rounds && !watch.ended(); round++) {
     std::vector<int> start(groups.size());
     // Half of the rounds from the contiguous plan, whose shape the others would have to find.

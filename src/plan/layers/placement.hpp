@@ -51,8 +51,8 @@ std::string unplaceable(const PlacementProblem& problem, const PlacementGroups& 
 // Least maximal load over contiguous placements. `linear`: only those along one topological order (fast). Proven
 // optimal unless the ideals outgrow control.budget_bytes or the walk control.budget_proposals.
 PlacementOutcome search_ideals(const PlacementProblem& problem, bool linear, const SearchControl& control);
-// Least maximal load over all placements, by simulated annealing from the linear solution.
-PlacementOutcome search_local(const PlacementProblem& problem, const SearchControl& control);
+// Least maximal load over all placements, by simulated annealing from the linear solution; at most so many moves.
+PlacementOutcome search_local(const PlacementProblem& problem, const SearchControl& control, int64_t moves = 6'000'000);
 // Least latency of one sample, memory kept.
 PlacementOutcome search_latency(const PlacementProblem& problem, bool linear, const SearchControl& control);
 

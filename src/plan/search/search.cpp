@@ -5,6 +5,7 @@
 
 #include "plan/search/baselines.hpp"
 #include "plan/search/cuts.hpp"
+#include "plan/search/memory_plans.hpp"
 #include "plan/search/partition.hpp"
 #include "plan/search/stages.hpp"
 #include "plan/simulate/staged.hpp"
@@ -16,6 +17,7 @@ constexpr int64_t default_proposals = 20000;
 constexpr size_t chains_of_auto = 4;
 constexpr double exact_seconds = 20;  // at most, of each exact search
 constexpr int64_t exact_steps = 50'000'000;
+constexpr int memory_trials = 5;  // for less room each, the last for the least
 
 bool better(const Found& a, const Found& b) {
   if (a.prediction.infeasible.empty() != b.prediction.infeasible.empty()) return a.prediction.infeasible.empty();
@@ -37,8 +39,11 @@ class Session {
   int64_t proposals() const { return proposals_; }
 
   Found found(std::string name, std::vector<Config> configs) const {
-    Prediction p = predict(space_, costs_, options_.tasks, configs, options_.memory_limit);
-    return {std::move(name), std::move(configs), std::move(p)};
+    return found(std::move(name), std::move(configs), options_.tasks);
+  }
+  Found found(std::string name, std::vector<Config> configs, const TaskOptions& tasks) const {
+    Prediction p = predict(space_, costs_, tasks, configs, options_.memory_limit);
+    return {std::move(name), std::move(configs), tasks, std::move(p)};
   }
 
   std::vector<Found> baselines() const {
@@ -96,14 +101,40 @@ class Session {
       for (StageRules rules : {StageRules{micros, true, true}, {micros, true, false}, {micros, false, true}})
         plans.push_back(pipeline_layers(space, costs_, options_.tasks, rules, control));
     } else {
-      plans.push_back(place_layers(space, costs_, options_.tasks, name == "ideals-linear", control));
+      Placing how = name == "local" ? Placing::local : name == "ideals" ? Placing::ideals : Placing::linear;
+      plans.push_back(place_layers(space, costs_, options_.tasks, how, control));
     }
     std::optional<Found> best;
     for (StagedPlan& plan : plans) {
       std::optional<Found> f = plan.configs.empty() ? std::nullopt : found_stages(name, plan.configs);
       // Of placements the load of a micro-batch, so many of which go through the slowest device.
-      if (f) f->formula_seconds = plan.seconds * (name == "pipeline" || !f->pipeline ? 1 : f->pipeline->micro_batches);
+      bool micros = name != "pipeline" && options_.micro != nullptr;
+      if (f) f->formula_seconds = plan.seconds * (micros ? options_.pipeline.micro_batches : 1);
       if (f && (!best || better(*f, *best))) best = std::move(f);
+    }
+    return best;
+  }
+
+  // The fastest plan that layer-memory leads to; where none fits, one that does not; nothing when even the leanest is
+  // hopeless.
+  std::optional<Found> memory_plan() const {
+    MemoryPlanner planner(space_, costs_, options_.tasks, room());
+    bool choose = options_.any_sharding && space_.training();
+    std::optional<Found> best;
+    for (int sharded = choose ? 0 : options_.tasks.sharded_states; sharded <= 3; sharded++) {
+      auto states = static_cast<uint8_t>(sharded);
+      // Of one degree the two best by the formula, and operators of several.
+      std::vector<std::pair<double, size_t>> degrees;
+      for (size_t k = 0; k < planner.degrees(); k++)
+        if (std::optional<MemoryPlan> plan = planner.choose(states, k, room())) degrees.emplace_back(plan->seconds, k);
+      std::sort(degrees.begin(), degrees.end());
+      bool kept = true;
+      for (size_t i = 0; i < std::min<size_t>(2, degrees.size()); i++)
+        kept = try_memory_plans(planner, states, degrees[i].second, best) && kept;
+      if (planner.degrees() > 2) kept = try_memory_plans(planner, states, {}, best) && kept;
+      // More sharding makes room, which is not needed; the first also shares the update.
+      if (!choose || (sharded > 0 && kept && best)) break;
+      if (options_.control.stop.stop_requested() || seconds() > options_.control.budget_seconds) break;
     }
     return best;
   }
@@ -115,7 +146,7 @@ class Session {
     how.temperature = options_.temperature;
     how.memory_limit = options_.memory_limit;
     how.fixed = options_.fixed;
-    Chain chain(space_, costs_, options_.tasks, start.configs, how);
+    Chain chain(space_, costs_, start.tasks, start.configs, how);
     double until = seconds() + options_.control.budget_seconds * share;
     auto most = budget_ == std::numeric_limits<int64_t>::max()
                     ? budget_
@@ -127,10 +158,41 @@ class Session {
       chain.step();
       proposals_++;
     }
-    return found("mcmc", chain.best());
+    return found("mcmc", chain.best(), start.tasks);
   }
 
  private:
+  int64_t limit(uint32_t device) const {
+    return options_.memory_limit > 0 ? options_.memory_limit : space_.cluster().kind_of(device).memory_bytes;
+  }
+  int64_t room() const {
+    int64_t least = limit(0);
+    for (uint32_t d = 1; d < space_.cluster().size(); d++) least = std::min(least, limit(d));
+    return least;
+  }
+  // What the formula leaves out of the memory is known when a plan is simulated: then for so much less. True: a plan
+  // that keeps everything fits.
+  bool try_memory_plans(const MemoryPlanner& planner, uint8_t sharded, std::optional<size_t> degree,
+                        std::optional<Found>& best) const {
+    TaskOptions tasks = options_.tasks;
+    tasks.sharded_states = sharded;
+    int64_t bytes = room();
+    std::vector<Config> last;
+    for (int trial = 0; trial < memory_trials; trial++) {
+      std::optional<MemoryPlan> plan = planner.choose(sharded, degree, trial + 1 < memory_trials ? bytes : 0);
+      if (!plan || plan->configs == last) return false;
+      last = plan->configs;
+      Found f = found("layer-memory", std::move(plan->configs), tasks);
+      f.formula_seconds = plan->seconds;
+      int64_t over = 0;
+      for (uint32_t d = 0; d < f.prediction.memory.size(); d++)
+        over = std::max(over, f.prediction.memory[d].peak - limit(d));
+      if (!best || better(f, *best)) best = std::move(f);
+      if (over == 0) return plan->keeps_all;
+      bytes = plan->bytes - over;
+    }
+    return false;
+  }
   // Proposals are the Markov chain's; exact searches count steps that are much shorter.
   SearchControl exact_control() const {
     SearchControl control = options_.control;
@@ -158,6 +220,7 @@ class Session {
     Found f;
     f.name = name;
     f.configs = configs;
+    f.tasks = tasks;
     f.pipeline = options_.pipeline;
     f.prediction.makespan_ns = staged.iteration_ns;
     f.prediction.bytes_moved = graph.bytes_moved() * options_.pipeline.micro_batches;
@@ -195,8 +258,8 @@ Prediction predict(const Space& space, const CostModel& costs, const TaskOptions
 }
 
 std::vector<std::string> search_names() {
-  return {"single", "data-parallel", "expert",   "random", "chain",
-          "ideals", "ideals-linear", "pipeline", "mcmc",   "auto"};
+  return {"single",        "data-parallel", "expert",   "random",       "chain", "ideals",
+          "ideals-linear", "local",         "pipeline", "layer-memory", "mcmc",  "auto"};
 }
 
 void check_search_name(const std::string& name) {
@@ -222,17 +285,25 @@ SearchResult search_plan(const Space& space, const CostModel& costs, const Searc
     std::vector<Found> list = session.partitions();
     candidates.push_back(list[0]);
     result.compared.insert(result.compared.end(), list.begin() + 1, list.end());
-  } else if (name == "ideals" || name == "ideals-linear" || name == "pipeline") {
+  } else if (name == "ideals" || name == "ideals-linear" || name == "local" || name == "pipeline") {
     std::optional<Found> f = session.staged(name);
     candidates.push_back(f ? *f : result.compared[0]);
     if (!f) candidates[0].prediction.infeasible = "no stages fit the devices' memory; none was found";
+  } else if (name == "layer-memory") {
+    std::optional<Found> f = session.memory_plan();
+    candidates.push_back(f ? *f : result.compared[0]);
+    if (!f) candidates[0].prediction.infeasible = "weights and states alone do not fit the devices' memory";
   } else if (name == "mcmc" || name == "auto") {
     bool free = options.start.empty() && options.fixed.empty();
     if (name == "auto" && free && space.cluster().size() > 1) {
       for (Found& f : session.partitions()) result.compared.push_back(std::move(f));
-      for (const char* exact : {"ideals-linear", "ideals", "pipeline"})
+      for (const char* exact : {"ideals-linear", "ideals", "local", "pipeline"})
         if (std::optional<Found> f = session.staged(exact)) result.compared.push_back(std::move(*f));
     }
+    bool fits = std::any_of(result.compared.begin(), result.compared.end(),
+                            [](const Found& f) { return f.prediction.infeasible.empty(); });
+    if (name == "auto" && free && (space.training() || !fits))
+      if (std::optional<Found> f = session.memory_plan()) result.compared.push_back(std::move(*f));
     std::vector<Found> starts;
     for (const Found& f : result.compared)
       if (!f.pipeline) starts.push_back(f);

@@ -11,6 +11,7 @@ struct SearchOptions {
   std::string search = "auto";  // see search_names()
   SearchControl control;        // without any budget: 20,000 proposals
   TaskOptions tasks;
+  bool any_sharding = false;   // layer-memory may choose tasks.sharded_states
   int64_t memory_limit = 0;    // bytes per device; 0: the devices' own
   std::vector<Config> start;   // empty: the best baseline
   std::vector<bool> fixed;     // operators that keep their config of `start`; empty: none
@@ -34,6 +35,7 @@ Prediction predict(const Space& space, const CostModel& costs, const TaskOptions
 struct Found {
   std::string name;
   std::vector<Config> configs;
+  TaskOptions tasks;  // what it was simulated with: as asked for, but for sharded states and a pipeline's gradients
   Prediction prediction;
   std::optional<double> formula_seconds;    // what the search that found it took it for
   std::optional<PipelineOptions> pipeline;  // then the configs are those of a micro-batch
@@ -45,11 +47,12 @@ struct SearchResult {
       compared;  // single, data-parallel on 2, 4 ... all devices, expert; auto: what the exact ones found
 };
 
-// single, data-parallel, expert, random: no search. chain: see partition.hpp. ideals, ideals-linear, pipeline: layers
-// in stages, as a pipeline of micro-batches where there is one (stages.hpp). mcmc: a Markov chain from the best
-// baseline. auto: the exact ones, then chains from the best four plans and one more from the best of all; never slower
-// than any of them. Throws invalid_argument for an unknown name. Without a plan that fits, outcome.feasible is false
-// and says why.
+// single, data-parallel, expert, random: no search. chain: see partition.hpp. ideals, ideals-linear, local, pipeline:
+// layers in stages, as a pipeline of micro-batches where there is one (stages.hpp). layer-memory: degrees, what is kept
+// and sharded states (memory_plans.hpp). mcmc: a Markov chain from the best baseline. auto: all of these (layer-memory
+// for training, or where nothing else fits), then chains from the best four plans and one more from the best of all;
+// never slower than any of them. Throws invalid_argument for an unknown name. Without a plan that fits,
+// outcome.feasible is false and says why.
 SearchResult search_plan(const Space& space, const CostModel& costs, const SearchOptions& options);
 std::vector<std::string> search_names();
 void check_search_name(const std::string& name);  // throws invalid_argument

@@ -10,6 +10,9 @@
 namespace pando::plan {
 namespace {
 
+constexpr size_t most_moves = 1'000'000;  // of local: a fraction of a second
+constexpr size_t moves_per_layer = 5000;
+
 // Kinds that occur, in the order of the devices.
 std::vector<uint32_t> kinds_of(const Cluster& cluster) {
   std::vector<uint32_t> kinds;
@@ -98,7 +101,7 @@ LayeredModel layers_of(const Space& space, const CostModel& costs, const TaskOpt
   return out;
 }
 
-StagedPlan place_layers(const Space& space, const CostModel& costs, const TaskOptions& tasks, bool linear,
+StagedPlan place_layers(const Space& space, const CostModel& costs, const TaskOptions& tasks, Placing how,
                         const SearchControl& control) {
   const Cluster& cluster = space.cluster();
   std::vector<uint32_t> kinds = kinds_of(cluster);
@@ -118,7 +121,9 @@ StagedPlan place_layers(const Space& space, const CostModel& costs, const TaskOp
   std::vector<double> most(p.graph.nodes.size(), 0);
   for (const LayerEdge& e : p.graph.edges) most[e.from] = std::max(most[e.from], e.cost);
   for (LayerEdge& e : p.graph.edges) e.cost = most[e.from] * ms_per_byte;
-  PlacementOutcome found = search_ideals(p, linear, control);
+  size_t moves = std::min(most_moves, moves_per_layer * p.graph.nodes.size());
+  PlacementOutcome found = how == Placing::local ? search_local(p, control, static_cast<int64_t>(moves))
+                                                 : search_ideals(p, how == Placing::linear, control);
   StagedPlan out;
   if (!found.feasible) return out;
   out.seconds = found.value * 1e-3;

@@ -22,8 +22,10 @@ struct StagedPlan {
 };
 
 // Every layer on one device, the largest load of a device least. Devices of a second kind are the search's CPUs,
-// without limit of memory; clusters of more kinds are taken as of their slowest. `linear`: cuts of one order only.
-StagedPlan place_layers(const Space& space, const CostModel& costs, const TaskOptions& tasks, bool linear,
+// without limit of memory; clusters of more kinds are taken as of their slowest. Exact over contiguous placements, over
+// cuts of one order only, or guided (control.seed) over all of them.
+enum class Placing : uint8_t { ideals, linear, local };
+StagedPlan place_layers(const Space& space, const CostModel& costs, const TaskOptions& tasks, Placing how,
                         const SearchControl& control);
 
 // Stages of consecutive devices, which share the samples of a micro-batch.
