@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "plan/formulas.hpp"
 #include "plan/search.hpp"
 #include "plan/search/baselines.hpp"
 
@@ -11,13 +12,6 @@ namespace pando::plan {
 namespace {
 
 constexpr int64_t steps = 1024;  // of the memory that may be used
-
-double slowest_ns(const TaskGraph& graph, uint32_t stage) {
-  int64_t most = 0;
-  if (stage != none)
-    for (const Block::Task& task : graph.blocks()[stage].tasks) most = std::max(most, task.ns);
-  return static_cast<double>(most);
-}
 
 std::vector<uint32_t> degrees_of(size_t devices) {
   std::vector<uint32_t> out;
@@ -76,8 +70,11 @@ MemoryPlanner::MemoryPlanner(const Space& space, const CostModel& costs, const T
       const PlannedOp& op = space.ops()[o];
       Way w;
       w.config = graph.configs()[o];
-      w.forward = slowest_ns(graph, op.stages[0]);
-      w.gradients = slowest_ns(graph, op.stages[1]) + slowest_ns(graph, op.stages[2]);
+      auto stage_ns = [&](uint32_t stage) {
+        return stage == none ? 0.0 : static_cast<double>(slowest_ns(graph.blocks()[stage]));
+      };
+      w.forward = stage_ns(op.stages[0]);
+      w.gradients = stage_ns(op.stages[1]) + stage_ns(op.stages[2]);
       w.recompute = w.forward;
       w.trained = owned[o].trained;
       w.constant = owned[o].constant;
