@@ -32,6 +32,7 @@ void run(const RunSettings& options) {
   make_folder(options.folder);
   const std::vector<Port>& ports = session.model->outputs();
   std::vector<std::string> names;
+  names.reserve(ports.size());
   for (const Port& port : ports) names.push_back(port.name);
   names = file_names(names);
   for (size_t i = 0; i < ports.size(); i++) {

@@ -1,5 +1,6 @@
 // Links and routes from the description of a network.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 
@@ -11,7 +12,7 @@ namespace {
 
 constexpr size_t max_pairs = 512;  // members of a level with links of their own for every pair
 
-int64_t to_ns(double us) { return static_cast<int64_t>(std::min(us, 1e9) * 1e3 + 0.5); }
+int64_t to_ns(double us) { return std::llround(std::min(us, 1e9) * 1e3); }
 
 // The links that one level of a network gives to `count` members, and which of them a pair uses.
 class LevelLinks {

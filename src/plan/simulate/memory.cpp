@@ -22,7 +22,10 @@ std::string gib(int64_t bytes) {
 // Distinct weights are held once on a device, however many parts of operators that use them are there.
 class Weights {
  public:
-  Weights(const TaskGraph& graph, std::vector<DeviceMemory>& out) : graph_(graph), out_(out) {
+  Weights(const TaskGraph& graph, std::vector<DeviceMemory>& out) : graph_(graph), out_(out) {}
+
+  void add_all() {
+    const TaskGraph& graph = graph_;
     const Space& space = graph.space();
     for (uint32_t o = 0; o < space.ops().size(); o++) {
       const Config& c = graph.configs()[o];
@@ -170,7 +173,7 @@ int64_t resident_bytes(const Space& space, int64_t weights) {
 
 std::vector<DeviceMemory> memory_of(const TaskGraph& graph, const Timeline& t) {
   std::vector<DeviceMemory> out(graph.devices());
-  Weights(graph, out);
+  Weights(graph, out).add_all();
   std::vector<std::vector<Event>> events = activation_events(graph, t);
   for (size_t d = 0; d < out.size(); d++) {
     int64_t now = 0;
