@@ -8,7 +8,6 @@
 #pragma once
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <optional>
 #include <string>
 
@@ -32,10 +31,10 @@ struct PlanRequest {
   std::optional<double> gradient_bytes, activation_bytes;  // networks
   std::optional<int64_t> levels, batch, shortcut;          // tables of layers; batch: files of layers
   uint64_t seed = 1;
-  double budget_seconds = std::numeric_limits<double>::infinity();  // wall time; the best plan so far is returned
-  double budget_bytes = 4e9;                                        // of the search's own tables
-  std::function<void(double best, double seconds)> progress;        // on the calling thread, a few times a second
-  const CancelToken* cancel = nullptr;                              // then the best plan so far is returned
+  double budget_seconds = 60;                                 // wall time; the best plan so far is returned
+  double budget_bytes = 4e9;                                  // of the search's own tables
+  std::function<void(double best, double seconds)> progress;  // on the calling thread, a few times a second
+  const CancelToken* cancel = nullptr;                        // then the best plan so far is returned
 };
 
 struct PlanResult {

@@ -98,7 +98,7 @@ void plan_model(const LayerPlanSettings& settings, const CLI::App& given) {
   if (r.microbatches) model.request.micro_batches = *r.microbatches;
   if (r.memory && *r.memory >= 0)  // 0 bytes are little, not the machine's own
     model.request.memory = static_cast<int64_t>(std::clamp(*r.memory, 1.0, 1e15));
-  model.request.budget_seconds = r.budget_seconds;
+  if (given.count("--budget-seconds") > 0) model.request.budget_seconds = r.budget_seconds;
   if (!r.objective.empty() && r.objective != "time")
     throw UsageError(fmt::format("--objective {}: a model on a machine is planned for time", r.objective));
   parse_budget(settings.budget, model.request);
@@ -185,7 +185,7 @@ Command add_plan(CLI::App& app) {
       "of a table of layers (default: 512), of a file of layers; of a model: global, the inputs' first dimension");
   add(c, "--shortcut", r.shortcut, "layers per residual block of a table: 0, 2 or 3 (default: by its kernels)");
   c.add_option("--seed", r.seed, "of random searches")->check(not_negative)->capture_default_str();
-  c.add_option("--budget-seconds", r.budget_seconds, "then the best plan so far is taken");
+  c.add_option("--budget-seconds", r.budget_seconds, "then the best plan so far is taken (default: 60; of models: see --budget)");
   c.add_option("--budget-bytes", r.budget_bytes, "of the search's tables (default: 4e9)");
   add_model_plan_options(c, settings->model);
   c.add_option("--budget", settings->budget, "of a model's search: seconds like 30s, or proposals like 20000");
