@@ -185,7 +185,8 @@ Command add_plan(CLI::App& app) {
       "of a table of layers (default: 512), of a file of layers; of a model: global, the inputs' first dimension");
   add(c, "--shortcut", r.shortcut, "layers per residual block of a table: 0, 2 or 3 (default: by its kernels)");
   c.add_option("--seed", r.seed, "of random searches")->check(not_negative)->capture_default_str();
-  c.add_option("--budget-seconds", r.budget_seconds, "then the best plan so far is taken (default: 60; of models: see --budget)");
+  c.add_option("--budget-seconds", r.budget_seconds,
+               "then the best plan so far is taken (default: 60; of models: see --budget)");
   c.add_option("--budget-bytes", r.budget_bytes, "of the search's tables (default: 4e9)");
   add_model_plan_options(c, settings->model);
   c.add_option("--budget", settings->budget, "of a model's search: seconds like 30s, or proposals like 20000");
