@@ -112,20 +112,18 @@ class Explainer {
                       {"activations_bytes", memory_[d].activations}});
     return list;
   }
-  int64_t limit_of(uint32_t d) const { return limit_ > 0 ? limit_ : space_.cluster().kind_of(d).memory_bytes; }
+  int64_t limit_of(uint32_t d) const { return space_.cluster().memory_limit(d, limit_); }
 
   // A remedy's effect on the whole.
   void report(std::string change, const json& edit, const TaskGraph& graph) {
     Simulator s(graph);
     s.full();
     std::vector<DeviceMemory> memory = memory_of(graph, s.timeline());
-    int64_t peak = 0;
-    for (const DeviceMemory& m : memory) peak = std::max(peak, m.peak);
     relief_.push_back({{"change", std::move(change)},
                        {"edit", edit},
                        {"iteration_seconds", seconds(s.timeline().makespan)},
                        {"gain", 1 - share(s.timeline().makespan)},
-                       {"peak_memory_bytes", peak},
+                       {"peak_memory_bytes", peak_of(memory)},
                        {"feasible", memory_reason(graph.space(), memory, limit_).empty()}});
   }
 

@@ -77,17 +77,15 @@ class StagedExplainer {
     std::stable_sort(list.begin(), list.end(), [&](const json& a, const json& b) { return room(a) < room(b); });
     return list;
   }
-  int64_t limit_of(uint32_t d) const { return limit_ > 0 ? limit_ : space_.cluster().kind_of(d).memory_bytes; }
+  int64_t limit_of(uint32_t d) const { return space_.cluster().memory_limit(d, limit_); }
 
   void report(const std::string& change, const TaskGraph& graph, const PipelineOptions& how) {
     StagedPrediction p = simulate_stages(graph, how);
-    int64_t peak = 0;
-    for (const DeviceMemory& m : p.memory) peak = std::max(peak, m.peak);
     relief_.push_back({{"change", change},
                        {"edit", nullptr},
                        {"iteration_seconds", seconds(p.iteration_ns)},
                        {"gain", 1 - static_cast<double>(p.iteration_ns) / static_cast<double>(found_.iteration_ns)},
-                       {"peak_memory_bytes", peak},
+                       {"peak_memory_bytes", peak_of(p.memory)},
                        {"feasible", memory_reason(graph.space(), p, limit_).empty()}});
   }
 

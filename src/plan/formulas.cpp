@@ -25,16 +25,6 @@ Term term_of(const Block& b) {
   }
 }
 
-// The operator that a block's time is put down to: who computes, who made what is moved, who is first to share
-// parameters.
-uint32_t operator_of(const TaskGraph& g, uint32_t block) {
-  const Space& s = g.space();
-  auto stages = static_cast<uint32_t>(s.stages().size()), flows = static_cast<uint32_t>(s.flows().size());
-  if (block < stages) return s.stages()[block].op;
-  if (block < stages + flows) return s.stages()[s.flows()[block - stages].from].op;
-  return s.syncs()[(block - stages - flows) / 2][0];
-}
-
 Formula chain_formula(const TaskGraph& g, const Timeline& t) {
   Formula f{"chain", {}, {}};
   for (const char* name : term_names) f.terms.push_back({name});
@@ -68,11 +58,7 @@ Formula chain_formula(const TaskGraph& g, const Timeline& t) {
 }
 
 Formula load_formula(const TaskGraph& g, const Timeline& t) {
-  std::vector<int64_t> moved(g.devices(), 0), load(g.devices());
-  for (const Block& b : g.blocks())
-    if (b.kind == Block::Kind::transfer)
-      for (const Block::Task& task : b.tasks)
-        for (uint32_t d : {task.where / g.devices(), task.where % g.devices()}) moved[d] += task.ns;
+  std::vector<int64_t> moved = device_transfer_ns(g), load(g.devices());
   for (uint32_t d = 0; d < g.devices(); d++) load[d] = g.work()[d] + moved[d];
   auto d = static_cast<uint32_t>(std::max_element(load.begin(), load.end()) - load.begin());
   return {

@@ -17,18 +17,41 @@ json samples_per_second(const Space& space, int64_t times, int64_t ns) {
 
 }  // namespace
 
+uint32_t operator_of(const TaskGraph& g, uint32_t block) {
+  const Space& s = g.space();
+  auto stages = static_cast<uint32_t>(s.stages().size()), flows = static_cast<uint32_t>(s.flows().size());
+  if (block < stages) return s.stages()[block].op;
+  if (block < stages + flows) return s.stages()[s.flows()[block - stages].from].op;
+  return s.syncs()[(block - stages - flows) / 2][0];
+}
+
+std::vector<int64_t> device_transfer_ns(const TaskGraph& g) {
+  std::vector<int64_t> sums(g.devices(), 0);
+  for (const Block& b : g.blocks())
+    if (b.kind == Block::Kind::transfer)
+      for (const Block::Task& task : b.tasks)
+        for (uint32_t d : {task.where / g.devices(), task.where % g.devices()}) sums[d] += task.ns;
+  return sums;
+}
+
+int64_t peak_of(const std::vector<DeviceMemory>& memory) {
+  int64_t most = 0;
+  for (const DeviceMemory& m : memory) most = std::max(most, m.peak);
+  return most;
+}
+
 std::string task_name(const TaskGraph& g, uint32_t block) {
   const Space& s = g.space();
   constexpr const char* roles[] = {"", " (gradient of inputs)", " (gradient of parameters)"};
   const Block& b = g.blocks()[block];
-  if (b.kind == Block::Kind::compute)
-    return s.ops()[s.stages()[block].op].name + roles[static_cast<int>(s.stages()[block].role)];
-  size_t stages = s.stages().size(), flows = s.flows().size();
-  if (b.kind == Block::Kind::transfer)
-    return "transfer from " + s.ops()[s.stages()[s.flows()[block - stages].from].op].name;
   if (b.kind == Block::Kind::barrier) return "end of the backward pass";
-  const auto& members = s.syncs()[(block - stages - flows) / 2];
-  return (b.kind == Block::Kind::collective ? "exchange of " : "update of ") + s.ops()[members[0]].name;
+  const std::string& name = s.ops()[operator_of(g, block)].name;
+  switch (b.kind) {
+    case Block::Kind::compute: return name + roles[static_cast<int>(s.stages()[block].role)];
+    case Block::Kind::transfer: return "transfer from " + name;
+    case Block::Kind::collective: return "exchange of " + name;
+    default: return "update of " + name;
+  }
 }
 
 std::vector<uint64_t> critical_path(const TaskGraph& g, const Timeline& t) {
@@ -72,12 +95,9 @@ json prediction_json(const Space& space, const CostModel& costs, const TaskOptio
   const Timeline& t = simulator.timeline();
   std::vector<DeviceMemory> memory = memory_of(g, t);
   const Cluster& cluster = space.cluster();
-  std::vector<int64_t> transfer(g.devices(), 0), bytes(cluster.links.size(), 0);
+  std::vector<int64_t> transfer = device_transfer_ns(g), bytes(cluster.links.size(), 0);
   for (const Block& b : g.blocks())
     for (uint32_t i = 0; i < b.size(); i++) {
-      if (b.kind == Block::Kind::transfer)
-        for (uint32_t d : {b.tasks[i].where / g.devices(), b.tasks[i].where % g.devices()})
-          transfer[d] += b.tasks[i].ns;
       if (b.kind == Block::Kind::transfer)
         for (uint32_t l : cluster.route(b.tasks[i].where)) bytes[l] += b.bytes[i];
       if (b.kind == Block::Kind::collective) {
@@ -91,7 +111,7 @@ json prediction_json(const Space& space, const CostModel& costs, const TaskOptio
   out["bytes_moved"] = g.bytes_moved();
   out["tasks"] = g.tasks();
   for (uint32_t d = 0; d < g.devices(); d++) {
-    int64_t limit = memory_limit > 0 ? memory_limit : cluster.kind_of(d).memory_bytes;
+    int64_t limit = cluster.memory_limit(d, memory_limit);
     devices.push_back({{"id", d},
                        {"busy_s", seconds(g.work()[d])},
                        {"idle_s", seconds(t.makespan - g.work()[d])},
@@ -132,7 +152,7 @@ json stages_json(const Space& space, const CostModel& costs, const StagedPredict
     int64_t busy = 0;
     for (const PipelineTask& task : p.timeline.devices[row]) busy += task.end_ns - task.start_ns;
     for (uint32_t d : p.rows[row]) {
-      int64_t limit = memory_limit > 0 ? memory_limit : space.cluster().kind_of(d).memory_bytes;
+      int64_t limit = space.cluster().memory_limit(d, memory_limit);
       rows[d] = {{"id", d},
                  {"busy_s", seconds(busy)},
                  {"idle_s", seconds(p.timeline.makespan_ns - busy)},
@@ -197,12 +217,10 @@ json search_json(const Space& space, const CostModel& costs, const SearchOptions
   out["formula_seconds"] = formula ? json(*formula) : json();
   out["compared"] = json::array();
   for (const Found& f : result.compared) {
-    int64_t peak = 0;
-    for (const DeviceMemory& m : f.prediction.memory) peak = std::max(peak, m.peak);
     out["compared"].push_back({{"name", f.name},
                                {"iteration_seconds", seconds(f.prediction.makespan_ns)},
                                {"formula_seconds", f.formula_seconds ? json(*f.formula_seconds) : json()},
-                               {"peak_memory_bytes", peak},
+                               {"peak_memory_bytes", peak_of(f.prediction.memory)},
                                {"bytes_moved", f.prediction.bytes_moved},
                                {"feasible", f.prediction.infeasible.empty()}});
   }

@@ -22,6 +22,14 @@ void each_resource(const TaskGraph& g, const Block& b, uint32_t task, F&& f) {
 
 inline double seconds(int64_t ns) { return static_cast<double>(ns) * 1e-9; }
 
+// The operator that a block's time is put down to: who computes, who made what is moved, who is first to share
+// parameters. Not of a barrier.
+uint32_t operator_of(const TaskGraph& graph, uint32_t block);
+// Per device: the time of all transfers that it takes part in.
+std::vector<int64_t> device_transfer_ns(const TaskGraph& graph);
+// The most that a device holds.
+int64_t peak_of(const std::vector<DeviceMemory>& memory);
+
 // "OPERATOR (gradient of inputs)", "transfer from OPERATOR" ...
 std::string task_name(const TaskGraph& graph, uint32_t block);
 // Tasks (block << 32 | task) from the first to the last: from the end back to whoever each waited for, the task before

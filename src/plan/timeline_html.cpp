@@ -66,7 +66,7 @@ json devices_json(const TaskGraph& g, const Timeline& t, int64_t memory_limit) {
     json curve = json::array();
     for (const auto& [ns, bytes] : curves[d]) curve.push_back({ns, bytes + memory[d].weights});
     list.push_back({{"name", fmt::format("device {} ({})", d, kind.name)},
-                    {"limit", memory_limit > 0 ? memory_limit : kind.memory_bytes},
+                    {"limit", g.space().cluster().memory_limit(d, memory_limit)},
                     {"resident", memory[d].weights},
                     {"peak", memory[d].peak},
                     {"busy", g.work()[d]},

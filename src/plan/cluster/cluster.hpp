@@ -76,6 +76,10 @@ struct Cluster {
 
   size_t size() const { return devices.size(); }
   const DeviceKind& kind_of(uint32_t device) const { return kinds[devices[device].kind]; }
+  // Bytes that a device may hold: `limit`, or where that is 0 what it has.
+  int64_t memory_limit(uint32_t device, int64_t limit) const {
+    return limit > 0 ? limit : kind_of(device).memory_bytes;
+  }
   struct RouteView {
     const uint32_t* first;
     const uint32_t* last;

@@ -158,7 +158,7 @@ bool Chain::too_much_memory(const Change& change) {
   }
   if (!bounded_) return false;
   for (uint32_t d = 0; d < memory_after_.size(); d++) {
-    int64_t limit = options_.memory_limit > 0 ? options_.memory_limit : space_.cluster().kind_of(d).memory_bytes;
+    int64_t limit = space_.cluster().memory_limit(d, options_.memory_limit);
     if (memory_after_[d] > limit && memory_after_[d] > memory_[d]) return true;
   }
   return false;

@@ -162,9 +162,7 @@ class Session {
   }
 
  private:
-  int64_t limit(uint32_t device) const {
-    return options_.memory_limit > 0 ? options_.memory_limit : space_.cluster().kind_of(device).memory_bytes;
-  }
+  int64_t limit(uint32_t device) const { return space_.cluster().memory_limit(device, options_.memory_limit); }
   int64_t room() const {
     int64_t least = limit(0);
     for (uint32_t d = 1; d < space_.cluster().size(); d++) least = std::min(least, limit(d));

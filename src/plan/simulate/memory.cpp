@@ -215,7 +215,7 @@ std::vector<int64_t> activations_at(const TaskGraph& graph, const Timeline& t, c
 
 std::string memory_reason(const Space& space, const std::vector<DeviceMemory>& memory, int64_t limit) {
   for (uint32_t d = 0; d < memory.size(); d++) {
-    int64_t most = limit > 0 ? limit : space.cluster().kind_of(d).memory_bytes;
+    int64_t most = space.cluster().memory_limit(d, limit);
     const DeviceMemory& m = memory[d];
     if (m.peak > most)
       return fmt::format("device {}: {} > {}: weights{} {}, activations {} at {:.3f} ms", d, gib(m.peak), gib(most),

@@ -147,7 +147,7 @@ std::string memory_reason(const Space& space, const StagedPrediction& p, int64_t
   auto gib = [](int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); };
   for (uint32_t row = 0; row < p.rows.size(); row++)
     for (uint32_t d : p.rows[row]) {
-      int64_t most = limit > 0 ? limit : space.cluster().kind_of(d).memory_bytes;
+      int64_t most = space.cluster().memory_limit(d, limit);
       const DeviceMemory& m = p.memory[d];
       if (m.peak <= most) continue;
       return fmt::format(
