@@ -1,11 +1,18 @@
 // Figures of the engine as a whole, on the public API:
 //   engine_bench MODEL_A MODEL_B     (say the zoo's resnet50 and bert-base)
 // scheduling cost per tile, scaling of the scheduler, a new input shape to its first result, two models in flight at
-// once, 16 workers against 2, a run after a pause, idle CPU time, depth-first against barrier.
+// once, 16 workers against 2, a run after a pause, idle CPU time, depth-first against barrier: with the CPUs to itself,
+// and beside a busy loop on one of them, where workers give way to it or do not.
 #include <fmt/format.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <thread>
@@ -161,25 +168,68 @@ void idle(const Model& model) {
   fmt::print("idle: {:.3f} ms of CPU time in a second\n", cpu_ms() - before);
 }
 
-void barrier(const Model& model) {
-  Engine engine({.threads = 2});
+// Means: who waits for the other program's time slices shows in them, not in medians.
+std::vector<double> orders(const Model& model, bool give_way, double seconds) {
+  Engine engine({.threads = 2, .give_way = give_way});
   CompileOptions barriers;
   barriers.policy = Policy::barrier;
   Net a(model, engine), b(model, engine, barriers);
   double sum_a = 0, sum_b = 0;
   int runs = 0;
   a.run(), b.run();
-  for (auto t = Clock::now(); ms_since(t) < 8000; runs++) sum_a += a.time(), sum_b += b.time();
-  fmt::print("means of {} runs: depth-first {:.2f} ms, barrier {:.2f} ms: {:.3f}\n", runs, sum_a / runs, sum_b / runs,
-             sum_b / sum_a);
+  for (auto t = Clock::now(); ms_since(t) < 1e3 * seconds; runs++) sum_a += a.time(), sum_b += b.time();
+  return {sum_a / runs, sum_b / runs};
+}
+
+void barrier(const Model& model) {
+  auto t = orders(model, true, 8);
+  fmt::print("means: depth-first {:.2f} ms, barrier {:.2f} ms: {:.3f}\n", t[0], t[1], t[1] / t[0]);
+}
+
+// A process of its own, since threads of one process share a fate in some schedulers.
+class BusyLoop {
+ public:
+  explicit BusyLoop(size_t cpu) : child_(fork()) {
+    if (child_ != 0) return;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    sched_setaffinity(0, sizeof set, &set);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (std::atomic<bool> busy = true; busy;) {
+    }
+  }
+  ~BusyLoop() {
+    kill(child_, SIGKILL);
+    waitpid(child_, nullptr, 0);
+  }
+
+ private:
+  pid_t child_;
+};
+
+void neighbour(const Model& model) {
+  BusyLoop busy(1);
+  double sum[2][2] = {};  // give way, order
+  constexpr int rounds = 4;
+  for (int i = 0; i < rounds; i++)
+    for (bool give_way : {false, true}) {
+      auto t = orders(model, give_way, 7);
+      for (size_t k = 0; k < 2; k++) sum[give_way][k] += t[k] / rounds;
+    }
+  for (bool give_way : {false, true})
+    fmt::print("beside a busy loop on CPU 1, workers {} way: depth-first {:.2f} ms, barrier {:.2f} ms: {:.3f}\n",
+               give_way ? "give" : "do not give", sum[give_way][0], sum[give_way][1],
+               sum[give_way][1] / sum[give_way][0]);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    fmt::print(stderr,
-               "usage: engine_bench MODEL_A MODEL_B [scheduling|shape|together|workers|pause|idle|barrier]...\n");
+    fmt::print(
+        stderr,
+        "usage: engine_bench MODEL_A MODEL_B [scheduling|shape|together|workers|pause|idle|barrier|neighbour]...\n");
     return 2;
   }
   try {
@@ -194,6 +244,7 @@ int main(int argc, char** argv) {
     if (wants("pause")) pauses(a);
     if (wants("idle")) idle(a);
     if (wants("barrier")) barrier(a);
+    if (wants("neighbour")) neighbour(a);
   } catch (const std::exception& e) {
     fmt::print(stderr, "engine_bench: {}\n", e.what());
     return 1;

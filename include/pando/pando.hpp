@@ -49,9 +49,10 @@ struct Port {
 };
 
 struct EngineOptions {
-  int threads = 0;      // 0: one per CPU that this process may use (affinity mask and cgroup quota respected)
-  bool pin = true;      // keep each worker on one CPU when there is one for each
-  double spin_us = 50;  // an idle worker searches this long before it sleeps
+  int threads = 0;       // 0: one per CPU that this process may use (affinity mask and cgroup quota respected)
+  bool pin = true;       // keep each worker on one CPU when there is one for each
+  double spin_us = 50;   // an idle worker searches this long before it sleeps
+  bool give_way = true;  // where another program wants the CPU too: let it run between two tiles, not amid one
 };
 
 // A pool of workers shared by any number of models. Thread-safe. Lives on while a Compiled model uses it.

@@ -22,6 +22,7 @@ Engine::Engine(const EngineOptions& options) {
   o.workers = options.threads;
   o.pin = options.pin;
   o.spin_us = options.spin_us;
+  o.give_way = options.give_way;
   // An engine's threads cannot be joined by one of themselves, which happens when `done` drops the last reference to
   // it.
   impl_ = std::shared_ptr<Impl>(new Impl(o), [](Impl* engine) {

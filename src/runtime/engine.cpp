@@ -32,6 +32,7 @@ Engine::Impl::Impl(const EngineOptions& options)
       worker_count(checked_workers(options, cpus.size())),
       oversubscribed(worker_count > static_cast<int>(cpus.size())),
       spin_ns(checked_spin(options.spin_us)),
+      give_way(options.give_way),
       injection(static_cast<uint32_t>(std::min<int>(worker_count, static_cast<int>(cpus.size())))),
       crew(injection, std::min<int>(worker_count, static_cast<int>(cpus.size()))),
       context_table_(max_contexts * sizeof(RunContext::State*)) {

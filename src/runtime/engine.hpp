@@ -13,9 +13,10 @@
 namespace pando::runtime {
 
 struct EngineOptions {
-  int workers = 0;      // 0: one per CPU that this process may use (affinity mask, cgroup quota)
-  bool pin = true;      // one worker per CPU, when 1 < workers <= allowed CPUs
-  double spin_us = 50;  // an idle worker searches this long before it parks: it burns CPU for lower latency
+  int workers = 0;       // 0: one per CPU that this process may use (affinity mask, cgroup quota)
+  bool pin = true;       // one worker per CPU, when 1 < workers <= allowed CPUs
+  double spin_us = 50;   // an idle worker searches this long before it parks: it burns CPU for lower latency
+  bool give_way = true;  // to other programs, between two tiles rather than in the middle of one (timeslice.hpp)
   uint32_t deque_capacity =
       4096;  // ready tiles that a worker holds before they go the slower way through a shared list
 };

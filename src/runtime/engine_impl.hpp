@@ -26,6 +26,7 @@ struct Engine::Impl {
   const int worker_count;
   const bool oversubscribed;
   const uint64_t spin_ns;
+  const bool give_way;
   Injection injection;
   Crew crew;
   std::vector<std::unique_ptr<Worker>> workers;

@@ -86,7 +86,7 @@ void Worker::work(Found found, const RunContext::State* own_run) {
     // Without a next tile in hand the run may have ended and its context be gone.
     Found other;
     turns_++;
-    if (timeslice_.is_over(turns_)) {
+    if (engine_.give_way && timeslice_.is_over(turns_)) {
       if (next != no_tile) push(run, {&next, 1});
       timeslice_.give_way();
       if (!find(found)) return;
