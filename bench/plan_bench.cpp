@@ -83,8 +83,10 @@ void exact(const std::string& file, uint32_t devices, int64_t proposals) {
   }
 }
 
+// The chain as `mcmc` runs it (stopping early, by delta), and what each of the two saves.
 void proposals(const std::string& file, uint32_t devices) {
   Space space = space_of(file, fmt::format("p100x{}", devices), 64 * devices);
+  double timed = 0;
   auto mean_us = [&](bool early, bool delta, int64_t count) {
     ChainOptions options;
     options.early = early;
@@ -92,12 +94,19 @@ void proposals(const std::string& file, uint32_t devices) {
     Chain chain(space, roofline, {}, data_parallel_plan(space, devices), options);
     double begin = cpu_seconds();
     for (int64_t i = 0; i < count; i++) chain.step();
-    return 1e6 * (cpu_seconds() - begin) / static_cast<double>(count);
+    double us = 1e6 * (cpu_seconds() - begin) / static_cast<double>(count);
+    timed = 100 * static_cast<double>(chain.simulator().timed()) / static_cast<double>(chain.simulator().all());
+    return us;
   };
   int64_t few = devices > 16 ? 1000 : 3000;
+  double chain = mean_us(true, true, 10000), share = timed;
   double early = mean_us(true, false, 10000), full = mean_us(false, false, few), delta = mean_us(false, true, few);
-  fmt::print("{:14} {:3} devices: {:7.1f} us per proposal ({:.1f} simulated in full, {:.1f} by delta)\n",
-             short_name(file), devices, early, full, delta);
+  fmt::print(
+      "{:14} {:3} devices: {:7.1f} us per proposal, {:.0f} % of the tasks timed ({:.1f} without delta; to the end "
+      "{:.1f} "
+      "by delta, {:.0f} % timed, {:.1f} in full)\n",
+      short_name(file), devices, chain, share, early, delta, timed, full);
+  std::fflush(stdout);
 }
 
 void million_tasks(const std::string& file) {
@@ -196,7 +205,7 @@ int main(int argc, char** argv) {
       return 0;
     }
     for (const std::string& file : files) {
-      if (what == "exact") exact(file, 8, 10000), exact(file, 64, 1000);
+      if (what == "exact") exact(file, 8, 10000), exact(file, 64, 10000);
       else if (what == "proposals") proposals(file, 8), proposals(file, 64);
       else if (what == "tasks") million_tasks(file);
       else if (what == "clusters") clusters(file);

@@ -29,6 +29,18 @@ struct Split {
   int64_t piece_of(int dim, int64_t extent, int64_t x) const;
 };
 
+// Calls f(part, coordinate) for all parts of a split, in order.
+template <class F>
+void for_each_part(const Split& split, int rank, F&& f) {
+  Extents grid = split.grid(rank), at;
+  at.rank = grid.rank;
+  uint32_t n = split.parts();
+  for (uint32_t part = 0; part < n; part++) {
+    f(part, static_cast<const Extents&>(at));
+    for (int i = rank - 1; i >= 0 && ++at[i] == grid[i]; i--) at[i] = 0;
+  }
+}
+
 // What becomes of an operator's activations between forward and backward pass.
 enum class Keep : uint8_t { keep, recompute, offload };
 

@@ -11,7 +11,7 @@
 namespace pando::plan {
 namespace {
 
-Cluster devices(int count) {
+Cluster counting_devices(int count) {
   return read_cluster(fmt::format(R"({{"pando_cluster":1,
     "kinds":{{"a":{{"peak_gflops":{{"f32":1000}},"memory_bytes":1000000000,"memory_gb_per_s":1000}}}},
     "devices":[{{"kind":"a","count":{}}}],"network":{{"inside":{{"gb_per_s":1,"latency_us":0}}}}}})",
@@ -34,7 +34,7 @@ Config chunks(std::vector<uint32_t> on) {
 
 TEST(Sequential, ChunksRunInOrderAndHandOnTheirState) {
   // 8 * 2 * 8 * 10 * 25 = 32,000 operations: 32 ns whole, 8 ns a quarter.
-  Space space(one_layer(false), devices(2));
+  Space space(one_layer(false), counting_devices(2));
   Counting costs;
   auto makespan = [&](Config c) {
     TaskGraph graph(space, costs, {}, {std::move(c)});
@@ -54,7 +54,7 @@ TEST(Sequential, ChunksRunInOrderAndHandOnTheirState) {
 }
 
 TEST(Sequential, GradientsGoBackThroughTime) {
-  Space space(one_layer(true), devices(2));
+  Space space(one_layer(true), counting_devices(2));
   Counting costs;
   std::vector<Config> plan = single_plan(space);
   plan[0] = chunks({0, 0, 1, 1});
@@ -73,7 +73,7 @@ TEST(Sequential, GradientsGoBackThroughTime) {
 }
 
 TEST(Sequential, UnitsAreNotCutBetweenSteps) {
-  Space space(one_layer(false), devices(2));
+  Space space(one_layer(false), counting_devices(2));
   Config c;
   c.split.degree[2] = 2;
   c.devices = {0, 1};
@@ -94,7 +94,7 @@ TEST(Sequential, BackwardTakesTwiceTheWork) {
 }
 
 TEST(Sequential, SharedWeightsAreExchangedOnce) {
-  Space space(recurrent_network(2, 3, 8, 4, 16, true), devices(4));
+  Space space(recurrent_network(2, 3, 8, 4, 16, true), counting_devices(4));
   Roofline costs;
   EXPECT_EQ(space.syncs().size(), 2u);
   for (const auto& members : space.syncs()) EXPECT_EQ(members.size(), 3u);

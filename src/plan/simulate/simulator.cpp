@@ -6,7 +6,8 @@
 
 namespace pando::plan {
 
-void Simulator::Heap::push(Item item) {
+template <class Item>
+void Simulator::Queue<Item>::push(Item item) {
   size_t i = items_.size();
   items_.push_back(item);
   while (i > 0) {
@@ -18,12 +19,13 @@ void Simulator::Heap::push(Item item) {
   items_[i] = item;
 }
 
-Simulator::Item Simulator::Heap::pop() {
+template <class Item>
+Item Simulator::Queue<Item>::pop() {
   Item top = items_[0], last = items_.back();
   items_.pop_back();
   size_t n = items_.size(), i = 0;
   if (n == 0) return top;
-  const Item* items = items_.data();
+  Item* items = items_.data();
   for (;;) {
     size_t best = 4 * i + 1;
     if (best + 3 < n) {
@@ -34,14 +36,14 @@ Simulator::Item Simulator::Heap::pop() {
       for (size_t k = best + 1; k < n; k++) best = items[k] < items[best] ? k : best;
     }
     if (last < items[best]) break;
-    items_[i] = items[best];
+    items[i] = items[best];
     i = best;
   }
-  items_[i] = last;
+  items[i] = last;
   return top;
 }
 
-// Lays out next_ for the graph as it is, counters set, nothing begun.
+// Lays out next_ for the graph as it is, nothing begun.
 void Simulator::prepare() {
   const std::vector<Block>& blocks = graph_->blocks();
   next_.base.resize(blocks.size() + 1);
@@ -55,36 +57,32 @@ void Simulator::prepare() {
   next_.order.clear();
   next_.order.reserve(n);
   next_.makespan = 0;
-  TaskTimes* times = next_.times.data();
-  for (const Block& b : blocks)
-    for (uint32_t need : b.need) *times++ = {0, 0, 0, need};
+  opened_.assign(blocks.size(), 0);
   free_.assign(graph_->resources(), 0);
   left_ = graph_->work();
-  heap_.clear();
-  all_ += n;
+}
+
+// Sets the counters of a block's tasks: many simulations end before they come to most blocks.
+void Simulator::open(uint32_t block) {
+  opened_[block] = 1;
+  TaskTimes* times = next_.times.data() + next_.base[block];
+  for (uint32_t need : graph_->blocks()[block].need) *times++ = {0, 0, 0, need, block};
 }
 
 // Tells the tasks behind a finished one.
 template <class Push>
 void Simulator::follow(uint32_t block, uint32_t task, int64_t end, Push&& push) {
   auto release = [&](uint32_t b, uint32_t i) {
-    TaskTimes& t = next_.times[next_.base[b] + i];
+    if (!opened_[b]) open(b);
+    const uint32_t index = next_.base[b] + i;
+    TaskTimes& t = next_.times[index];
     t.ready = std::max(t.ready, end);
-    if (--t.waits == 0) push(item(t.ready, uint64_t{b} << 32 | i));
+    if (--t.waits == 0) push(t.ready, index);
   };
   const Block& from = graph_->blocks()[block];
-  if (from.kind == Block::Kind::transfer) {
-    uint32_t flow = block - static_cast<uint32_t>(graph_->space().stages().size());
-    return release(graph_->wires()[flow].to, from.tasks[task].target);
-  }
-  for (uint32_t w : graph_->wires_of(block)) {
-    const Wire& wire = graph_->wires()[w];
-    for (uint32_t k = wire.begin[task], last = wire.begin[task + 1]; k < last; k++) {
-      Wire::Next n = wire.next[k];
-      if (n.transfer == none) release(wire.to, n.reader);
-      else release(wire.transfers, n.transfer);
-    }
-  }
+  if (from.kind == Block::Kind::transfer) return release(from.reader, from.tasks[task].target);
+  for (uint32_t k = from.followers_begin[task], last = from.followers_begin[task + 1]; k < last; k++)
+    release(from.followers[k].block, from.followers[k].task);
 }
 
 // Lower bounds from paths of stages, each by its shortest task: what must still follow a task. Returns the longest path
@@ -114,18 +112,19 @@ int64_t Simulator::find_tails() {
   return longest;
 }
 
-bool Simulator::run(int64_t limit) {
+template <class Item>
+bool Simulator::run(Queue<Item>& queue, int64_t limit) {
   const std::vector<Block>& blocks = graph_->blocks();
   const Cluster& cluster = graph_->space().cluster();
   const uint32_t devices = graph_->devices();
-  auto push = [this](Item next) { heap_.push(next); };
-  while (!heap_.empty()) {
-    Item top = heap_.pop();
-    auto id = static_cast<uint64_t>(top);
-    auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
+  auto push = [&](int64_t ready, uint32_t index) { queue.push(ready, index); };
+  while (!queue.empty()) {
+    const Item top = queue.pop();
+    TaskTimes& t = next_.times[queue.index_of(top)];
+    const uint32_t block = t.block, task = queue.index_of(top) - next_.base[block];
     const Block& b = blocks[block];
     const auto [ns, where, target] = b.tasks[task];
-    int64_t start = ready_of(top), end = start;
+    int64_t start = queue.ready_of(top), end = start;
     // Takes all links of a route or a collective at once. A resource cannot end before what is left for it is done.
     auto hold = [&](const auto& links) {
       for (uint32_t l : links) start = std::max(start, free_[devices + l]);
@@ -153,10 +152,9 @@ bool Simulator::run(int64_t limit) {
     }
     timed_++;
     if (!fits || end > limit - tail_[block]) return false;
-    TaskTimes& t = next_.times[next_.base[block] + task];
     t.start = start;
     t.end = end;
-    next_.order.push_back(id);
+    next_.order.push_back(uint64_t{block} << 32 | task);
     next_.makespan = std::max(next_.makespan, end);
     follow(block, task, end, push);
   }
@@ -168,7 +166,12 @@ void Simulator::run_fair() {
   const std::vector<Block>& blocks = graph_->blocks();
   const Cluster& cluster = graph_->space().cluster();
   FairLinks links(static_cast<uint32_t>(cluster.links.size()));
-  auto push = [this](Item next) { heap_.push(next); };
+  prepare();
+  all_ += graph_->tasks();
+  Queue<Wide>& queue = wide_queue_;
+  queue.reset(next_.base.back());
+  begin_all(queue);
+  auto push = [&](int64_t ready, uint32_t index) { queue.push(ready, index); };
   auto ended = [&](uint64_t id, int64_t end) {
     auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
     next_.times[next_.base[block] + task].end = end;
@@ -187,18 +190,18 @@ void Simulator::run_fair() {
   };
   for (;;) {
     int64_t end = links.next_end();
-    if (heap_.empty() && end == unlimited) break;
-    if (heap_.empty() || end <= ready_of(heap_.top())) {
+    if (queue.empty() && end == unlimited) break;
+    if (queue.empty() || end <= queue.ready_of(queue.top())) {
       ended(links.pop(), end);
       continue;
     }
-    Item top = heap_.pop();
-    auto id = static_cast<uint64_t>(top);
-    auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
+    const Wide top = queue.pop();
+    TaskTimes& t = next_.times[queue.index_of(top)];
+    const uint32_t block = t.block, task = queue.index_of(top) - next_.base[block];
+    const uint64_t id = uint64_t{block} << 32 | task;
     const Block& b = blocks[block];
     const auto [ns, where, target] = b.tasks[task];
-    TaskTimes& t = next_.times[next_.base[block] + task];
-    t.start = ready_of(top);
+    t.start = queue.ready_of(top);
     next_.order.push_back(id);
     timed_++;
     if (b.kind == Block::Kind::transfer || b.kind == Block::Kind::collective) {
@@ -213,19 +216,36 @@ void Simulator::run_fair() {
   }
 }
 
-void Simulator::begin_all() {
+template <class Item>
+void Simulator::begin_all(Queue<Item>& queue) {
   const std::vector<Block>& blocks = graph_->blocks();
   for (uint32_t b = 0; b < blocks.size(); b++)
-    for (uint32_t i = 0; i < blocks[b].size(); i++)
-      if (blocks[b].need[i] == 0) heap_.push(item(0, uint64_t{b} << 32 | i));
+    for (uint32_t i = 0; i < blocks[b].size(); i++) {
+      if (blocks[b].need[i] != 0) continue;
+      if (!opened_[b]) open(b);
+      queue.push(0, next_.base[b] + i);
+    }
+}
+
+template <class Item>
+bool Simulator::run_from(Queue<Item>& queue, int64_t until, int64_t limit) {
+  prepare();
+  queue.reset(next_.base.back());
+  if (until > 0) replay(queue, until);
+  else begin_all(queue);
+  return run(queue, std::min(limit, queue.latest()));
+}
+
+// With small keys unless the time of this many tasks does not fit into them.
+bool Simulator::run_from(int64_t until, int64_t limit) {
+  all_ += graph_->tasks();
+  return run_from(queue_, until, limit) || (limit > queue_.latest() && run_from(wide_queue_, until, limit));
 }
 
 void Simulator::full() {
-  prepare();
-  begin_all();
   tail_.assign(graph_->blocks().size(), 0);
   if (graph_->options().links == Links::fair) run_fair();
-  else run(unlimited);
+  else run_from(0, unlimited);
   accept();
 }
 
@@ -254,17 +274,19 @@ int64_t Simulator::first_difference() const {
 }
 
 // Repeats what the current timeline did before `until`, without asking who goes first.
-void Simulator::replay(int64_t until) {
+template <class Item>
+void Simulator::replay(Queue<Item>& queue, int64_t until) {
   const std::vector<Block>& blocks = graph_->blocks();
   const Cluster& cluster = graph_->space().cluster();
   const uint32_t devices = graph_->devices();
-  auto push = [&](Item next) {
-    if (ready_of(next) >= until) heap_.push(next);  // earlier ones are repeated in their turn
+  auto push = [&](int64_t ready, uint32_t index) {
+    if (ready >= until) queue.push(ready, index);  // earlier ones are repeated in their turn
   };
   for (uint64_t id : now_.order) {
     auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
     const TaskTimes& before = now_.times[now_.base[block] + task];
     if (before.ready >= until) break;
+    if (!opened_[block]) open(block);
     next_.times[next_.base[block] + task] = before;
     const Block& b = blocks[block];
     const auto [ns, where, target] = b.tasks[task];
@@ -288,8 +310,6 @@ void Simulator::replay(int64_t until) {
 
 bool Simulator::propose(int64_t limit, bool delta) {
   if (graph_->options().links == Links::fair) {
-    prepare();
-    begin_all();
     run_fair();
     return next_.makespan <= limit;
   }
@@ -301,11 +321,7 @@ bool Simulator::propose(int64_t limit, bool delta) {
     all_ += graph_->tasks();
     return false;
   }
-  prepare();
-  int64_t until = delta && !now_.base.empty() ? first_difference() : 0;
-  if (until > 0) replay(until);
-  else begin_all();
-  return run(limit);
+  return run_from(delta && !now_.base.empty() ? first_difference() : 0, limit);
 }
 
 }  // namespace pando::plan

@@ -2,6 +2,7 @@
 // the smaller (block, task) goes first: one total order, so that every result is exact and repeatable. (After the
 // execution simulator of FlexFlow: Jia, Zaharia, Aiken, SysML 2019.)
 #pragma once
+#include <bit>
 #include <limits>
 #include <vector>
 
@@ -12,6 +13,7 @@ namespace pando::plan {
 struct TaskTimes {  // nanoseconds
   int64_t ready = 0, start = 0, end = 0;
   uint32_t waits = 0;  // for as many others; 0 once it has begun
+  uint32_t block = 0;  // that it belongs to
   bool operator==(const TaskTimes&) const = default;
 };
 
@@ -42,29 +44,44 @@ class Simulator {
   uint64_t all() const { return all_; }
 
  private:
-  // Ready time, block and task in one number: compared without a branch that guesses wrong.
-  __extension__ using Item = unsigned __int128;
-  static Item item(int64_t ready, uint64_t id) { return static_cast<Item>(ready) << 64 | id; }
-  static int64_t ready_of(Item i) { return static_cast<int64_t>(i >> 64); }
-  // A heap with four children per node: half the levels, and siblings in one cache line.
-  class Heap {
+  // Tasks that are ready, the next one first: ready time and number in `times` in one integer, which is compared
+  // without a branch that guesses wrong. Four children per node: half the levels, and siblings in one cache line.
+  template <class Item>
+  class Queue {
    public:
+    void reset(uint32_t tasks) {
+      items_.clear();
+      bits_ = std::bit_width(tasks);
+    }
     bool empty() const { return items_.empty(); }
-    void clear() { items_.clear(); }
-    void push(Item item);
+    void push(int64_t ready, uint32_t index) { push(static_cast<Item>(ready) << bits_ | index); }
     Item pop();
     Item top() const { return items_[0]; }
+    int64_t ready_of(Item i) const { return static_cast<int64_t>(i >> bits_); }
+    uint32_t index_of(Item i) const { return static_cast<uint32_t>(i) & ((1u << bits_) - 1); }
+    // The latest ready time that there is room for.
+    int64_t latest() const { return sizeof(Item) > 8 ? unlimited : unlimited >> bits_; }
 
    private:
+    void push(Item item);
     std::vector<Item> items_;
+    int bits_ = 0;
   };
+  __extension__ using Wide = unsigned __int128;
   void prepare();
+  void open(uint32_t block);
   int64_t find_tails();
   int64_t first_difference() const;
-  void replay(int64_t until);
-  bool run(int64_t limit);
+  bool run_from(int64_t until, int64_t limit);
+  template <class Item>
+  bool run_from(Queue<Item>& queue, int64_t until, int64_t limit);
+  template <class Item>
+  void replay(Queue<Item>& queue, int64_t until);
+  template <class Item>
+  bool run(Queue<Item>& queue, int64_t limit);
   void run_fair();
-  void begin_all();
+  template <class Item>
+  void begin_all(Queue<Item>& queue);
   template <class Push>
   void follow(uint32_t block, uint32_t task, int64_t end, Push&& push);
 
@@ -72,7 +89,9 @@ class Simulator {
   Timeline now_, next_;
   std::vector<int64_t> free_, left_;  // per resource: idle from, work that is still to begin
   std::vector<int64_t> tail_;         // per block: the shortest time from a task's end to the end of all
-  Heap heap_;
+  std::vector<uint8_t> opened_;       // per block: its tasks' times in next_ are set
+  Queue<uint64_t> queue_;
+  Queue<Wide> wide_queue_;
   uint64_t timed_ = 0, all_ = 0;
 };
 

@@ -7,25 +7,6 @@ namespace {
 
 constexpr uint64_t key(uint64_t a, uint64_t b, uint64_t c) { return a << 40 | b << 20 | c; }
 
-// Calls f(part, coordinate) for all parts of a split, in order.
-template <class F>
-void for_each_part(const Split& split, int rank, F&& f) {
-  Extents grid = split.grid(rank), at;
-  at.rank = grid.rank;
-  uint32_t n = split.parts();
-  for (uint32_t part = 0; part < n; part++) {
-    f(part, static_cast<const Extents&>(at));
-    for (int i = rank - 1; i >= 0 && ++at[i] == grid[i]; i--) at[i] = 0;
-  }
-}
-
-// Elements that lie in both.
-int64_t common(const Box& a, const Box& b) {
-  int64_t n = 1;
-  for (int i = 0; i < a.rank; i++) n *= std::max<int64_t>(0, std::min(a[i].hi, b[i].hi) - std::max(a[i].lo, b[i].lo));
-  return n;
-}
-
 // Boxes of one size that touch the same borders of the domain cost the same: what they read is clamped alike.
 uint64_t shape_key(const Piece& piece, const Box& box) {
   uint64_t h = 1469598103934665603ull;  // FNV-1a
@@ -46,7 +27,8 @@ TaskGraph::TaskGraph(const Space& space, const CostModel& costs, const TaskOptio
       costs_(&costs),
       options_(options),
       devices_(static_cast<uint32_t>(space.cluster().size())),
-      configs_(std::move(configs)) {
+      configs_(std::move(configs)),
+      pairs_(space) {
   const auto& ops = space.ops();
   if (configs_.size() != ops.size())
     fail(ErrorCode::invalid_argument, "a plan of {} operators for a model of {}", configs_.size(), ops.size());
@@ -66,6 +48,7 @@ TaskGraph::TaskGraph(const Space& space, const CostModel& costs, const TaskOptio
   for (uint32_t f = 0; f < flows; f++) {
     const Flow& flow = space.flows()[f];
     blocks_[stages + f].kind = Block::Kind::transfer;
+    blocks_[stages + f].reader = flow.to;
     wire(flow.from, flow.to, stages + f);
     uint32_t a = space.stages()[flow.from].op, b = space.stages()[flow.to].op;
     flows_of_[a].push_back(f);
@@ -95,12 +78,8 @@ TaskGraph::TaskGraph(const Space& space, const CostModel& costs, const TaskOptio
     for (const SyncWires& s : sync_wires_) behind_barrier_.push_back(wire(barrier_, s.collective, none));
     for (uint32_t w : behind_barrier_) wires_[w].begin = {0, 0};  // of sets that joined others nothing follows
   }
-  wires_of_.resize(blocks_.size());
-  wires_into_.resize(blocks_.size());
-  for (uint32_t w = 0; w < wires_.size(); w++) {
-    wires_of_[wires_[w].from].push_back(w);
-    wires_into_[wires_[w].to].push_back(w);
-  }
+  wires_of_ = lists_by(&Wire::from);
+  wires_into_ = lists_by(&Wire::to);
   touched_.assign(blocks_.size(), false);
   touched_wires_.assign(wires_.size(), false);
   work_.assign(resources(), 0);
@@ -109,6 +88,16 @@ TaskGraph::TaskGraph(const Space& space, const CostModel& costs, const TaskOptio
   rebuild(all, std::numeric_limits<int64_t>::max());
   edited_.clear();
   need_only_.clear();
+}
+
+TaskGraph::Lists TaskGraph::lists_by(uint32_t Wire::*end) const {
+  Lists lists;
+  lists.begin.assign(blocks_.size() + 2, 0);
+  lists.wires.resize(wires_.size());
+  for (const Wire& w : wires_) lists.begin[w.*end + 2]++;
+  for (size_t b = 2; b < lists.begin.size(); b++) lists.begin[b] += lists.begin[b - 1];
+  for (uint32_t w = 0; w < wires_.size(); w++) lists.wires[lists.begin[wires_[w].*end + 1]++] = w;
+  return lists;
 }
 
 uint32_t TaskGraph::split_id(uint32_t op, const Split& split) {
@@ -136,58 +125,6 @@ const std::vector<int64_t>& TaskGraph::durations(uint32_t stage, uint32_t split,
     });
   }
   return out;
-}
-
-// What every reading part reads, pulled back to the boxes of the producer's parts.
-const std::vector<TaskGraph::Pair>& TaskGraph::pairs(uint32_t flow, uint32_t from_split, uint32_t to_split) {
-  auto [found, fresh] = pairs_.try_emplace(key(flow, from_split, to_split));
-  if (!fresh) return found->second;
-  const Flow& f = space_->flows()[flow];
-  if (f.mirror != none) {
-    std::vector<Pair>& back = found->second;
-    for (const Pair& p : pairs(f.mirror, from_split, to_split)) back.push_back({p.to, p.from, p.bytes});
-    return back;
-  }
-  const Stage &from = space_->stages()[f.from], &to = space_->stages()[f.to];
-  const Split &out = known_splits_[from.op][from_split], &in = known_splits_[to.op][to_split];
-  const Piece& producer = from.pieces[f.from_piece];
-  int rank = space_->ops()[from.op].domain.rank;
-  Extents grid = out.grid(rank);
-  std::vector<Box> written;
-  for_each_part(out, rank, [&](uint32_t, const Extents& at) {
-    written.push_back(apply(f.origin.writes, producer.box(out, at), f.origin_shape));
-  });
-  std::vector<Pair>& pairs = pair_scratch_;
-  pairs.clear();
-  for_each_part(in, space_->ops()[to.op].domain.rank, [&](uint32_t reader, const Extents& at) {
-    Box read;
-    read.rank = static_cast<int8_t>(f.shape.size());
-    bool first = true;
-    for (const Flow::Reader& r : f.readers) {
-      Box one = apply(r.rule, to.pieces[r.piece].box(in, at), f.shape);
-      if (one.empty()) continue;
-      read = first ? one : hull(read, one);
-      first = false;
-    }
-    if (first) return;
-    read = f.origin.pull(read);
-    if (read.empty()) return;
-    Box from_box = writers(f.origin.writes, read, producer.domain);
-    std::array<int64_t, max_rank> lo{}, hi{};
-    for (int d = 0; d < rank; d++) hi[static_cast<size_t>(d)] = grid[d];
-    for (int j = 0; j < producer.domain.rank; j++) {
-      int d = producer.op_dim[static_cast<size_t>(j)];
-      if (d < 0 || from_box[j].empty()) continue;
-      lo[static_cast<size_t>(d)] = out.piece_of(d, producer.domain[j].extent, from_box[j].lo);
-      hi[static_cast<size_t>(d)] = out.piece_of(d, producer.domain[j].extent, from_box[j].hi - 1) + 1;
-    }
-    for_each_cell(grid, lo, hi, [&](uint32_t writer) {
-      if (f.from == f.to && writer == reader) return;  // a part has its own steps
-      int64_t moved = common(written[writer], read);
-      if (moved > 0) pairs.push_back({writer, reader, moved * f.element_bytes});
-    });
-  });
-  return found->second = pairs;  // of exactly its size: very many are kept
 }
 
 const TaskGraph::Sync& TaskGraph::sync_of(uint32_t op, uint32_t split) {
@@ -282,7 +219,8 @@ void TaskGraph::add_returns(uint32_t stage) {
 void TaskGraph::build_flow(uint32_t flow) {
   const Flow& f = space_->flows()[flow];
   uint32_t from = space_->stages()[f.from].op, to = space_->stages()[f.to].op;
-  const std::vector<Pair>& list = pairs(flow, splits_[from], splits_[to]);
+  const std::vector<FlowPairs::Pair>& list =
+      pairs_.find(flow, splits_[from], known_splits_[from][splits_[from]], splits_[to], known_splits_[to][splits_[to]]);
   const Config &a = configs_[from], &z = configs_[to];
   Wire& w = wires_[flow];
   Block& b = blocks_[w.transfers];
@@ -292,9 +230,9 @@ void TaskGraph::build_flow(uint32_t flow) {
   w.begin.assign(a.devices.size() + 2, 0);
   w.need.assign(z.devices.size(), 0);
   w.next.resize(list.size());
-  for (const Pair& p : list) w.begin[p.from + 2]++;
+  for (const FlowPairs::Pair& p : list) w.begin[p.from + 2]++;
   for (size_t i = 2; i < w.begin.size(); i++) w.begin[i] += w.begin[i - 1];
-  for (const Pair& p : list) {
+  for (const FlowPairs::Pair& p : list) {
     uint32_t source = a.devices[p.from], target = z.devices[p.to], transfer = none;
     if (source != target) {
       transfer = b.size();
@@ -435,10 +373,34 @@ void TaskGraph::count_needs(uint32_t block) {
   Block& b = blocks_[block];
   if (b.kind == Block::Kind::transfer) return;
   b.need.assign(b.size(), 0);
-  for (uint32_t i : wires_into_[block]) {
+  for (uint32_t i : wires_into(block)) {
     const std::vector<uint32_t>& add = wires_[i].need;
     for (size_t k = 0; k < add.size(); k++) b.need[k] += add[k];
   }
+}
+
+void TaskGraph::collect_followers(uint32_t block) {
+  Block& b = blocks_[block];
+  if (b.kind == Block::Kind::transfer) return;
+  b.followers_begin.clear();
+  b.followers.clear();
+  for (uint32_t i = 0; i < b.size(); i++) {
+    b.followers_begin.push_back(static_cast<uint32_t>(b.followers.size()));
+    for (uint32_t w : wires_of(block)) {
+      const Wire& wire = wires_[w];
+      for (uint32_t k = wire.begin[i]; k < wire.begin[i + 1]; k++)
+        b.followers.push_back(wire.next[k].transfer == none ? Block::Follower{wire.to, wire.next[k].reader}
+                                                            : Block::Follower{wire.transfers, wire.next[k].transfer});
+    }
+  }
+  b.followers_begin.push_back(static_cast<uint32_t>(b.followers.size()));
+}
+
+void TaskGraph::save_followers(uint32_t block) {
+  if (old_followers_.size() <= refollowed_) old_followers_.emplace_back();
+  OldFollowers& old = old_followers_[refollowed_++];
+  old.block = block;
+  old.swap(blocks_[block]);
 }
 
 // Adds (sign 1) or takes away a block's time from its resources; returns the most that one of them has.
@@ -467,6 +429,7 @@ void TaskGraph::save(uint32_t block) {
   if (old_blocks_.size() <= at) old_blocks_.emplace_back();
   std::swap(blocks_[block], old_blocks_[at]);
   blocks_[block].kind = old_blocks_[at].kind;
+  blocks_[block].reader = old_blocks_[at].reader;
   account(old_blocks_[at], -1);
 }
 
@@ -537,11 +500,12 @@ bool TaskGraph::rebuild(const std::vector<uint32_t>& ops, int64_t limit) {
   edited_.clear();
   edited_wires_.clear();
   need_only_.clear();
+  refollowed_ = 0;
+  old_work_ = work_;
   save_all(ops);
   bool fits = build_all(ops, limit);
   if (fits) finish_edit();
   for (uint32_t b : edited_) touched_[b] = false;
-  for (uint32_t b : need_only_) touched_[b] = false;
   for (uint32_t w : edited_wires_) touched_wires_[w] = false;
   return fits;
 }
@@ -569,7 +533,19 @@ void TaskGraph::finish_edit() {
     wire.all = wire.begin.size() > 1;
     for (size_t i = 0; i + 1 < wire.begin.size(); i++) wire.all &= wire.begin[i] < wire.begin[i + 1];
   }
-  for (uint32_t b : need_only_) count_needs(b);
+  for (uint32_t b : need_only_) {
+    count_needs(b);
+    touched_[b] = false;
+  }
+  for (uint32_t b : edited_) collect_followers(b);
+  for (uint32_t w : edited_wires_) {
+    uint32_t block = wires_[w].from;
+    if (touched_[block]) continue;
+    touched_[block] = true;
+    save_followers(block);
+    collect_followers(block);
+  }
+  for (size_t i = 0; i < refollowed_; i++) touched_[old_followers_[i].block] = false;
 }
 
 bool TaskGraph::change(const std::vector<std::pair<uint32_t, Config>>& changes, int64_t limit) {
@@ -587,11 +563,10 @@ bool TaskGraph::change(const std::vector<std::pair<uint32_t, Config>>& changes, 
 
 void TaskGraph::undo() {
   for (size_t i = 0; i < need_only_.size(); i++) std::swap(blocks_[need_only_[i]].need, old_needs_[i]);
-  for (size_t i = 0; i < edited_.size(); i++) {
-    account(blocks_[edited_[i]], -1);
-    std::swap(blocks_[edited_[i]], old_blocks_[i]);
-    account(blocks_[edited_[i]], 1);
-  }
+  for (size_t i = 0; i < edited_.size(); i++) std::swap(blocks_[edited_[i]], old_blocks_[i]);
+  for (size_t i = 0; i < refollowed_; i++) old_followers_[i].swap(blocks_[old_followers_[i].block]);
+  refollowed_ = 0;
+  std::swap(work_, old_work_);
   for (size_t i = 0; i < edited_wires_.size(); i++) std::swap(wires_[edited_wires_[i]], old_wires_[i]);
   for (size_t i = old_configs_.size(); i-- > 0;) {
     auto& [op, config, split] = old_configs_[i];

@@ -3,24 +3,34 @@
 #pragma once
 #include <limits>
 #include <memory>
+#include <span>
 #include <unordered_map>
 
 #include "plan/cost/collective.hpp"
 #include "plan/cost/cost_model.hpp"
+#include "plan/simulate/flow_pairs.hpp"
 #include "plan/space.hpp"
 
 namespace pando::plan {
 
 // Tasks of one kind. Task i of block b has the identity (b, i), which orders tasks that are ready at the same time.
-struct Block {
+// What a simulation reads stands first and together: it waits for memory more than it computes.
+struct alignas(64) Block {
   enum class Kind : uint8_t { compute, transfer, collective, update, barrier } kind = Kind::compute;
+  uint32_t reader = none;  // transfer: the block that reads
   struct Task {
     int64_t ns;
     // compute, update: device; transfer: from * devices + to; collective: index into TaskGraph::groups; barrier: 0
     uint32_t where;
     uint32_t target;  // transfer: the reading task
   };
+  struct Follower {
+    uint32_t block, task;
+  };
   std::vector<Task> tasks;
+  // Who waits for each task, over all wires, of task i from followers_begin[i] on. None in a transfer's block.
+  std::vector<uint32_t> followers_begin;
+  std::vector<Follower> followers;
   std::vector<uint32_t> need;  // per task: tasks that it waits for
   std::vector<int64_t> bytes;  // per task of a transfer or collective
   int64_t shortest = 0;        // of the durations; 0 when there are none
@@ -62,8 +72,8 @@ class TaskGraph {
   const std::vector<Block>& blocks() const { return blocks_; }
   const std::vector<Wire>& wires() const { return wires_; }
   const std::vector<CollectiveCost>& groups() const { return groups_; }
-  const std::vector<uint32_t>& wires_of(uint32_t block) const { return wires_of_[block]; }
-  const std::vector<uint32_t>& wires_into(uint32_t block) const { return wires_into_[block]; }
+  std::span<const uint32_t> wires_of(uint32_t block) const { return wires_of_.of(block); }
+  std::span<const uint32_t> wires_into(uint32_t block) const { return wires_into_.of(block); }
   // Resources: devices, then links.
   uint32_t resources() const { return devices_ + static_cast<uint32_t>(space_->cluster().links.size()); }
   uint32_t devices() const { return devices_; }
@@ -87,10 +97,6 @@ class TaskGraph {
   const PartBytes& part_bytes(uint32_t op, const Split& split);
 
  private:
-  struct Pair {  // part `from` of a producer writes `bytes` that part `to` of a reader reads
-    uint32_t from, to;
-    int64_t bytes;
-  };
   struct Sync {                                   // what a split does to an operator's parameters
     std::vector<uint32_t> cell;                   // per part
     std::vector<int64_t> bytes;                   // per cell: gradients exchanged
@@ -98,7 +104,6 @@ class TaskGraph {
   };
   uint32_t split_id(uint32_t op, const Split& split);
   const std::vector<int64_t>& durations(uint32_t stage, uint32_t split, uint32_t kind);
-  const std::vector<Pair>& pairs(uint32_t flow, uint32_t from_split, uint32_t to_split);
   const Sync& sync_of(uint32_t op, uint32_t split);
   void build_stage(uint32_t stage);
   void add_returns(uint32_t stage);
@@ -106,6 +111,8 @@ class TaskGraph {
   void build_sync(uint32_t sync);
   void build_follow(uint32_t op);
   void count_needs(uint32_t block);
+  void collect_followers(uint32_t block);
+  void save_followers(uint32_t block);
   uint32_t group(std::vector<uint32_t> devices, int64_t bytes);
   int64_t account(const Block& block, int64_t sign);
   void save(uint32_t block);
@@ -125,7 +132,14 @@ class TaskGraph {
   std::vector<std::vector<Split>> known_splits_;
   std::vector<Block> blocks_;  // stages, flows' transfers, collectives, updates, barrier
   std::vector<Wire> wires_;    // flows, gradient of inputs -> of parameters, -> collective, -> update, collective ->
-  std::vector<std::vector<uint32_t>> wires_of_, wires_into_;
+  struct Lists {               // of wires, one per block
+    std::vector<uint32_t> begin, wires;
+    std::span<const uint32_t> of(uint32_t block) const {
+      return {wires.data() + begin[block], wires.data() + begin[block + 1]};
+    }
+  };
+  Lists lists_by(uint32_t Wire::*end) const;
+  Lists wires_of_, wires_into_;
   std::vector<std::vector<uint32_t>> flows_of_;  // per operator: flows from or to it
   std::vector<uint32_t> follow_;                 // per operator: wire from gradient of inputs to that of parameters
   struct SyncWires {
@@ -138,9 +152,9 @@ class TaskGraph {
   std::vector<uint32_t> into_barrier_, behind_barrier_;  // wires
   std::vector<CollectiveCost> groups_;
   std::unordered_map<std::string, uint32_t> known_groups_;
-  std::vector<int64_t> work_;
+  std::vector<int64_t> work_, old_work_;
   std::unordered_map<uint64_t, std::vector<int64_t>> durations_;
-  std::unordered_map<uint64_t, std::vector<Pair>> pairs_;
+  FlowPairs pairs_;
   std::unordered_map<uint64_t, Sync> sync_cells_;
   std::unordered_map<uint64_t, PartBytes> part_bytes_;
 
@@ -149,10 +163,20 @@ class TaskGraph {
   std::vector<Block> old_blocks_;
   std::vector<Wire> old_wires_;
   std::vector<std::vector<uint32_t>> old_needs_;
+  struct OldFollowers {
+    uint32_t block;
+    std::vector<uint32_t> begin;
+    std::vector<Block::Follower> list;
+    void swap(Block& b) {
+      std::swap(begin, b.followers_begin);
+      std::swap(list, b.followers);
+    }
+  };
+  std::vector<OldFollowers> old_followers_;  // the first `refollowed_`
+  size_t refollowed_ = 0;
   std::vector<std::tuple<uint32_t, Config, uint32_t>> old_configs_;
   std::vector<bool> touched_, touched_wires_;
   std::vector<uint32_t> scratch_;
-  std::vector<Pair> pair_scratch_;
 };
 
 }  // namespace pando::plan
