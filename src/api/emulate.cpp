@@ -84,7 +84,10 @@ EmulateResult emulate_model_plan(const EmulateRequest& r) {
   }
   plan::TaskOptions tasks = task_options(r, {p.gradients, p.collective});
   std::unique_ptr<plan::CostModel> costs = load_costs(r.costs);
-  nlohmann::json report = plan::prediction_json(space, *costs, tasks, p.configs, r.memory);
+  plan::TaskGraph graph(space, *costs, tasks, p.configs);
+  plan::Simulator simulator(graph);
+  simulator.full();
+  nlohmann::json report = plan::prediction_json(graph, simulator.timeline(), r.memory);
   if (r.wall && space.cluster().kinds.size() > 1)
     fail(ErrorCode::not_supported, "in real time all devices are this machine's: the cluster has {} kinds",
          space.cluster().kinds.size());
@@ -94,7 +97,6 @@ EmulateResult emulate_model_plan(const EmulateRequest& r) {
   std::vector<std::vector<std::byte>> expected = dist::run_unsplit(space, inputs.pointers, &weights);
   dist::Emulator emulator(space, inputs.pointers, &weights);
   dist::PartProgram program = emulator.compile(p.configs);
-  plan::TaskGraph graph(space, *costs, tasks, p.configs);
   double predicted = report["iteration_seconds"].get<double>();
   int64_t copied = 0;
   double emulated = emulate(emulator, program, graph, r, predicted, copied);

@@ -233,21 +233,19 @@ SimulateResult simulate_model_plan(const SimulateRequest& r) {
   LoadedPlan l = load_plan(r);
   std::unique_ptr<plan::CostModel> model = load_costs(r.costs);
   const plan::CostModel& costs = *model;
+  plan::TaskGraph graph(l.space, costs, l.tasks, l.plan.configs);
+  auto show = [&](SimulateResult result, const auto& timeline) {
+    if (r.trace) result.trace = plan::trace_json(plan::slices_of(graph, timeline));
+    if (r.html) result.html = plan::timeline_html(graph, timeline, r.memory);
+    return result;
+  };
   if (l.plan.pipeline) {
-    if (r.trace || r.html)
-      fail(ErrorCode::not_supported, "the timeline of a pipeline cannot be written: not supported");
-    plan::StagedPrediction found = plan::simulate_stages({l.space, costs, l.tasks, l.plan.configs}, *l.plan.pipeline);
-    return told(l, plan::stages_json(l.space, costs, found, r.memory));
+    plan::StagedPrediction found = plan::simulate_stages(graph, *l.plan.pipeline);
+    return show(told(l, plan::stages_json(l.space, costs, found, r.memory)), found);
   }
-  SimulateResult result = told(l, plan::prediction_json(l.space, costs, l.tasks, l.plan.configs, r.memory));
-  if (r.trace || r.html) {
-    plan::TaskGraph graph(l.space, costs, l.tasks, l.plan.configs);
-    plan::Simulator simulator(graph);
-    simulator.full();
-    if (r.trace) result.trace = plan::trace_json(graph, simulator.timeline());
-    if (r.html) result.html = plan::timeline_html(graph, simulator.timeline(), r.memory);
-  }
-  return result;
+  plan::Simulator simulator(graph);
+  simulator.full();
+  return show(told(l, plan::prediction_json(graph, simulator.timeline(), r.memory)), simulator.timeline());
 }
 
 SimulateResult explain_model_plan(const SimulateRequest& r) {

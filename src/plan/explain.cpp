@@ -37,7 +37,7 @@ class Explainer {
   }
 
   json explain() {
-    json out = prediction_json(space_, costs_, tasks_, configs_, limit_), path = json::array();
+    json out = prediction_json(graph_, simulator_.timeline(), limit_), path = json::array();
     for (const Cause& c : causes_) {
       constexpr const char* kinds[] = {"compute", "link", "update"};
       path.push_back(

@@ -87,12 +87,9 @@ std::vector<uint64_t> critical_path(const TaskGraph& g, const Timeline& t) {
   return path;
 }
 
-json prediction_json(const Space& space, const CostModel& costs, const TaskOptions& tasks,
-                     const std::vector<Config>& configs, int64_t memory_limit) {
-  TaskGraph g(space, costs, tasks, configs);
-  Simulator simulator(g);
-  simulator.full();
-  const Timeline& t = simulator.timeline();
+json prediction_json(const TaskGraph& g, const Timeline& t, int64_t memory_limit) {
+  const Space& space = g.space();
+  const CostModel& costs = g.costs();
   std::vector<DeviceMemory> memory = memory_of(g, t);
   const Cluster& cluster = space.cluster();
   std::vector<int64_t> transfer = device_transfer_ns(g), bytes(cluster.links.size(), 0);
@@ -203,7 +200,10 @@ json search_json(const Space& space, const CostModel& costs, const SearchOptions
     out["bytes_moved"] = result.best.prediction.bytes_moved;
     out["tasks"] = result.best.prediction.tasks;
   } else {
-    out = prediction_json(space, costs, result.best.tasks, result.best.configs, options.memory_limit);
+    TaskGraph graph(space, costs, result.best.tasks, result.best.configs);
+    Simulator simulator(graph);
+    simulator.full();
+    out = prediction_json(graph, simulator.timeline(), options.memory_limit);
   }
   out["sharded_states"] = result.best.tasks.sharded_states;
   out["search"] = o.search;
@@ -225,32 +225,6 @@ json search_json(const Space& space, const CostModel& costs, const SearchOptions
                                {"feasible", f.prediction.infeasible.empty()}});
   }
   return out;
-}
-
-std::string trace_json(const TaskGraph& g, const Timeline& t) {
-  json events = json::array();
-  const Cluster& cluster = g.space().cluster();
-  auto row = [&](uint32_t r) {
-    return r < g.devices() ? fmt::format("device {}", r) : cluster.links[r - g.devices()].name;
-  };
-  std::vector<bool> named(g.resources(), false);
-  for (uint64_t id : t.order) {
-    auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
-    uint32_t at = t.base[block] + task;
-    each_resource(g, g.blocks()[block], task, [&](uint32_t r) {
-      if (!named[r])
-        events.push_back({{"name", "thread_name"}, {"ph", "M"}, {"pid", 0}, {"tid", r}, {"args", {{"name", row(r)}}}});
-      named[r] = true;
-      events.push_back({{"name", task_name(g, block)},
-                        {"ph", "X"},
-                        {"pid", 0},
-                        {"tid", r},
-                        {"ts", static_cast<double>(t.times[at].start) * 1e-3},
-                        {"dur", static_cast<double>(t.times[at].end - t.times[at].start) * 1e-3},
-                        {"args", {{"part", task}}}});
-    });
-  }
-  return json({{"traceEvents", events}}).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 }  // namespace pando::plan

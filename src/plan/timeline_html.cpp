@@ -1,9 +1,10 @@
 #include "plan/timeline_html.hpp"
 
 #include <algorithm>
-#include <unordered_map>
+#include <tuple>
 
 #include "plan/json_place.hpp"
+#include "plan/report.hpp"
 #include "plan/timeline_page.hpp"
 
 namespace pando::plan {
@@ -13,48 +14,26 @@ using nlohmann::json;
 
 constexpr size_t most_tasks = 400'000;
 
-// Numbers for texts that occur often.
-class Names {
- public:
-  size_t number(const std::string& text) {
-    auto [found, fresh] = numbers_.try_emplace(text, list_.size());
-    if (fresh) list_.push_back(text);
-    return found->second;
-  }
-  const json& list() const { return list_; }
-
- private:
-  std::unordered_map<std::string, size_t> numbers_;
-  json list_ = json::array();
-};
-
-struct Shown {
-  uint64_t id;
-  int64_t ns;
-};
-
-// Rows of the timeline: [row, name, part, start, duration] per task and resource that it holds.
-json tasks_json(const TaskGraph& g, const Timeline& t, Names& names) {
-  std::vector<Shown> shown;
-  for (uint64_t id : t.order) {
-    auto block = static_cast<uint32_t>(id >> 32), task = static_cast<uint32_t>(id);
-    if (g.blocks()[block].kind != Block::Kind::barrier) shown.push_back({id, g.blocks()[block].tasks[task].ns});
-  }
-  if (shown.size() > most_tasks) {
-    std::nth_element(shown.begin(), shown.begin() + most_tasks, shown.end(),
-                     [](const Shown& a, const Shown& b) { return a.ns != b.ns ? a.ns > b.ns : a.id < b.id; });
-    shown.resize(most_tasks);
-  }
-  json list = json::array();
-  std::vector<size_t> known(g.blocks().size(), SIZE_MAX);  // name of a block's tasks
-  for (const Shown& s : shown) {
-    auto block = static_cast<uint32_t>(s.id >> 32), task = static_cast<uint32_t>(s.id);
-    if (known[block] == SIZE_MAX) known[block] = names.number(task_name(g, block));
-    each_resource(g, g.blocks()[block], task, [&](uint32_t r) {
-      list.push_back({r, known[block], task, t.times[t.base[block] + task].start, s.ns});
+// Rows of the timeline: [row, name, part, start, duration].
+json tasks_json(std::vector<Slice> list) {
+  if (list.size() > most_tasks) {
+    std::nth_element(list.begin(), list.begin() + most_tasks, list.end(), [](const Slice& a, const Slice& b) {
+      return std::tuple(-a.ns, a.start_ns, a.row) < std::tuple(-b.ns, b.start_ns, b.row);
     });
+    list.resize(most_tasks);
   }
-  return list;
+  json rows = json::array();
+  for (const Slice& s : list) rows.push_back({s.row, s.name, s.part, s.start_ns, s.ns});
+  return rows;
+}
+
+json device_json(const TaskGraph& g, uint32_t d, const DeviceMemory& memory, int64_t busy, json curve, int64_t limit) {
+  return {{"name", fmt::format("device {} ({})", d, g.space().cluster().kind_of(d).name)},
+          {"limit", g.space().cluster().memory_limit(d, limit)},
+          {"resident", memory.weights},
+          {"peak", memory.peak},
+          {"busy", busy},
+          {"memory", std::move(curve)}};
 }
 
 json devices_json(const TaskGraph& g, const Timeline& t, int64_t memory_limit) {
@@ -62,17 +41,38 @@ json devices_json(const TaskGraph& g, const Timeline& t, int64_t memory_limit) {
   std::vector<DeviceMemory> memory = memory_of(g, t);
   json list = json::array();
   for (uint32_t d = 0; d < g.devices(); d++) {
-    const DeviceKind& kind = g.space().cluster().kind_of(d);
     json curve = json::array();
     for (const auto& [ns, bytes] : curves[d]) curve.push_back({ns, bytes + memory[d].weights});
-    list.push_back({{"name", fmt::format("device {} ({})", d, kind.name)},
-                    {"limit", g.space().cluster().memory_limit(d, memory_limit)},
-                    {"resident", memory[d].weights},
-                    {"peak", memory[d].peak},
-                    {"busy", g.work()[d]},
-                    {"memory", curve}});
+    list.push_back(device_json(g, d, memory[d], g.work()[d], std::move(curve), memory_limit));
   }
   return list;
+}
+
+// Of a pipeline's device: what one micro-batch needs at most, and what each other one in flight keeps.
+json pipeline_curve(const StagedPrediction& p, size_t row, uint32_t d) {
+  const DeviceMemory& m = p.memory[d];
+  const int64_t others = p.timeline.in_flight[row] - 1, alone = m.activations - others * p.kept[d];
+  json curve = json::array();
+  int64_t flying = 0;
+  for (const PipelineTask& task : p.timeline.devices[row]) {
+    flying += task.backward ? -1 : 1;
+    curve.push_back(
+        {task.backward ? task.end_ns : task.start_ns, m.weights + (flying > 0 ? alone + (flying - 1) * p.kept[d] : 0)});
+  }
+  return curve;
+}
+
+json devices_json(const TaskGraph& g, const StagedPrediction& p, int64_t memory_limit) {
+  std::vector<json> by_device(g.devices());
+  for (size_t row = 0; row < p.rows.size(); row++) {
+    int64_t busy = 0;
+    for (const PipelineTask& task : p.timeline.devices[row]) busy += task.end_ns - task.start_ns;
+    for (uint32_t d : p.rows[row])
+      by_device[d] = device_json(g, d, p.memory[d], busy, pipeline_curve(p, row, d), memory_limit);
+  }
+  for (uint32_t d = 0; d < g.devices(); d++)
+    if (by_device[d].is_null()) by_device[d] = device_json(g, d, p.memory[d], 0, json::array(), memory_limit);
+  return by_device;
 }
 
 json operators_json(const TaskGraph& g) {
@@ -106,23 +106,18 @@ json operators_json(const TaskGraph& g) {
   return list;
 }
 
-}  // namespace
-
-std::string timeline_html(const TaskGraph& g, const Timeline& t, int64_t memory_limit) {
+std::string page_of(const TaskGraph& g, const Slices& slices, size_t tasks, json devices) {
   const Cluster& cluster = g.space().cluster();
-  Names names;
-  json rows = json::array();
-  for (uint32_t d = 0; d < g.devices(); d++) rows.push_back(fmt::format("device {}", d));
-  for (const Link& l : cluster.links) rows.push_back(l.name);
   json data = {{"model", g.space().graph().name},
                {"cluster", cluster.name},
-               {"makespan", t.makespan},
-               {"all_tasks", t.order.size()},
-               {"rows", rows},
-               {"tasks", tasks_json(g, t, names)},
-               {"devices", devices_json(g, t, memory_limit)},
+               {"makespan", slices.makespan_ns},
+               {"iteration", slices.iteration_ns},
+               {"all_tasks", tasks},
+               {"rows", slices.rows},
+               {"names", slices.names},
+               {"tasks", tasks_json(slices.list)},
+               {"devices", std::move(devices)},
                {"operators", operators_json(g)}};
-  data["names"] = names.list();
   std::string text = data.dump(-1, ' ', true, json::error_handler_t::replace), safe;
   // Inside a script element: nothing may end it, or begin a comment.
   for (char c : text) {
@@ -130,6 +125,17 @@ std::string timeline_html(const TaskGraph& g, const Timeline& t, int64_t memory_
     else safe += c;
   }
   return std::string(timeline_page_head) + safe + std::string(timeline_page_tail);
+}
+
+}  // namespace
+
+std::string timeline_html(const TaskGraph& g, const Timeline& t, int64_t memory_limit) {
+  return page_of(g, slices_of(g, t), t.order.size(), devices_json(g, t, memory_limit));
+}
+
+std::string timeline_html(const TaskGraph& g, const StagedPrediction& p, int64_t memory_limit) {
+  Slices slices = slices_of(g, p);
+  return page_of(g, slices, slices.list.size(), devices_json(g, p, memory_limit));
 }
 
 }  // namespace pando::plan

@@ -2,7 +2,7 @@
 #pragma once
 #include <string>
 
-#include "plan/report.hpp"
+#include "plan/slices.hpp"
 
 namespace pando::plan {
 
@@ -10,5 +10,7 @@ namespace pando::plan {
 // model may hold anything: they reach the page as JSON and are set as text. Of more than 400,000 tasks the shortest are
 // left out, and the page says so. "#from,to" behind the address (shares of the iteration) begins zoomed in.
 std::string timeline_html(const TaskGraph& graph, const Timeline& timeline, int64_t memory_limit = 0);
+// A pipeline, from a micro-batch's graph: stages instead of tasks, operators' costs those of one micro-batch.
+std::string timeline_html(const TaskGraph& graph, const StagedPrediction& prediction, int64_t memory_limit = 0);
 
 }  // namespace pando::plan

@@ -65,7 +65,7 @@ const end = Math.max(data.makespan, 1);
 document.title = (data.model || 'model') + ' on ' + data.cluster;
 byId('title').textContent = document.title;
 const busy = data.devices.reduce((sum, d) => sum + d.busy, 0) / data.devices.length;
-let summary = time(data.makespan) + ' per iteration, devices compute ' + (100 * busy / end).toFixed(0) +
+let summary = time(data.iteration) + ' per iteration, devices compute ' + (100 * busy / end).toFixed(0) +
   ' % of the time, ' + data.all_tasks + ' tasks';
 
 // ---- timeline: rows that hold tasks, each sorted by start ----

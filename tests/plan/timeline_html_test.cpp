@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "networks.hpp"
 #include "plan/search/baselines.hpp"
@@ -113,6 +114,53 @@ TEST(TimelineHtml, BeginsZoomed) {
   std::string dom = rendered(page_of(dense_chain(3, 64, 256, true), "p100x8"), "0.25,0.5");
   EXPECT_NE(dom.find("data-view=\"0.2500,0.5000\""), dom.npos) << dom.substr(0, 500);
   EXPECT_NE(dom.find("data-ready="), dom.npos);
+}
+
+// Three dense layers on three devices of four; the fourth is idle.
+struct Pipeline {
+  Space space{dense_chain(3, 8, 64, true), shipped_cluster("p100x4")};
+  Roofline costs;
+  TaskGraph graph;
+  StagedPrediction prediction;
+
+  static std::vector<Config> placed(std::vector<Config> configs) {
+    for (uint32_t o = 0; o < configs.size(); o++) configs[o].devices = {std::min(o, 2u)};
+    return configs;
+  }
+  explicit Pipeline(Schedule schedule)
+      : graph(space, costs, {Gradients::after, Collective::automatic}, placed(single_plan(space))),
+        prediction(simulate_stages(graph, {schedule, 4, 1, 1})) {}
+};
+
+TEST(Slices, OfAPipelineAreItsStages) {
+  for (Schedule schedule : {Schedule::fill_drain, Schedule::one_f_one_b, Schedule::two_buffered}) {
+    Pipeline p(schedule);
+    Slices s = slices_of(p.graph, p.prediction);
+    EXPECT_EQ(s.rows.size(), 4u);
+    int64_t busy = 0, last = 0, exchange = p.prediction.exchange_ns > 0 ? 3 : 0, iterations = 0;
+    for (const Slice& slice : s.list) {
+      busy += slice.ns;
+      last = std::max(last, slice.start_ns + slice.ns);
+      iterations = std::max<int64_t>(iterations, (slice.part + 4) / 4);
+    }
+    int64_t once = 0;
+    for (const PipelineStage& stage : p.prediction.times) once += 4 * stage.ns();
+    EXPECT_EQ(last, s.makespan_ns);
+    EXPECT_EQ(busy, iterations * once + exchange * p.prediction.exchange_ns);
+    EXPECT_EQ(iterations, schedule == Schedule::two_buffered ? 8 : 1);
+    nlohmann::json trace = nlohmann::json::parse(trace_json(s));
+    EXPECT_EQ(trace["traceEvents"].size(), s.list.size() + 3);  // and the names of the rows in use
+    std::string page = timeline_html(p.graph, p.prediction);
+    EXPECT_NE(page.find("stage 2 backward"), page.npos);
+  }
+}
+
+TEST(TimelineHtml, OfAPipelineInTheBrowser) {
+  if (browser().empty()) GTEST_SKIP() << "chromium is not installed: scripts/setup.sh installs it";
+  Pipeline p(Schedule::one_f_one_b);
+  std::string dom = rendered(timeline_html(p.graph, p.prediction), "");
+  EXPECT_EQ(dom.find("data-error="), dom.npos) << "the script failed";
+  EXPECT_NE(dom.find(fmt::format("data-ready=\"{} operators, 4 rows, 4 curves", p.space.ops().size())), dom.npos);
 }
 
 }  // namespace

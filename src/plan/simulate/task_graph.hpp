@@ -69,6 +69,7 @@ class TaskGraph {
   const Space& space() const { return *space_; }
   const std::vector<Config>& configs() const { return configs_; }
   const TaskOptions& options() const { return options_; }
+  const CostModel& costs() const { return *costs_; }
   const std::vector<Block>& blocks() const { return blocks_; }
   const std::vector<Wire>& wires() const { return wires_; }
   const std::vector<CollectiveCost>& groups() const { return groups_; }
