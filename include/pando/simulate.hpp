@@ -40,12 +40,14 @@ struct SimulateRequest {
   // single, data-parallel, expert, random, chain, ideals, ideals-linear, local, pipeline, layer-memory (which chooses
   // sharded_states too, unless given), mcmc, auto
   std::string search = "auto";
+  // time, latency (of inference), max-load (of the busiest device or link), memory (bytes on the fullest device)
+  std::string objective = "time";
   uint64_t seed = 1;
   double budget_seconds = std::numeric_limits<double>::infinity();
   int64_t budget_proposals = std::numeric_limits<int64_t>::max();
   std::string start;             // a plan's JSON to begin from
   std::vector<std::string> fix;  // "OPERATOR: sample=4, devices=0-3": decisions that are held
-  std::function<void(double best_seconds, double seconds)> progress;
+  std::function<void(double best, double seconds)> progress;  // best: seconds, or bytes, by the objective
   const CancelToken* cancel = nullptr;
 
   // simulate_model_plan

@@ -20,6 +20,15 @@
 namespace pando {
 namespace {
 
+plan::Objective objective_of(const SimulateRequest& r) {
+  plan::Objective o;
+  if (!plan::parse(r.objective, o))
+    fail(ErrorCode::invalid_argument, "objective '{}': expected time, latency, max-load or memory", r.objective);
+  if (o == plan::Objective::latency && r.training)
+    fail(ErrorCode::invalid_argument, "objective latency: of inference, not of a training step");
+  return o;
+}
+
 Optimizer optimizer_of(const std::string& name) {
   if (name == "sgd") return Optimizer::sgd;
   if (name == "momentum") return Optimizer::momentum;
@@ -134,6 +143,7 @@ std::optional<plan::Space> micro_space(const SimulateRequest& r, const plan::Spa
 
 void validate(const SimulateRequest& r) {
   plan::check_search_name(r.search);
+  objective_of(r);
   task_options(r);
   optimizer_of(r.optimizer);
   if (r.batch < 0) fail(ErrorCode::invalid_argument, "batch {}: expected 1 or more", r.batch);
@@ -148,6 +158,7 @@ SimulateResult search_model_plan(const SimulateRequest& r) {
   options.tasks = task_options(r);
   plan::Space space = load_space(r, false);
   options.search = r.search;
+  options.objective = objective_of(r);
   options.any_sharding = r.sharded_states < 0;
   options.memory_limit = r.memory;
   options.control.seed = r.seed;

@@ -99,8 +99,8 @@ void plan_model(const LayerPlanSettings& settings, const CLI::App& given) {
   if (r.memory && *r.memory >= 0)  // 0 bytes are little, not the machine's own
     model.request.memory = static_cast<int64_t>(std::clamp(*r.memory, 1.0, 1e15));
   if (given.count("--budget-seconds") > 0) model.request.budget_seconds = r.budget_seconds;
-  if (!r.objective.empty() && r.objective != "time")
-    throw UsageError(fmt::format("--objective {}: a model on a machine is planned for time", r.objective));
+  if (!r.objective.empty()) model.request.objective = r.objective;
+  checked.objective.clear();
   parse_budget(settings.budget, model.request);
   try {
     validate(checked);
@@ -164,7 +164,8 @@ Command add_plan(CLI::App& app) {
       "or auto (default)");
   c.add_option(
       "--objective", r.objective,
-      "of placements: max-load (default) or latency; of pipelines: time, of a whole batch (default: of a sample)");
+      "of placements: max-load (default) or latency; of pipelines: time, of a whole batch (default: of a sample); of "
+      "models: time (default), latency, max-load or memory");
   c.add_flag("--noncontiguous", r.noncontiguous, "placements whose devices form no line");
   add(c, "--devices", r.devices, "accelerators");
   add(c, "--cpus", r.cpus, "CPUs of a placement");

@@ -242,8 +242,10 @@ void search_model(ModelPlanSettings s) {
   if (!s.start_file.empty()) s.request.start = read_file(s.start_file);
   ProgressBar bar;
   double of = s.request.budget_seconds;
+  bool memory = s.request.objective == "memory";
   s.request.progress = [&](double best, double seconds) {
-    bar.show(fmt::format("best {:.3f} ms", best * 1e3), of < 1e9 ? seconds / of : 0);
+    bar.show(memory ? fmt::format("best {:.3f} GiB", gib(best)) : fmt::format("best {:.3f} ms", best * 1e3),
+             of < 1e9 ? seconds / of : 0);
   };
   SimulateResult result = search_model_plan(s.request);
   bar.clear();
@@ -252,6 +254,8 @@ void search_model(ModelPlanSettings s) {
   print_prediction(report);
   fmt::print("search     {}: {} proposals in {:.2f} s\n", report["search"].get<std::string>(),
              report["proposals"].get<int64_t>(), report["seconds"].get<double>());
+  const json& objective = report["objective"];
+  if (objective["name"] == "max-load") fmt::print("max load   {}\n", ms_text(objective["value"]));
   print_compared(report);
 }
 

@@ -34,12 +34,6 @@ std::vector<int64_t> device_transfer_ns(const TaskGraph& g) {
   return sums;
 }
 
-int64_t peak_of(const std::vector<DeviceMemory>& memory) {
-  int64_t most = 0;
-  for (const DeviceMemory& m : memory) most = std::max(most, m.peak);
-  return most;
-}
-
 std::string task_name(const TaskGraph& g, uint32_t block) {
   const Space& s = g.space();
   constexpr const char* roles[] = {"", " (gradient of inputs)", " (gradient of parameters)"};

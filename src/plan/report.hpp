@@ -27,8 +27,6 @@ inline double seconds(int64_t ns) { return static_cast<double>(ns) * 1e-9; }
 uint32_t operator_of(const TaskGraph& graph, uint32_t block);
 // Per device: the time of all transfers that it takes part in.
 std::vector<int64_t> device_transfer_ns(const TaskGraph& graph);
-// The most that a device holds.
-int64_t peak_of(const std::vector<DeviceMemory>& memory);
 
 // "OPERATOR (gradient of inputs)", "transfer from OPERATOR" ...
 std::string task_name(const TaskGraph& graph, uint32_t block);

@@ -6,10 +6,21 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 
 namespace pando::plan {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
+
+// What a plan of a model should be good at. All but `memory` in nanoseconds of an iteration.
+enum class Objective : uint8_t {
+  time,      // of an iteration
+  latency,   // of one batch from input to output: inference only, where it is the time
+  max_load,  // of the busiest device or link: what an iteration takes when the next ones follow without a pause
+  memory,    // bytes on the fullest device; of equal ones the faster plan
+};
+const char* name_of(Objective objective);
+bool parse(std::string_view name, Objective& out);
 
 struct SearchProgress {
   int64_t proposals = 0;  // plans, states or moves looked at so far

@@ -108,6 +108,38 @@ TEST(Search, AutoIsNeverSlowerThanABaseline) {
   }
 }
 
+TEST(Search, EveryObjectiveIsServed) {
+  Roofline costs;
+  auto value = [](const Prediction& p, Objective o) {
+    return o == Objective::max_load ? p.max_load_ns : o == Objective::memory ? peak_of(p.memory) : p.makespan_ns;
+  };
+  for (bool training : {false, true}) {
+    Space space(small_network(64, training), shipped_cluster("p100x4"));
+    std::vector<Prediction> best;
+    const std::vector<Objective> objectives{Objective::time, Objective::max_load, Objective::memory};
+    for (Objective objective : objectives) {
+      SearchOptions options;
+      options.objective = objective;
+      options.control.budget_proposals = 2000;
+      SearchResult r = search_plan(space, costs, options);
+      ASSERT_TRUE(r.outcome.feasible);
+      for (const Found& f : r.compared)
+        EXPECT_LE(value(r.best.prediction, objective), value(f.prediction, objective)) << f.name;
+      EXPECT_EQ(r.outcome.objective, name_of(objective));
+      double unit = objective == Objective::memory ? 1 : 1e-9;
+      EXPECT_EQ(r.outcome.value, static_cast<double>(value(r.best.prediction, objective)) * unit);
+      best.push_back(r.best.prediction);
+    }
+    EXPECT_LT(peak_of(best[2].memory), peak_of(best[0].memory));
+    EXPECT_LE(best[1].max_load_ns, best[0].max_load_ns);
+    EXPECT_LE(best[1].max_load_ns, best[1].makespan_ns);  // nobody works longer than all of it takes
+  }
+  Space space(small_network(64), shipped_cluster("p100x4"));
+  SearchOptions latency;
+  latency.objective = Objective::latency;
+  EXPECT_THROW(search_plan(space, costs, latency), Error);
+}
+
 TEST(Search, UnequalDevicesShareInProportion) {
   Roofline costs;
   Space space(dense_chain(3, 96, 512, false), machine(2, 100, 0.5));

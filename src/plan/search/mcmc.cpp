@@ -16,7 +16,8 @@ Chain::Chain(const Space& space, const CostModel& costs, const TaskOptions& task
       simulator_(graph_),
       random_(options.seed),
       neighbours_(space.ops().size()) {
-  if (tasks.links == Links::fair) options_.early = false;  // links' work says nothing when they are shared
+  // Links' work says nothing about the makespan when they are shared.
+  if (tasks.links == Links::fair && options.objective != Objective::max_load) options_.early = false;
   const auto& ops = space.ops();
   uint32_t kinds = 0;
   for (const PlannedOp& op : ops) kinds = std::max(kinds, op.alike + 1);
@@ -33,7 +34,8 @@ Chain::Chain(const Space& space, const CostModel& costs, const TaskOptions& task
     neighbours_[b].push_back(a);
   }
   simulator_.full();
-  best_ = makespan();
+  best_ = value_ = value_of(simulator_.timeline());
+  best_time_ = makespan();
   best_configs_ = graph_.configs();
   work_.assign(space.cluster().size(), 0);
   memory_.assign(space.cluster().size(), 0);
@@ -164,30 +166,52 @@ bool Chain::too_much_memory(const Change& change) {
   return false;
 }
 
+int64_t Chain::value_of(const Timeline& timeline) const {
+  switch (options_.objective) {
+    case Objective::max_load: return *std::max_element(graph_.work().begin(), graph_.work().end());
+    case Objective::memory: return peak_of(plan::memory_of(graph_, timeline));
+    default: return timeline.makespan;
+  }
+}
+
+// The value of the changed graph, with its timeline proposed; nothing when it is above `limit`.
+std::optional<int64_t> Chain::propose(int64_t limit) {
+  const bool timed = options_.objective == Objective::time || options_.objective == Objective::latency;
+  // Decided before or by the simulation.
+  const int64_t until = timed && options_.early ? limit : Simulator::unlimited;
+  if (options_.objective == Objective::max_load && value_of({}) > limit) return {};
+  if (!simulator_.propose(until, options_.delta)) return {};
+  int64_t value = value_of(simulator_.proposed());
+  return value <= limit ? std::optional(value) : std::nullopt;
+}
+
 bool Chain::step() {
   proposals_++;
   Change change;
   if (free_ops_.empty() || !propose(change)) return false;
   // Metropolis: accept when exp((now - new) / (temperature * now)) > u, that is when new is at most:
   double u = std::max(random_.unit(), 1e-300);
-  auto now = static_cast<double>(makespan());
-  int64_t limit = makespan() + static_cast<int64_t>(std::floor(-std::log(u) * options_.temperature * now));
+  auto now = static_cast<double>(value_);
+  int64_t limit = value_ + static_cast<int64_t>(std::floor(-std::log(u) * options_.temperature * now));
   if (too_much_memory(change)) return false;
-  if (too_much_work(change, limit) && options_.early) return false;
-  bool done = graph_.change(change, options_.early ? limit : Simulator::unlimited) &&
-              simulator_.propose(options_.early ? limit : Simulator::unlimited, options_.delta);
-  if (!done || simulator_.proposed().makespan > limit) {
+  const bool bounds = options_.early && options_.objective != Objective::memory;
+  if (too_much_work(change, limit) && bounds) return false;
+  std::optional<int64_t> value;
+  if (graph_.change(change, bounds ? limit : Simulator::unlimited)) value = propose(limit);
+  if (!value) {
     graph_.undo();
     return false;
   }
   simulator_.accept();
+  value_ = *value;
   std::swap(work_, work_after_);
   std::swap(memory_, memory_after_);
   // The sums above leave out what is received; the best plan must fit exactly.
-  if (makespan() < best_ &&
+  if ((value_ < best_ || (value_ == best_ && makespan() < best_time_)) &&
       (!bounded_ ||
        memory_reason(space_, plan::memory_of(graph_, simulator_.timeline()), options_.memory_limit).empty())) {
-    best_ = makespan();
+    best_ = value_;
+    best_time_ = makespan();
     best_configs_ = graph_.configs();
   }
   return true;

@@ -14,6 +14,7 @@ struct ChainOptions {
   bool early = true;         // stop simulations that cannot be accepted
   int64_t memory_limit = 0;  // bytes per device; 0: the devices' own; < 0: none
   std::vector<bool> fixed;   // operators that keep their config; empty: none
+  Objective objective = Objective::time;
 };
 
 class Chain {
@@ -22,8 +23,10 @@ class Chain {
         const ChainOptions& options);
   // One proposal; true when it was accepted.
   bool step();
+  // Of the current plan, by the objective.
+  int64_t value() const { return value_; }
   int64_t makespan() const { return simulator_.timeline().makespan; }
-  int64_t best_makespan() const { return best_; }
+  int64_t best_value() const { return best_; }  // by the objective
   const std::vector<Config>& best() const { return best_configs_; }
   const TaskGraph& graph() const { return graph_; }
   const Simulator& simulator() const { return simulator_; }
@@ -36,6 +39,8 @@ class Chain {
   Config moved(uint32_t op, Config c);
   Config copied(uint32_t op, uint32_t neighbour);
   bool too_much_work(const Change& change, int64_t limit);
+  int64_t value_of(const Timeline& timeline) const;
+  std::optional<int64_t> propose(int64_t limit);
   bool too_much_memory(const Change& change);
   int64_t memory_of(uint32_t op, const Config& config, size_t part);
 
@@ -48,7 +53,7 @@ class Chain {
   std::vector<std::vector<uint32_t>> neighbours_, alike_;
   std::vector<uint32_t> free_ops_;
   std::vector<int64_t> work_, work_after_, memory_, memory_after_;  // per device
-  int64_t best_ = 0, proposals_ = 0;
+  int64_t value_ = 0, best_ = 0, best_time_ = 0, proposals_ = 0;    // best_time_: of equal values the faster
   std::vector<Config> best_configs_;
   bool bounded_ = false;
 };

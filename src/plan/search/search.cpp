@@ -19,16 +19,39 @@ constexpr double exact_seconds = 20;  // at most, of each exact search
 constexpr int64_t exact_steps = 50'000'000;
 constexpr int memory_trials = 5;  // for less room each, the last for the least
 
-bool better(const Found& a, const Found& b) {
-  if (a.prediction.infeasible.empty() != b.prediction.infeasible.empty()) return a.prediction.infeasible.empty();
-  return a.prediction.makespan_ns < b.prediction.makespan_ns;
+// In nanoseconds or bytes.
+int64_t value_of(const Prediction& p, Objective objective) {
+  switch (objective) {
+    case Objective::max_load: return p.max_load_ns;
+    case Objective::memory: return peak_of(p.memory);
+    default: return p.makespan_ns;
+  }
 }
+
+// The same in seconds or bytes.
+double told(int64_t value, Objective objective) {
+  return static_cast<double>(value) * (objective == Objective::memory ? 1 : 1e-9);
+}
+
+struct Better {
+  Objective objective;
+  bool operator()(const Found& a, const Found& b) const {
+    const Prediction &p = a.prediction, &q = b.prediction;
+    if (p.infeasible.empty() != q.infeasible.empty()) return p.infeasible.empty();
+    int64_t x = value_of(p, objective), y = value_of(q, objective);
+    return x != y ? x < y : p.makespan_ns < q.makespan_ns;
+  }
+};
 
 // What the searches of one call share: the clock, the budget, the best so far.
 class Session {
  public:
   Session(const Space& space, const CostModel& costs, const SearchOptions& options)
-      : space_(space), costs_(costs), options_(options), begin_(std::chrono::steady_clock::now()) {
+      : space_(space),
+        costs_(costs),
+        options_(options),
+        better_{options.objective},
+        begin_(std::chrono::steady_clock::now()) {
     budget_ = options.control.budget_proposals;
     bool unlimited = budget_ == std::numeric_limits<int64_t>::max() &&
                      options.control.budget_seconds == std::numeric_limits<double>::infinity();
@@ -81,7 +104,7 @@ class Session {
         PartitionPlan plan = partition(space_, costs_, options_.tasks, {ratios, share}, control);
         Found f = found(ratios ? "chain" : "chain, equal parts", std::move(plan.configs));
         f.formula_seconds = plan.formula_ns * 1e-9;
-        if (best.configs.empty() || better(f, best)) best = std::move(f);
+        if (best.configs.empty() || better_(f, best)) best = std::move(f);
         if (!space_.training()) break;
       }
       list.push_back(std::move(best));
@@ -110,7 +133,7 @@ class Session {
       // Of placements the load of a micro-batch, so many of which go through the slowest device.
       bool micros = name != "pipeline" && options_.micro != nullptr;
       if (f) f->formula_seconds = plan.seconds * (micros ? options_.pipeline.micro_batches : 1);
-      if (f && (!best || better(*f, *best))) best = std::move(f);
+      if (f && (!best || better_(*f, *best))) best = std::move(f);
     }
     return best;
   }
@@ -146,6 +169,7 @@ class Session {
     how.temperature = options_.temperature;
     how.memory_limit = options_.memory_limit;
     how.fixed = options_.fixed;
+    how.objective = options_.objective;
     Chain chain(space_, costs_, start.tasks, start.configs, how);
     double until = seconds() + options_.control.budget_seconds * share;
     auto most = budget_ == std::numeric_limits<int64_t>::max()
@@ -154,7 +178,7 @@ class Session {
     for (int64_t i = 0; i < most; i++) {
       if (i % 64 == 0 && (seconds() > until || options_.control.stop.stop_requested())) break;
       if (i % 4096 == 0 && options_.control.progress)
-        options_.control.progress({proposals_, static_cast<double>(chain.best_makespan()) * 1e-9, seconds()});
+        options_.control.progress({proposals_, told(chain.best_value(), options_.objective), seconds()});
       chain.step();
       proposals_++;
     }
@@ -185,7 +209,7 @@ class Session {
       int64_t over = 0;
       for (uint32_t d = 0; d < f.prediction.memory.size(); d++)
         over = std::max(over, f.prediction.memory[d].peak - limit(d));
-      if (!best || better(f, *best)) best = std::move(f);
+      if (!best || better_(f, *best)) best = std::move(f);
       if (over == 0) return plan->keeps_all;
       bytes = plan->bytes - over;
     }
@@ -221,6 +245,8 @@ class Session {
     f.tasks = tasks;
     f.pipeline = options_.pipeline;
     f.prediction.makespan_ns = staged.iteration_ns;
+    f.prediction.max_load_ns =
+        *std::max_element(graph.work().begin(), graph.work().end()) * options_.pipeline.micro_batches;
     f.prediction.bytes_moved = graph.bytes_moved() * options_.pipeline.micro_batches;
     f.prediction.tasks = graph.tasks() * options_.pipeline.micro_batches;
     f.prediction.memory = staged.memory;
@@ -235,6 +261,7 @@ class Session {
   const Space& space_;
   const CostModel& costs_;
   const SearchOptions& options_;
+  const Better better_;
   std::chrono::steady_clock::time_point begin_;
   int64_t budget_ = 0, proposals_ = 0;
 };
@@ -248,11 +275,24 @@ Prediction predict(const Space& space, const CostModel& costs, const TaskOptions
   simulator.full();
   Prediction p;
   p.makespan_ns = simulator.timeline().makespan;
+  p.max_load_ns = *std::max_element(graph.work().begin(), graph.work().end());
   p.bytes_moved = graph.bytes_moved();
   p.tasks = graph.tasks();
   p.memory = memory_of(graph, simulator.timeline());
   p.infeasible = memory_reason(space, p.memory, memory_limit);
   return p;
+}
+
+namespace {
+constexpr const char* objectives[] = {"time", "latency", "max-load", "memory"};
+}
+
+const char* name_of(Objective objective) { return objectives[static_cast<int>(objective)]; }
+
+bool parse(std::string_view name, Objective& out) {
+  for (int i = 0; i < 4; i++)
+    if (name == objectives[i]) return out = static_cast<Objective>(i), true;
+  return false;
 }
 
 std::vector<std::string> search_names() {
@@ -271,6 +311,9 @@ void check_search_name(const std::string& name) {
 SearchResult search_plan(const Space& space, const CostModel& costs, const SearchOptions& options) {
   const std::string& name = options.search;
   check_search_name(name);
+  if (options.objective == Objective::latency && space.training())
+    fail(ErrorCode::invalid_argument, "objective latency: of inference, not of a training step");
+  const Better better{options.objective};
   Session session(space, costs, options);
   SearchResult result;
   result.compared = session.baselines();
@@ -329,11 +372,11 @@ SearchResult search_plan(const Space& space, const CostModel& costs, const Searc
   result.best = *std::min_element(candidates.begin(), candidates.end(), better);
   SearchOutcome& o = result.outcome;
   o.search = name;
-  o.objective = "time";
-  o.unit = "s";
+  o.objective = name_of(options.objective);
+  o.unit = options.objective == Objective::memory ? "bytes" : "s";
   o.reason = result.best.prediction.infeasible;
   o.feasible = o.reason.empty();
-  o.value = static_cast<double>(result.best.prediction.makespan_ns) * 1e-9;
+  o.value = told(value_of(result.best.prediction, options.objective), options.objective);
   o.seconds = session.seconds();
   o.proposals = session.proposals();
   return result;

@@ -9,7 +9,8 @@ namespace pando::plan {
 
 struct SearchOptions {
   std::string search = "auto";  // see search_names()
-  SearchControl control;        // without any budget: 20,000 proposals
+  Objective objective = Objective::time;
+  SearchControl control;  // without any budget: 20,000 proposals
   TaskOptions tasks;
   bool any_sharding = false;   // layer-memory may choose tasks.sharded_states
   int64_t memory_limit = 0;    // bytes per device; 0: the devices' own
@@ -24,6 +25,7 @@ struct SearchOptions {
 // A simulated plan.
 struct Prediction {
   int64_t makespan_ns = 0;
+  int64_t max_load_ns = 0;  // of the busiest device or link
   int64_t bytes_moved = 0;
   uint64_t tasks = 0;
   std::vector<DeviceMemory> memory;
@@ -41,7 +43,7 @@ struct Found {
   std::optional<PipelineOptions> pipeline;  // then the configs are those of a micro-batch
 };
 struct SearchResult {
-  SearchOutcome outcome;  // in seconds of an iteration
+  SearchOutcome outcome;  // seconds of an iteration, or bytes
   Found best;             // when feasible
   std::vector<Found>
       compared;  // single, data-parallel on 2, 4 ... all devices, expert; auto: what the exact ones found

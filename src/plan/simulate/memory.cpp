@@ -213,6 +213,12 @@ std::vector<int64_t> activations_at(const TaskGraph& graph, const Timeline& t, c
   return out;
 }
 
+int64_t peak_of(const std::vector<DeviceMemory>& memory) {
+  int64_t most = 0;
+  for (const DeviceMemory& m : memory) most = std::max(most, m.peak);
+  return most;
+}
+
 std::string memory_reason(const Space& space, const std::vector<DeviceMemory>& memory, int64_t limit) {
   for (uint32_t d = 0; d < memory.size(); d++) {
     int64_t most = space.cluster().memory_limit(d, limit);

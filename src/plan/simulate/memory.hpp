@@ -27,6 +27,8 @@ using MemoryCurve = std::vector<std::pair<int64_t, int64_t>>;
 std::vector<MemoryCurve> memory_curves(const TaskGraph& graph, const Timeline& timeline);
 // Bytes of activations that each device holds at a time of its own.
 std::vector<int64_t> activations_at(const TaskGraph& graph, const Timeline& timeline, const std::vector<int64_t>& ns);
+// The most that a device holds.
+int64_t peak_of(const std::vector<DeviceMemory>& memory);
 // Empty when every device has room; else one line about the first that has not: device, need, limit, its parts.
 std::string memory_reason(const Space& space, const std::vector<DeviceMemory>& memory, int64_t limit = 0);
 

@@ -123,7 +123,8 @@ bool Simulator::run(Queue<Item>& queue, int64_t limit) {
     TaskTimes& t = next_.times[queue.index_of(top)];
     const uint32_t block = t.block, task = queue.index_of(top) - next_.base[block];
     const Block& b = blocks[block];
-    const auto [ns, where, target] = b.tasks[task];
+    const int64_t ns = b.tasks[task].ns;
+    const uint32_t where = b.tasks[task].where;
     int64_t start = queue.ready_of(top), end = start;
     // Takes all links of a route or a collective at once. A resource cannot end before what is left for it is done.
     auto hold = [&](const auto& links) {
@@ -200,7 +201,8 @@ void Simulator::run_fair() {
     const uint32_t block = t.block, task = queue.index_of(top) - next_.base[block];
     const uint64_t id = uint64_t{block} << 32 | task;
     const Block& b = blocks[block];
-    const auto [ns, where, target] = b.tasks[task];
+    const int64_t ns = b.tasks[task].ns;
+    const uint32_t where = b.tasks[task].where;
     t.start = queue.ready_of(top);
     next_.order.push_back(id);
     timed_++;
@@ -289,13 +291,14 @@ void Simulator::replay(Queue<Item>& queue, int64_t until) {
     if (!opened_[block]) open(block);
     next_.times[next_.base[block] + task] = before;
     const Block& b = blocks[block];
-    const auto [ns, where, target] = b.tasks[task];
+    const int64_t ns = b.tasks[task].ns;
+    const uint32_t where = b.tasks[task].where;
     const int64_t end = before.end;
     next_.order.push_back(id);
     next_.makespan = std::max(next_.makespan, end);
-    auto hold = [&, took = ns](uint32_t resource) {
+    auto hold = [&](uint32_t resource) {
       free_[resource] = end;
-      left_[resource] -= took;
+      left_[resource] -= ns;
     };
     if (b.kind == Block::Kind::transfer) {
       for (uint32_t l : cluster.route(where)) hold(devices + l);
