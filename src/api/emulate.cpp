@@ -5,8 +5,8 @@
 #include <cstring>
 
 #include "api/planning.hpp"
+#include "base/median.hpp"
 #include "dist/measure.hpp"
-#include "plan/edit.hpp"
 #include "plan/report.hpp"
 
 namespace pando {
@@ -28,12 +28,6 @@ struct Fed {
     }
   }
 };
-
-template <class T>
-T median(std::vector<T> v) {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
-}
 
 double difference_f32(const float* a, const float* b, size_t n) {
   double range = 0, most = 0;
@@ -75,16 +69,11 @@ double emulate(dist::Emulator& emulator, const dist::PartProgram& program, const
 
 EmulateResult emulate_model_plan(const EmulateRequest& r) {
   if (r.runs < 1) fail(ErrorCode::invalid_argument, "runs must be at least 1, not {}", r.runs);
-  plan::Space space = load_space(r, true);
-  plan::Plan p = plan::read_plan(r.plan, space);
-  if (p.pipeline) fail(ErrorCode::not_supported, "a pipeline of micro-batches is not emulated");
-  for (const std::string& text : r.edits) {
-    auto [op, config] = plan::read_edit(text, space, p.configs, "edit");
-    p.configs[op] = std::move(config);
-  }
-  plan::TaskOptions tasks = task_options(r, {p.gradients, p.collective});
+  const LoadedPlan l = load_plan(r, true);
+  const plan::Space& space = l.space;
+  if (l.plan.pipeline) fail(ErrorCode::not_supported, "a pipeline of micro-batches is not emulated");
   std::unique_ptr<plan::CostModel> costs = load_costs(r.costs);
-  plan::TaskGraph graph(space, *costs, tasks, p.configs);
+  plan::TaskGraph graph(space, *costs, l.tasks, l.plan.configs);
   plan::Simulator simulator(graph);
   simulator.full();
   nlohmann::json report = plan::prediction_json(graph, simulator.timeline(), r.memory);
@@ -96,7 +85,7 @@ EmulateResult emulate_model_plan(const EmulateRequest& r) {
   WeightCache weights({}, nullptr);
   std::vector<std::vector<std::byte>> expected = dist::run_unsplit(space, inputs.pointers, &weights);
   dist::Emulator emulator(space, inputs.pointers, &weights);
-  dist::PartProgram program = emulator.compile(p.configs);
+  dist::PartProgram program = emulator.compile(l.plan.configs);
   double predicted = report["iteration_seconds"].get<double>();
   int64_t copied = 0;
   double emulated = emulate(emulator, program, graph, r, predicted, copied);

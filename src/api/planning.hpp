@@ -14,6 +14,13 @@ plan::Space load_space(const SimulateRequest& request, bool with_weights, uint32
 std::unique_ptr<plan::CostModel> load_costs(const std::string& name);
 // What the request says, else `otherwise` (a plan's).
 plan::TaskOptions task_options(const SimulateRequest& request, plan::TaskOptions otherwise = {});
+// What a request's plan is about, with its edits.
+struct LoadedPlan {
+  plan::Space space;
+  plan::Plan plan;
+  plan::TaskOptions tasks;
+};
+LoadedPlan load_plan(const SimulateRequest& request, bool with_weights);
 std::string dumped(const nlohmann::json& json);
 
 }  // namespace pando

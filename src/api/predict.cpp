@@ -3,17 +3,12 @@
 #include <nlohmann/json.hpp>
 
 #include "api/impl.hpp"
+#include "base/median.hpp"
 #include "plan/simulate/tiles.hpp"
 #include "runtime/thread.hpp"
 
 namespace pando {
 namespace {
-
-double median(std::vector<double>& v) {
-  auto middle = v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2);
-  std::nth_element(v.begin(), middle, v.end());
-  return *middle;
-}
 
 // What some traced runs on one worker say, medians.
 struct Measured {

@@ -204,18 +204,9 @@ SimulateResult search_model_plan(const SimulateRequest& r) {
   return result;
 }
 
-namespace {
-
-// What a request's plan is about, with its edits.
-struct LoadedPlan {
-  plan::Space space;
-  plan::Plan plan;
-  plan::TaskOptions tasks;
-};
-
-LoadedPlan load_plan(const SimulateRequest& r) {
+LoadedPlan load_plan(const SimulateRequest& r, bool with_weights) {
   std::optional<plan::PipelineOptions> pipeline = pipeline_options(r);
-  LoadedPlan l{load_space(r, false, pipeline ? pipeline->micro_batches : 1), {}, {}};
+  LoadedPlan l{load_space(r, with_weights, pipeline ? pipeline->micro_batches : 1), {}, {}};
   l.plan = plan::read_plan(r.plan, l.space);
   l.plan.pipeline = pipeline;
   l.tasks = task_options(r, {l.plan.gradients, l.plan.collective, l.plan.sharded_states});
@@ -226,6 +217,8 @@ LoadedPlan load_plan(const SimulateRequest& r) {
   }
   return l;
 }
+
+namespace {
 
 SimulateResult told(const LoadedPlan& l, const nlohmann::json& report) {
   SimulateResult result;
@@ -241,7 +234,7 @@ SimulateResult told(const LoadedPlan& l, const nlohmann::json& report) {
 }  // namespace
 
 SimulateResult simulate_model_plan(const SimulateRequest& r) {
-  LoadedPlan l = load_plan(r);
+  LoadedPlan l = load_plan(r, false);
   std::unique_ptr<plan::CostModel> model = load_costs(r.costs);
   const plan::CostModel& costs = *model;
   plan::TaskGraph graph(l.space, costs, l.tasks, l.plan.configs);
@@ -260,7 +253,7 @@ SimulateResult simulate_model_plan(const SimulateRequest& r) {
 }
 
 SimulateResult explain_model_plan(const SimulateRequest& r) {
-  LoadedPlan l = load_plan(r);
+  LoadedPlan l = load_plan(r, false);
   std::unique_ptr<plan::CostModel> model = load_costs(r.costs);
   const plan::CostModel& costs = *model;
   if (l.plan.pipeline) {

@@ -1,9 +1,9 @@
 #include "dist/emulator.hpp"
 
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 
+#include "base/median.hpp"
 #include "dist/reference_kernel.hpp"
 
 namespace pando::dist {
@@ -25,16 +25,12 @@ class Drift {
     if (!options_.reference) return 1;
     if (now_ns() - at_ <= apart) return factor_;
     all_.push_back(options_.reference->ns());
-    factor_ = options_.reference_ns / median(all_.size() > last ? all_.size() - last : 0);
+    size_t first = all_.size() > last ? all_.size() - last : 0;
+    factor_ = options_.reference_ns / pando::median(std::vector(all_.begin() + static_cast<long>(first), all_.end()));
     at_ = now_ns();
     return factor_;
   }
-  // Of all times from number `first` on; 0: none.
-  double median(size_t first = 0) const {
-    std::vector<double> v(all_.begin() + static_cast<long>(first), all_.end());
-    std::nth_element(v.begin(), v.begin() + static_cast<long>(v.size() / 2), v.end());
-    return v.empty() ? 0 : v[v.size() / 2];
-  }
+  double median() const { return pando::median(all_); }  // 0: it never ran
 
  private:
   const EmulateOptions& options_;

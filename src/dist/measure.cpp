@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/cpu.hpp"
+#include "base/median.hpp"
 #include "plan/search/baselines.hpp"
 #include "plan/search/mcmc.hpp"
 
@@ -28,8 +29,7 @@ PartTimes median_times(const std::vector<PartTimes>& runs) {
     for (size_t i = 0; i < out.ns[o].size(); i++) {
       std::vector<int64_t> ns;
       for (const PartTimes& r : runs) ns.push_back(r.ns[o][i]);
-      std::nth_element(ns.begin(), ns.begin() + static_cast<long>(ns.size() / 2), ns.end());
-      out.ns[o][i] = ns[ns.size() / 2];
+      out.ns[o][i] = median(std::move(ns));
     }
   return out;
 }
