@@ -30,15 +30,7 @@ Box apply_regroup(const Extents& from, const Box& box, std::span<const int64_t> 
   Box out;
   out.rank = static_cast<int8_t>(shape.size());
   if (box.empty()) return out;
-  int i = 0, j = 0, n = from.rank, m = out.rank;
-  while (i < n || j < m) {
-    int64_t a = i < n ? from[i] : 1, b = j < m ? shape[j] : 1;
-    int i1 = i < n ? i + 1 : i, j1 = j < m ? j + 1 : j;
-    while (a != b) {
-      if (a < b && i1 < n) a *= from[i1++];
-      else if (a > b && j1 < m) b *= shape[j1++];
-      else break;  // only with empty tensors
-    }
+  for_each_group(from, shape, [&](int i, int i1, int j, int j1) {
     int64_t lo = 0, hi = 0;  // first and last linear index of the group
     for (int k = i; k < i1; k++) {
       lo = lo * from[k] + box[k].lo;
@@ -58,9 +50,7 @@ Box apply_regroup(const Extents& from, const Box& box, std::span<const int64_t> 
       lo %= below;
       hi %= below;
     }
-    i = i1;
-    j = j1;
-  }
+  });
   return out;
 }
 

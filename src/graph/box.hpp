@@ -87,6 +87,24 @@ Access identity_access(int rank);  // operand dimension i = domain dimension i
 // Operand of shape `from` broadcast (NumPy rules) to the domain `to`.
 Access broadcast_access(std::span<const int64_t> from, std::span<const int64_t> to);
 
+// A reshape's groups of dimensions whose products agree on both sides, in order: f(i, i1, j, j1) says that dimensions
+// [i, i1) of `from` become [j, j1) of `to`.
+template <class F>
+void for_each_group(const Extents& from, std::span<const int64_t> to, F&& f) {
+  const int n = from.rank, m = static_cast<int>(to.size());
+  for (int i = 0, j = 0, i1, j1; i < n || j < m; i = i1, j = j1) {
+    int64_t a = i < n ? from[i] : 1, b = j < m ? to[static_cast<size_t>(j)] : 1;
+    i1 = i < n ? i + 1 : i;
+    j1 = j < m ? j + 1 : j;
+    while (a != b) {
+      if (a < b && i1 < n) a *= from[i1++];
+      else if (a > b && j1 < m) b *= to[static_cast<size_t>(j1++)];
+      else break;  // only with empty tensors
+    }
+    f(i, i1, j, j1);
+  }
+}
+
 // The box of an operand of shape `shape` that `rule` gives for the domain box `box`.
 Box apply(const Access& rule, const Box& box, std::span<const int64_t> shape);
 

@@ -39,10 +39,25 @@ void Timeslice::look() {
 
 bool Timeslice::passed() const { return now_ns() - begin_ns_ >= length_ns_; }
 
+// To be late costs others a slice, to be early what is left of ours. So the length grows fast until it was too long for
+// the first time, then stays a little below that and tries more only now and then.
+void Timeslice::learn(bool too_late) {
+  constexpr uint32_t calm_to_try = 16;
+  if (too_late) {
+    length_ns_ -= length_ns_ / (in_time_ > 0 ? 16 : 8);  // late again: by more
+    in_time_ = 0;
+    found_ = true;
+  } else {
+    in_time_++;
+    if (!found_) length_ns_ += length_ns_ / 8;
+    else if (in_time_ % calm_to_try == 0) length_ns_ += length_ns_ / 32;
+  }
+  length_ns_ = std::clamp(length_ns_, shortest_ns, longest_ns);
+}
+
 void Timeslice::give_way() {
-  // The CPU was taken away before: a slice is shorter than we thought.
   const bool too_late = preemptions() > 0;
-  length_ns_ = std::clamp(too_late ? length_ns_ * 3 / 4 : length_ns_ + length_ns_ / 32, shortest_ns, longest_ns);
+  learn(too_late);
   const uint64_t before = now_ns();
   sched_yield();
   begin_ns_ = now_ns();

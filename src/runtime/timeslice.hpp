@@ -22,10 +22,13 @@ class Timeslice {
 
   void look();
   bool passed() const;
+  void learn(bool too_late);
   // Times that the CPU was taken away from the calling thread since the last call.
   int64_t preemptions();
 
   bool contended_ = false;
+  bool found_ = false;     // how long a slice is, about
+  uint32_t in_time_ = 0;   // yields in succession before which the CPU was not taken away
   int free_yields_ = 0;    // in succession, after which nobody else ran
   uint64_t begin_ns_ = 0;  // of the slice, about
   uint64_t next_look_ns_ = 0;

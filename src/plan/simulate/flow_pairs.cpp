@@ -58,14 +58,17 @@ std::vector<Dims> dims_of(const Piece& piece, Dims cut) {
 }
 
 // What the axes of an operand depend on, when the dimensions of the box depend on `dims`.
-std::vector<Dims> through(const Access& rule, const std::vector<Dims>& dims, size_t rank) {
-  std::vector<Dims> out(rank, 0);
-  Dims all = 0;
-  for (Dims d : dims) all |= d;
-  for (size_t i = 0; i < rank; i++) {
-    if (rule.kind == Access::Kind::regroup) out[i] = all;
-    if (rule.kind == Access::Kind::axes && rule.axis[i].dim >= 0) out[i] = dims[static_cast<size_t>(rule.axis[i].dim)];
-  }
+std::vector<Dims> through(const Access& rule, const std::vector<Dims>& dims, const Shape& shape) {
+  std::vector<Dims> out(shape.size(), 0);
+  if (rule.kind == Access::Kind::axes)
+    for (size_t i = 0; i < out.size(); i++)
+      if (rule.axis[i].dim >= 0) out[i] = dims[static_cast<size_t>(rule.axis[i].dim)];
+  if (rule.kind == Access::Kind::regroup)
+    for_each_group(rule.from, shape, [&](int i, int i1, int j, int j1) {
+      Dims all = 0;
+      for (; i < i1; i++) all |= dims[static_cast<size_t>(i)];
+      for (; j < j1; j++) out[static_cast<size_t>(j)] = all;
+    });
   return out;
 }
 
@@ -153,15 +156,15 @@ FlowPairs::Side FlowPairs::find_side(uint32_t flow, bool reads, const Split& spl
   if (!reads) {
     const Piece& piece = space_->stages()[f.from].pieces[f.from_piece];
     auto written = [&](const Extents& at) { return apply(f.origin.writes, piece.box(split, at), f.origin_shape); };
-    return tabulate(split, through(f.origin.writes, dims_of(piece, cut), rank), written);
+    return tabulate(split, through(f.origin.writes, dims_of(piece, cut), f.origin_shape), written);
   }
   const Stage& stage = space_->stages()[f.to];
   std::vector<Dims> dims(f.shape.size(), 0);
   for (const Flow::Reader& r : f.readers) {
-    std::vector<Dims> more = through(r.rule, dims_of(stage.pieces[r.piece], cut), dims.size());
+    std::vector<Dims> more = through(r.rule, dims_of(stage.pieces[r.piece], cut), f.shape);
     for (size_t i = 0; i < dims.size(); i++) dims[i] |= more[i];
   }
-  for (const Origin::Step& s : f.origin.views) dims = through(s.reads, dims, s.shape.size());
+  for (const Origin::Step& s : f.origin.views) dims = through(s.reads, dims, s.shape);
   bool separate = true;
   auto read = [&](const Extents& at) { return read_box(f, stage, split, at, separate); };
   Side s = tabulate(split, dims, read);
@@ -226,13 +229,14 @@ void FlowPairs::find_common(Group& group, const Split& out, const Split& in, con
   if (!std::has_single_bit(group.axes)) return find_common_box(group, out, in, writer, reader);
   const auto a = static_cast<size_t>(std::countr_zero(group.axes));
   const std::vector<Interval>& w = writer.axes[a].at;
+  const bool ascending = writer.axes[a].ascending;
+  size_t first = 0;
+  int64_t before = 0;  // where the last reader began
   for (const Interval& r : reader.axes[a].at) {
-    size_t k = 0, end = w.size();
-    if (writer.axes[a].ascending) {
-      while (k < end && w[k].hi <= r.lo) k++;
-      while (k < end && w[end - 1].lo >= r.hi) end--;
-    }
-    for (; k < end; k++)
+    if (r.lo < before) first = 0;
+    before = r.lo;
+    while (ascending && first < w.size() && w[first].hi <= r.lo) first++;
+    for (size_t k = first; k < w.size() && !(ascending && w[k].lo >= r.hi); k++)
       if (int64_t n = common(w[k], r); n > 0) group.common.push_back({numbers_[k], n});
     group.begin.push_back(static_cast<uint32_t>(group.common.size()));
   }

@@ -166,7 +166,8 @@ const TaskGraph::Sync& TaskGraph::sync_of(uint32_t op, uint32_t split) {
 
 const TaskGraph::PartBytes& TaskGraph::part_bytes(uint32_t op, const Split& split) {
   auto [found, fresh] = part_bytes_.try_emplace(key(op, split_id(op, split), 0));
-  if (!fresh) return found->second;
+  PartBytes& bytes = found->second;
+  if (!fresh) return bytes;
   const PlannedOp& planned = space_->ops()[op];
   const Graph& g = space_->graph();
   const Node& node = g.nodes[planned.node];
@@ -179,10 +180,10 @@ const TaskGraph::PartBytes& TaskGraph::part_bytes(uint32_t op, const Split& spli
     for (int i = 0; i < view.outputs(); i++)
       outputs += apply(node.op->writes(view, i), box, view.out_shape(i)).count() *
                  static_cast<int64_t>(size_of(view.out(i).dtype));
-    found->second.weights.push_back(weights);
-    found->second.outputs.push_back(outputs);
+    bytes.weights.push_back(weights);
+    bytes.outputs.push_back(outputs);
   });
-  return found->second;
+  return bytes;
 }
 
 void TaskGraph::build_stage(uint32_t stage) {
