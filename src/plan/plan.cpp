@@ -56,15 +56,4 @@ Interval Split::piece(int dim, int64_t extent, int64_t at) const {
   return {cut(r, extent, pieces, at), cut(r, extent, pieces, at + 1)};
 }
 
-int64_t Split::piece_of(int dim, int64_t extent, int64_t x) const {
-  int64_t pieces = degree[static_cast<size_t>(dim)];
-  if (pieces == 1) return 0;
-  const std::vector<double>& r = ratio_of(*this, dim);
-  // The last i with extent * i / pieces <= x.
-  if (r.empty()) return ((x + 1) * pieces - 1) / extent;
-  int64_t i = 0;
-  while (i + 1 < pieces && cut(r, extent, pieces, i + 1) <= x) i++;
-  return i;
-}
-
 }  // namespace pando::plan

@@ -24,9 +24,8 @@ struct Split {
   }
   Extents grid(int rank) const;
   // Piece `at` of dimension `dim`, cut in a domain where it has this extent (a gradient's may differ from the
-  // operator's); and the piece that holds index x.
+  // operator's).
   Interval piece(int dim, int64_t extent, int64_t at) const;
-  int64_t piece_of(int dim, int64_t extent, int64_t x) const;
 };
 
 // Calls f(part, coordinate) for all parts of a split, in order.

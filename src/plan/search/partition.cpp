@@ -262,23 +262,16 @@ std::optional<Config> halved(const Space& space, uint32_t op, const std::vector<
     for (int64_t at = 0, n = c.split.degree[static_cast<size_t>(d)]; n > 1 && at < n; at++)
       if (n > domain[d].extent || c.split.piece(d, domain[d].extent, at).empty()) return std::nullopt;
   // A part's coordinate in a dimension holds the halves of the levels that cut it, the first level highest.
-  Extents grid = c.split.grid(domain.rank);
-  uint32_t parts = c.split.parts();
-  for (uint32_t part = 0; part < parts; part++) {
-    std::array<uint32_t, max_rank> at{};
-    uint32_t rest = part, device = 0;
-    for (int d = domain.rank - 1; d >= 0; d--) {
-      at[static_cast<size_t>(d)] = rest % static_cast<uint32_t>(grid[d]);
-      rest /= static_cast<uint32_t>(grid[d]);
-    }
+  for_each_part(c.split, domain.rank, [&](uint32_t, Extents at) {
+    uint32_t device = 0;
     for (size_t l = dims.size(); l-- > 0;) {
       if (dims[l] < 0) continue;
-      uint32_t& bits = at[static_cast<size_t>(dims[l])];
-      device |= (bits & 1) << (levels - 1 - static_cast<uint32_t>(l));
+      int64_t& bits = at[dims[l]];
+      device |= static_cast<uint32_t>(bits & 1) << (levels - 1 - static_cast<uint32_t>(l));
       bits >>= 1;
     }
     c.devices.push_back(device);
-  }
+  });
   return c;
 }
 

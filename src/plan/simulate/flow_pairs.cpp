@@ -98,14 +98,8 @@ Box read_box(const Flow& flow, const Stage& stage, const Split& split, const Ext
     read = first ? one : hull(read, one);
     first = false;
   }
-  if (!first) {
-    for (const Origin::Step& s : flow.origin.views) {
-      read = apply(s.reads, read, s.shape);
-      first |= read.empty();
-      if (first) break;
-    }
-  }
-  if (!first) return read;
+  if (!first) read = flow.origin.pull(read);
+  if (!first && !read.empty()) return read;
   separate = false;
   read = {};
   read.rank = static_cast<int8_t>(flow.origin_shape.size());

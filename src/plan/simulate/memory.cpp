@@ -30,11 +30,12 @@ class Weights {
     for (uint32_t o = 0; o < space.ops().size(); o++) {
       const Config& c = graph.configs()[o];
       const Domain& domain = space.ops()[o].domain;
-      Extents grid = c.split.grid(domain.rank);
-      for (uint32_t i = 0; i < c.devices.size(); i++) {
-        Box box = grid_box(grid, i, [&](int d, int64_t at) { return c.split.piece(d, domain[d].extent, at); });
+      for_each_part(c.split, domain.rank, [&](uint32_t i, const Extents& at) {
+        Box box;
+        box.rank = domain.rank;
+        for (int d = 0; d < box.rank; d++) box[d] = c.split.piece(d, domain[d].extent, at[d]);
         for (const Parameter& p : space.ops()[o].parameters) add(p, box, c.devices[i]);
-      }
+      });
     }
     for (const auto& [value, cells] : cells_)
       for (const Cell& cell : cells) account(value, cell);
@@ -99,18 +100,10 @@ std::vector<std::vector<Event>> activation_events(const TaskGraph& graph, const 
     uint32_t op = stages[s].op;
     const Config& c = graph.configs()[op];
     if (stages[s].role == Role::weight_gradient) continue;  // counted with the weights
-    Extents grid = c.split.grid(space.ops()[op].domain.rank);
-    for (uint32_t i = 0; i < c.devices.size(); i++) {
+    for_each_part(c.split, space.ops()[op].domain.rank, [&](uint32_t i, const Extents& coordinate) {
       uint32_t at = t.base[s] + i, device = c.devices[i];
       int64_t bytes = 0, until = t.times[at].end;
       int64_t again = std::numeric_limits<int64_t>::max(), again_until = 0;  // computed or fetched a second time
-      Extents coordinate;
-      coordinate.rank = grid.rank;
-      uint32_t rest = i;
-      for (int d = grid.rank - 1; d >= 0; d--) {
-        coordinate[d] = rest % static_cast<uint32_t>(grid[d]);
-        rest /= static_cast<uint32_t>(grid[d]);
-      }
       for (const Piece& piece : stages[s].pieces) {
         NodeView view = space.view(piece.node);
         Box box = piece.box(c.split, coordinate);
@@ -157,7 +150,7 @@ std::vector<std::vector<Event>> activation_events(const TaskGraph& graph, const 
       }
       events[device].push_back({t.times[at].start, bytes});
       events[device].push_back({until, -bytes});
-    }
+    });
   }
   for (auto& list : events)
     std::sort(list.begin(), list.end(),
