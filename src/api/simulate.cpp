@@ -1,6 +1,7 @@
 // Plans of ONNX models: bytes -> Graph -> optimized Graph (-> training step) -> Space -> search or simulation.
 #include "pando/simulate.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <numeric>
@@ -19,6 +20,10 @@
 
 namespace pando {
 namespace {
+
+bool among(const std::string& name, std::initializer_list<std::string_view> list) {
+  return std::find(list.begin(), list.end(), name) != list.end();
+}
 
 plan::Objective objective_of(const SimulateRequest& r) {
   plan::Objective o;
@@ -120,7 +125,8 @@ std::optional<plan::PipelineOptions> pipeline_options(const SimulateRequest& r) 
 // the batch can be halved so often.
 std::optional<plan::Space> micro_space(const SimulateRequest& r, const plan::Space& space,
                                        plan::SearchOptions& options) {
-  if (space.cluster().size() < 2) return {};
+  const bool staged = among(r.search, {"auto", "ideals", "ideals-linear", "local", "pipeline"});
+  if (!staged || space.cluster().size() < 2) return {};
   SimulateRequest how = r;
   if (how.micro_batches == 0) {
     // Of the model's own inputs: in training the optimizer's states are inputs too.
@@ -136,7 +142,12 @@ std::optional<plan::Space> micro_space(const SimulateRequest& r, const plan::Spa
   }
   how.plan = "{}";
   options.pipeline = *pipeline_options(how);
-  return load_space(how, false, options.pipeline.micro_batches);
+  try {
+    return load_space(how, false, options.pipeline.micro_batches);
+  } catch (const Error& e) {  // the model does not work on other batches: nobody asked for micro-batches of it
+    if (r.micro_batches == 0) return {};
+    fail(e.code(), "a micro-batch, 1 of {}: {}", options.pipeline.micro_batches, e.what());
+  }
 }
 
 }  // namespace
@@ -148,6 +159,9 @@ void validate(const SimulateRequest& r) {
   optimizer_of(r.optimizer);
   if (r.batch < 0) fail(ErrorCode::invalid_argument, "batch {}: expected 1 or more", r.batch);
   if (r.memory < 0) fail(ErrorCode::invalid_argument, "memory {}: expected 0 or more", r.memory);
+  if ((!r.start.empty() || !r.fix.empty()) && !among(r.search, {"auto", "mcmc"}))
+    fail(ErrorCode::invalid_argument, "search '{}' begins from no plan and holds no decisions: mcmc and auto do",
+         r.search);
   if (!(r.budget_seconds >= 0)) fail(ErrorCode::invalid_argument, "a budget of {} seconds", r.budget_seconds);
   plan::parse_cost_name(r.costs);
 }

@@ -125,6 +125,7 @@ void plan(const LayerPlanSettings& settings, const CLI::App& given) {
   PlanRequest request = settings.request;
   request.machine = settings.model.request.machine;
   if (!request.machine.empty() && !is_text(request.input)) return plan_model(settings, given);
+  if (request.objective == "memory") throw UsageError("--objective memory: of a model, with --machine");
   if (!settings.budget.empty()) throw UsageError("--budget: of a model on a machine; else --budget-seconds");
   try {
     validate(request);

@@ -130,7 +130,9 @@ Plan read_plan(std::string_view text, const Space& space) {
     if (!at.has("hash")) return;
     hash = at.at("hash").text();
     if (hash != expected)
-      at.wrong(fmt::format("the plan is for another {} (hash {}, not {})", key, hash.substr(0, 16), expected));
+      at.wrong(fmt::format("the plan is for another {} (hash {}, not {})",
+                           std::string_view(key) == "model" ? "model, batch or number of micro-batches" : key,
+                           hash.substr(0, 16), expected));
   };
   identity("model", plan.model, plan.model_hash, space.model_hash());
   identity("cluster", plan.cluster, plan.cluster_hash, space.cluster().hash());

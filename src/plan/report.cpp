@@ -142,11 +142,12 @@ json stages_json(const Space& space, const CostModel& costs, const StagedPredict
   for (size_t row = 0; row < p.rows.size(); row++) {
     int64_t busy = 0;
     for (const PipelineTask& task : p.timeline.devices[row]) busy += task.end_ns - task.start_ns;
+    busy /= p.options.iterations;
     for (uint32_t d : p.rows[row]) {
       int64_t limit = space.cluster().memory_limit(d, memory_limit);
       rows[d] = {{"id", d},
                  {"busy_s", seconds(busy)},
-                 {"idle_s", seconds(p.timeline.makespan_ns - busy)},
+                 {"idle_s", seconds(p.timeline.makespan_ns / p.options.iterations - busy)},
                  {"transfer_s", nullptr},
                  {"peak_memory_bytes", p.memory[d].peak},
                  {"memory_limit_bytes", limit}};

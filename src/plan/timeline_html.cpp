@@ -12,15 +12,15 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t most_tasks = 400'000;
+constexpr size_t most_slices = 400'000;
 
 // Rows of the timeline: [row, name, part, start, duration].
 json tasks_json(std::vector<Slice> list) {
-  if (list.size() > most_tasks) {
-    std::nth_element(list.begin(), list.begin() + most_tasks, list.end(), [](const Slice& a, const Slice& b) {
+  if (list.size() > most_slices) {
+    std::nth_element(list.begin(), list.begin() + most_slices, list.end(), [](const Slice& a, const Slice& b) {
       return std::tuple(-a.ns, a.start_ns, a.row) < std::tuple(-b.ns, b.start_ns, b.row);
     });
-    list.resize(most_tasks);
+    list.resize(most_slices);
   }
   json rows = json::array();
   for (const Slice& s : list) rows.push_back({s.row, s.name, s.part, s.start_ns, s.ns});
@@ -53,11 +53,12 @@ json pipeline_curve(const StagedPrediction& p, size_t row, uint32_t d) {
   const DeviceMemory& m = p.memory[d];
   const int64_t others = p.timeline.in_flight[row] - 1, alone = m.activations - others * p.kept[d];
   json curve = json::array();
-  int64_t flying = 0;
+  std::vector<int64_t> flying(p.options.chunks, 0);  // micro-batches in each chunk; as in PipelineTimeline::in_flight
   for (const PipelineTask& task : p.timeline.devices[row]) {
-    flying += task.backward ? -1 : 1;
+    flying[task.stage / p.rows.size()] += task.backward ? -1 : 1;
+    const int64_t most = *std::max_element(flying.begin(), flying.end());
     curve.push_back(
-        {task.backward ? task.end_ns : task.start_ns, m.weights + (flying > 0 ? alone + (flying - 1) * p.kept[d] : 0)});
+        {task.backward ? task.end_ns : task.start_ns, m.weights + (most > 0 ? alone + (most - 1) * p.kept[d] : 0)});
   }
   return curve;
 }
@@ -106,7 +107,7 @@ json operators_json(const TaskGraph& g) {
   return list;
 }
 
-std::string page_of(const TaskGraph& g, const Slices& slices, size_t tasks, json devices) {
+std::string page_of(const TaskGraph& g, Slices slices, size_t tasks, json devices) {
   const Cluster& cluster = g.space().cluster();
   json data = {{"model", g.space().graph().name},
                {"cluster", cluster.name},
@@ -115,7 +116,8 @@ std::string page_of(const TaskGraph& g, const Slices& slices, size_t tasks, json
                {"all_tasks", tasks},
                {"rows", slices.rows},
                {"names", slices.names},
-               {"tasks", tasks_json(slices.list)},
+               {"cut", slices.list.size() > most_slices},
+               {"tasks", tasks_json(std::move(slices.list))},
                {"devices", std::move(devices)},
                {"operators", operators_json(g)}};
   std::string text = data.dump(-1, ' ', true, json::error_handler_t::replace), safe;
@@ -135,7 +137,8 @@ std::string timeline_html(const TaskGraph& g, const Timeline& t, int64_t memory_
 
 std::string timeline_html(const TaskGraph& g, const StagedPrediction& p, int64_t memory_limit) {
   Slices slices = slices_of(g, p);
-  return page_of(g, slices, slices.list.size(), devices_json(g, p, memory_limit));
+  const size_t tasks = slices.list.size();
+  return page_of(g, std::move(slices), tasks, devices_json(g, p, memory_limit));
 }
 
 }  // namespace pando::plan

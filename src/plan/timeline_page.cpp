@@ -76,7 +76,7 @@ for (const t of data.tasks) {
 }
 const used = rows.filter((r, i) => i < data.devices.length || r.tasks.length > 0);
 for (const r of used) r.tasks.sort((a, b) => a[3] - b[3]);
-if (data.tasks.length > 0 && new Set(data.tasks.map(t => t[1] + ':' + t[2])).size >= 400000)
+if (data.cut)
   summary += ' (the longest are drawn)';
 byId('summary').textContent = summary;
 const rowHeight = 18, margin = 110, axis = 20;

@@ -385,6 +385,10 @@ TEST(PlanCommand, RefusesInOneLine) {
   cli::write_file(bad, "{\"pando_cluster\": 1}");
   expect_error("machine " + bad, 1, "cluster file: 'kinds' is missing");
   expect_error("plan " + net + " --machine p100x4 --fix '/Gemm_14: n=2' --fix '/Gemm_14: n=4'", 1, "contradicts");
+  expect_error("plan " + net + " --machine p100x4 --search expert --fix '/Gemm_14: n=2'", 2, "holds no decisions");
+  expect_error("plan " + net + " --machine p100x4 --objective speed", 2, "objective 'speed'");
+  expect_error("plan " + net + " --machine p100x4 --training --objective latency", 2, "of inference");
+  expect_error("plan " + net + " --objective memory", 2, "--machine");
 }
 
 TEST(Failure, EndsWithOne) {

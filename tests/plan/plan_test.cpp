@@ -95,7 +95,7 @@ TEST(Plan, WrongFilesAreNamedByPlace) {
             "plan file: pando_plan: expected an integer from 1 to 1, got 2");
   for (size_t n = 0; n + 2 < good.size(); n += 5) EXPECT_NE(error_of(good.substr(0, n), space), "none");
   Space other(dense_chain(2, 8, 96, false), shipped_cluster("p100x4"));
-  EXPECT_EQ(error_of(good, other).substr(0, 48), "plan file: model: the plan is for another model ");
+  EXPECT_EQ(error_of(good, other).substr(0, 48), "plan file: model: the plan is for another model,");
   Space moved(dense_chain(2, 8, 100, false), shipped_cluster("p100x8"));
   EXPECT_EQ(error_of(good, moved).substr(0, 52), "plan file: cluster: the plan is for another cluster ");
 }

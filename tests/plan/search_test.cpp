@@ -134,6 +134,17 @@ TEST(Search, EveryObjectiveIsServed) {
     EXPECT_LE(best[1].max_load_ns, best[0].max_load_ns);
     EXPECT_LE(best[1].max_load_ns, best[1].makespan_ns);  // nobody works longer than all of it takes
   }
+  // Of a pipeline: nobody works longer than an iteration takes, though exchange and update are not per micro-batch.
+  Space whole(small_network(64), shipped_cluster("p100x4")), micro(small_network(4), shipped_cluster("p100x4"));
+  SearchOptions pipeline;
+  pipeline.search = "pipeline";
+  pipeline.objective = Objective::max_load;
+  pipeline.micro = &micro;
+  pipeline.pipeline.micro_batches = 16;
+  SearchResult staged = search_plan(whole, costs, pipeline);
+  ASSERT_TRUE(staged.best.pipeline.has_value());
+  EXPECT_LE(staged.best.prediction.max_load_ns, staged.best.prediction.makespan_ns);
+
   Space space(small_network(64), shipped_cluster("p100x4"));
   SearchOptions latency;
   latency.objective = Objective::latency;

@@ -155,6 +155,26 @@ TEST(Slices, OfAPipelineAreItsStages) {
   }
 }
 
+// Four stages on two devices in two chunks each: what the page draws is what the report says.
+TEST(TimelineHtml, CurvesOfPipelinesReachTheirPeaks) {
+  Space space(dense_chain(4, 8, 64, true), shipped_cluster("p100x4"));
+  Roofline costs;
+  std::vector<Config> configs = single_plan(space);
+  for (uint32_t o = 0; o < configs.size(); o++) configs[o].devices = {std::min(o, 3u) % 2};
+  TaskGraph graph(space, costs, {Gradients::after, Collective::automatic}, configs);
+  StagedPrediction p = simulate_stages(graph, {Schedule::interleaved, 4, 2, 1});
+  std::string page = timeline_html(graph, p);
+  size_t begin = page.find("{\"all_tasks\""), end = page.find("</script>", begin);
+  ASSERT_NE(begin, page.npos);
+  nlohmann::json data = nlohmann::json::parse(page.substr(begin, end - begin));
+  for (uint32_t d = 0; d < 2; d++) {
+    int64_t most = 0;
+    for (const nlohmann::json& point : data["devices"][d]["memory"]) most = std::max(most, point[1].get<int64_t>());
+    EXPECT_EQ(most, p.memory[d].peak);
+    EXPECT_GT(p.timeline.in_flight[d], 1u);
+  }
+}
+
 TEST(TimelineHtml, OfAPipelineInTheBrowser) {
   if (browser().empty()) GTEST_SKIP() << "chromium is not installed: scripts/setup.sh installs it";
   Pipeline p(Schedule::one_f_one_b);

@@ -1,6 +1,8 @@
 // Markov chain over plans (Metropolis-Hastings), as in FlexFlow (Jia, Zaharia, Aiken, SysML 2019), with the acceptance
 // threshold drawn before the simulation, which then stops as soon as it cannot be met. No decision changes by that.
 #pragma once
+#include <optional>
+
 #include "plan/search.hpp"
 #include "plan/search/random.hpp"
 #include "plan/simulate/simulator.hpp"
@@ -8,7 +10,7 @@
 namespace pando::plan {
 
 struct ChainOptions {
-  double temperature = 0.002;  // of the current makespan
+  double temperature = 0.002;  // of the current value
   uint64_t seed = 1;
   bool delta = true;
   bool early = true;         // stop simulations that cannot be accepted

@@ -33,6 +33,21 @@ double told(int64_t value, Objective objective) {
   return static_cast<double>(value) * (objective == Objective::memory ? 1 : 1e-9);
 }
 
+// Of the busiest device or link of a pipeline: gradients are exchanged and parameters updated once, all else is done
+// for every micro-batch.
+int64_t pipeline_load(const TaskGraph& g, int64_t micro_batches) {
+  std::vector<int64_t> load;
+  for (int64_t ns : g.work()) load.push_back(ns * micro_batches);
+  for (const Block& b : g.blocks())
+    for (const Block::Task& task : b.tasks) {
+      const int64_t again = task.ns * (micro_batches - 1);
+      if (b.kind == Block::Kind::update) load[task.where] -= again;
+      if (b.kind == Block::Kind::collective)
+        for (uint32_t l : g.groups()[task.where].links) load[g.devices() + l] -= again;
+    }
+  return *std::max_element(load.begin(), load.end());
+}
+
 struct Better {
   Objective objective;
   bool operator()(const Found& a, const Found& b) const {
@@ -245,8 +260,7 @@ class Session {
     f.tasks = tasks;
     f.pipeline = options_.pipeline;
     f.prediction.makespan_ns = staged.iteration_ns;
-    f.prediction.max_load_ns =
-        *std::max_element(graph.work().begin(), graph.work().end()) * options_.pipeline.micro_batches;
+    f.prediction.max_load_ns = pipeline_load(graph, options_.pipeline.micro_batches);
     f.prediction.bytes_moved = graph.bytes_moved() * options_.pipeline.micro_batches;
     f.prediction.tasks = graph.tasks() * options_.pipeline.micro_batches;
     f.prediction.memory = staged.memory;

@@ -90,7 +90,8 @@ Box read_box(const Flow& flow, const Stage& stage, const Split& split, const Ext
   bool first = true;
   for (const Flow::Reader& r : flow.readers) {
     Box one = apply(r.rule, stage.pieces[r.piece].box(split, at), flow.shape);
-    if (one.empty() && flow.readers.size() == 1 && flow.origin.views.empty()) return one;
+    const bool alone = flow.readers.size() == 1 && flow.origin.views.empty() && r.rule.kind == Access::Kind::axes;
+    if (one.empty() && alone) return one;  // axis by axis
     if (one.empty()) {
       separate = false;
       continue;

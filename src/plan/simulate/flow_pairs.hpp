@@ -15,10 +15,10 @@ class FlowPairs {
   // `space` must outlive it.
   explicit FlowPairs(const Space& space) : space_(&space), sides_(2 * space.flows().size()) {}
 
-  // All pairs, ordered by reader, then by writer; valid until the next call. `out_id` and `in_id` number the splits of
-  // the producer and of the reader: equal numbers, equal splits. Most operators address each axis of a value by one
-  // dimension of their own, so that a common box is a product of common intervals: they are found axis by axis, and
-  // only axes that share dimensions are looked at together.
+  // All pairs, ordered by reader, then by writer (mirrored flows: the other way round); valid until the next call.
+  // `out_id` and `in_id` number the splits of the producer and of the reader: equal numbers, equal splits. Most
+  // operators address each axis of a value by one dimension of their own, so that a common box is a product of common
+  // intervals: they are found axis by axis, and only axes that share dimensions are looked at together.
   const std::vector<Pair>& find(uint32_t flow, uint32_t out_id, const Split& out, uint32_t in_id, const Split& in);
 
  private:

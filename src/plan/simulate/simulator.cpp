@@ -240,8 +240,14 @@ bool Simulator::run_from(Queue<Item>& queue, int64_t until, int64_t limit) {
 
 // With small keys unless the time of this many tasks does not fit into them.
 bool Simulator::run_from(int64_t until, int64_t limit) {
-  all_ += graph_->tasks();
-  return run_from(queue_, until, limit) || (limit > queue_.latest() && run_from(wide_queue_, until, limit));
+  const auto tasks = static_cast<uint32_t>(graph_->tasks());
+  all_ += tasks;
+  queue_.reset(tasks);
+  const int64_t latest = queue_.latest();
+  // What is replayed may be later than small keys can say, too.
+  const bool narrow = until == 0 || now_.makespan <= latest;
+  if (narrow && run_from(queue_, until, limit)) return true;
+  return (!narrow || limit > latest) && run_from(wide_queue_, until, limit);
 }
 
 void Simulator::full() {

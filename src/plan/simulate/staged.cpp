@@ -124,6 +124,7 @@ StagedPrediction simulate_stages(const TaskGraph& graph, const PipelineOptions& 
     PipelineOptions few = options, more = options;
     few.iterations = 4;
     more.iterations = 8;
+    p.options = more;
     p.timeline = simulate_pipeline(p.times, more);
     p.iteration_ns = (p.timeline.makespan_ns - simulate_pipeline(p.times, few).makespan_ns) / 4;
   }

@@ -73,6 +73,8 @@ TaskGraph::TaskGraph(const Space& space, const CostModel& costs, const TaskOptio
     blocks_.emplace_back();
     blocks_[barrier_].kind = Block::Kind::barrier;
     blocks_[barrier_].tasks = {{0, 0, 0}};
+    blocks_[barrier_].need = {0};
+    blocks_[barrier_].followers_begin = {0, 0};
     for (uint32_t s = 0; s < stages; s++)
       if (space.stages()[s].role != Role::forward) into_barrier_.push_back(wire(s, barrier_, none));
     for (const SyncWires& s : sync_wires_) behind_barrier_.push_back(wire(barrier_, s.collective, none));

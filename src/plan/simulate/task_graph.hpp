@@ -83,8 +83,9 @@ class TaskGraph {
   int64_t bytes_moved() const;
   uint32_t block_op(uint32_t block) const;  // the planned operator of a compute block; none
 
-  // Replaces configs; `edited` lists the blocks that changed. `undo` restores what was before the last call. False: a
-  // device or link would have more than `limit` ns of work; then nothing but `undo` may be called.
+  // Replaces configs, each operator's at most once; `edited` lists the blocks that changed. `undo` restores what was
+  // before the last call. False: a device or link would have more than `limit` ns of work; then nothing but `undo` may
+  // be called.
   bool change(const std::vector<std::pair<uint32_t, Config>>& changes,
               int64_t limit = std::numeric_limits<int64_t>::max());
   void undo();
