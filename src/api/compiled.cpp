@@ -161,9 +161,9 @@ void Compiled::run(std::span<const void* const> inputs, std::span<void* const> o
 }
 
 std::vector<Array> Compiled::run(const std::map<std::string, Array>& inputs, const RunOptions& options) {
-  for (const auto& [name, array] : inputs)
-    if (std::none_of(impl_->inputs.begin(), impl_->inputs.end(), [&](const Port& p) { return p.name == name; }))
-      fail(ErrorCode::invalid_argument, "the model has no input '{}'", name);
+  for (const auto& given : inputs)
+    if (std::none_of(impl_->inputs.begin(), impl_->inputs.end(), [&](const Port& p) { return p.name == given.first; }))
+      fail(ErrorCode::invalid_argument, "the model has no input '{}'", given.first);
   std::vector<const void*> in;
   for (const Port& port : impl_->inputs) in.push_back(find(inputs, port).data());
   std::vector<Array> arrays;

@@ -91,7 +91,7 @@ Access broadcast_access(std::span<const int64_t> from, std::span<const int64_t> 
 // [i, i1) of `from` become [j, j1) of `to`.
 template <class F>
 void for_each_group(const Extents& from, std::span<const int64_t> to, F&& f) {
-  const int n = from.rank, m = static_cast<int>(to.size());
+  const int n = from.size(), m = static_cast<int>(to.size());
   for (int i = 0, j = 0, i1, j1; i < n || j < m; i = i1, j = j1) {
     int64_t a = i < n ? from[i] : 1, b = j < m ? to[static_cast<size_t>(j)] : 1;
     i1 = i < n ? i + 1 : i;
