@@ -28,6 +28,7 @@ PartTimes median_times(const std::vector<PartTimes>& runs) {
   for (size_t o = 0; o < out.ns.size(); o++)
     for (size_t i = 0; i < out.ns[o].size(); i++) {
       std::vector<int64_t> ns;
+      ns.reserve(runs.size());
       for (const PartTimes& r : runs) ns.push_back(r.ns[o][i]);
       out.ns[o][i] = median(std::move(ns));
     }
