@@ -135,20 +135,18 @@ const TaskGraph::Sync& TaskGraph::sync_of(uint32_t op, uint32_t split) {
   Sync& s = found->second;
   const PlannedOp& planned = space_->ops()[op];
   const Split& how = known_splits_[op][split];
-  int rank = planned.domain.rank;
   // Parts that differ only in dimensions that do not address the parameter hold the same weights.
-  std::array<bool, max_rank> addresses{};
+  uint32_t addresses = 0;  // bits
   const Access& rule = planned.parameters[0].rule;
   if (rule.kind == Access::Kind::axes)
     for (int i = 0; i < rule.rank; i++)
-      if (rule.axis[i].dim >= 0) addresses[static_cast<size_t>(rule.axis[i].dim)] = true;
+      if (rule.axis[i].dim >= 0) addresses |= 1u << rule.axis[i].dim;
   const auto& kinds = space_->cluster().kinds;
   s.update_ns.resize(kinds.size());
-  for_each_part(how, rank, [&](uint32_t, const Extents& at) {
+  for_each_part(how, planned.domain.rank, [&](uint32_t, const Extents& at) {
     uint32_t cell = 0;
-    for (int d = 0; d < rank; d++)
-      if (addresses[static_cast<size_t>(d)])
-        cell = cell * how.degree[static_cast<size_t>(d)] + static_cast<uint32_t>(at[d]);
+    for (int d = 0; d < at.size(); d++)
+      if (addresses >> d & 1) cell = cell * how.degree[static_cast<size_t>(d)] + static_cast<uint32_t>(at[d]);
     s.cell.push_back(cell);
     if (cell < s.bytes.size()) return;
     s.bytes.push_back(0);
@@ -281,6 +279,7 @@ void TaskGraph::build_sync(uint32_t sync) {
   SyncWires& s = sync_wires_[sync];
   if (members.empty()) return;
   std::vector<const Sync*> cells;
+  cells.reserve(members.size());
   for (uint32_t o : members) cells.push_back(&sync_of(o, splits_[o]));
   // Operators that cut their shared weights differently exchange all of them.
   bool equal = std::all_of(cells.begin(), cells.end(), [&](const Sync* c) { return c->bytes == cells[0]->bytes; });
