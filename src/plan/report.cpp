@@ -140,9 +140,7 @@ json stages_json(const Space& space, const CostModel& costs, const StagedPredict
   json devices = json::array(), stages = json::array();
   std::vector<json> rows(space.cluster().size());
   for (size_t row = 0; row < p.rows.size(); row++) {
-    int64_t busy = 0;
-    for (const PipelineTask& task : p.timeline.devices[row]) busy += task.end_ns - task.start_ns;
-    busy /= p.options.iterations;
+    const int64_t busy = p.timeline.busy_ns(row) / p.options.iterations;
     for (uint32_t d : p.rows[row]) {
       int64_t limit = space.cluster().memory_limit(d, memory_limit);
       rows[d] = {{"id", d},

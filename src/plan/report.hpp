@@ -7,19 +7,6 @@
 
 namespace pando::plan {
 
-// Calls f(resource) for what a task holds: its device, or all links of its way.
-template <class F>
-void each_resource(const TaskGraph& g, const Block& b, uint32_t task, F&& f) {
-  uint32_t where = b.tasks[task].where, n = g.devices();
-  if (b.kind == Block::Kind::transfer) {
-    for (uint32_t l : g.space().cluster().route(where)) f(n + l);
-  } else if (b.kind == Block::Kind::collective) {
-    for (uint32_t l : g.groups()[where].links) f(n + l);
-  } else if (b.kind != Block::Kind::barrier) {
-    f(where);
-  }
-}
-
 inline double seconds(int64_t ns) { return static_cast<double>(ns) * 1e-9; }
 
 // The operator that a block's time is put down to: who computes, who made what is moved, who is first to share

@@ -65,12 +65,9 @@ json pipeline_curve(const StagedPrediction& p, size_t row, uint32_t d) {
 
 json devices_json(const TaskGraph& g, const StagedPrediction& p, int64_t memory_limit) {
   std::vector<json> by_device(g.devices());
-  for (size_t row = 0; row < p.rows.size(); row++) {
-    int64_t busy = 0;
-    for (const PipelineTask& task : p.timeline.devices[row]) busy += task.end_ns - task.start_ns;
+  for (size_t row = 0; row < p.rows.size(); row++)
     for (uint32_t d : p.rows[row])
-      by_device[d] = device_json(g, d, p.memory[d], busy, pipeline_curve(p, row, d), memory_limit);
-  }
+      by_device[d] = device_json(g, d, p.memory[d], p.timeline.busy_ns(row), pipeline_curve(p, row, d), memory_limit);
   for (uint32_t d = 0; d < g.devices(); d++)
     if (by_device[d].is_null()) by_device[d] = device_json(g, d, p.memory[d], 0, json::array(), memory_limit);
   return by_device;

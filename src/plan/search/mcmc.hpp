@@ -25,8 +25,6 @@ class Chain {
         const ChainOptions& options);
   // One proposal; true when it was accepted.
   bool step();
-  // Of the current plan, by the objective.
-  int64_t value() const { return value_; }
   int64_t makespan() const { return simulator_.timeline().makespan; }
   int64_t best_value() const { return best_; }  // by the objective
   const std::vector<Config>& best() const { return best_configs_; }

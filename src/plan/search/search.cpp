@@ -38,13 +38,11 @@ double told(int64_t value, Objective objective) {
 int64_t pipeline_load(const TaskGraph& g, int64_t micro_batches) {
   std::vector<int64_t> load;
   for (int64_t ns : g.work()) load.push_back(ns * micro_batches);
-  for (const Block& b : g.blocks())
-    for (const Block::Task& task : b.tasks) {
-      const int64_t again = task.ns * (micro_batches - 1);
-      if (b.kind == Block::Kind::update) load[task.where] -= again;
-      if (b.kind == Block::Kind::collective)
-        for (uint32_t l : g.groups()[task.where].links) load[g.devices() + l] -= again;
-    }
+  for (const Block& b : g.blocks()) {
+    if (b.kind != Block::Kind::update && b.kind != Block::Kind::collective) continue;
+    for (uint32_t i = 0; i < b.size(); i++)
+      each_resource(g, b, i, [&](uint32_t r) { load[r] -= b.tasks[i].ns * (micro_batches - 1); });
+  }
   return *std::max_element(load.begin(), load.end());
 }
 

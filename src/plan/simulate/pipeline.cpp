@@ -123,10 +123,15 @@ PipelineTimeline simulate_pipeline(const std::vector<PipelineStage>& stages, con
   return t;
 }
 
+int64_t PipelineTimeline::busy_ns(size_t device) const {
+  int64_t busy = 0;
+  for (const PipelineTask& task : devices[device]) busy += task.end_ns - task.start_ns;
+  return busy;
+}
+
 double PipelineTimeline::idle_share() const {
   int64_t busy = 0;
-  for (const auto& d : devices)
-    for (const PipelineTask& task : d) busy += task.end_ns - task.start_ns;
+  for (size_t d = 0; d < devices.size(); d++) busy += busy_ns(d);
   double all = static_cast<double>(makespan_ns) * static_cast<double>(devices.size());
   return all > 0 ? 1 - static_cast<double>(busy) / all : 0;
 }

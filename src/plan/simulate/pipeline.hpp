@@ -38,7 +38,8 @@ struct PipelineTimeline {
   int64_t makespan_ns = 0;
   std::vector<std::vector<PipelineTask>> devices;  // in order
   std::vector<uint32_t> in_flight;                 // per device: most micro-batches (of one chunk) begun and not ended
-  double idle_share() const;                       // of all devices' time until the makespan
+  int64_t busy_ns(size_t device) const;
+  double idle_share() const;  // of all devices' time until the makespan
   // Of the time in which every device has begun and none has ended: steady state.
   double steady_idle_share() const;
 };

@@ -231,7 +231,6 @@ void Simulator::begin_all(Queue<Item>& queue) {
 
 template <class Item>
 bool Simulator::run_from(Queue<Item>& queue, int64_t until, int64_t limit) {
-  prepare();
   queue.reset(next_.base.back());
   if (until > 0) replay(queue, until);
   else begin_all(queue);
@@ -240,14 +239,18 @@ bool Simulator::run_from(Queue<Item>& queue, int64_t until, int64_t limit) {
 
 // With small keys unless the time of this many tasks does not fit into them.
 bool Simulator::run_from(int64_t until, int64_t limit) {
-  const auto tasks = static_cast<uint32_t>(graph_->tasks());
-  all_ += tasks;
-  queue_.reset(tasks);
+  prepare();
+  all_ += next_.base.back();
+  queue_.reset(next_.base.back());
   const int64_t latest = queue_.latest();
   // What is replayed may be later than small keys can say, too.
   const bool narrow = until == 0 || now_.makespan <= latest;
-  if (narrow && run_from(queue_, until, limit)) return true;
-  return (!narrow || limit > latest) && run_from(wide_queue_, until, limit);
+  if (narrow) {
+    if (run_from(queue_, until, limit)) return true;
+    if (limit <= latest) return false;
+    prepare();
+  }
+  return run_from(wide_queue_, until, limit);
 }
 
 void Simulator::full() {
@@ -285,8 +288,6 @@ int64_t Simulator::first_difference() const {
 template <class Item>
 void Simulator::replay(Queue<Item>& queue, int64_t until) {
   const std::vector<Block>& blocks = graph_->blocks();
-  const Cluster& cluster = graph_->space().cluster();
-  const uint32_t devices = graph_->devices();
   auto push = [&](int64_t ready, uint32_t index) {
     if (ready >= until) queue.push(ready, index);  // earlier ones are repeated in their turn
   };
@@ -298,21 +299,13 @@ void Simulator::replay(Queue<Item>& queue, int64_t until) {
     next_.times[next_.base[block] + task] = before;
     const Block& b = blocks[block];
     const int64_t ns = b.tasks[task].ns;
-    const uint32_t where = b.tasks[task].where;
     const int64_t end = before.end;
     next_.order.push_back(id);
     next_.makespan = std::max(next_.makespan, end);
-    auto hold = [&](uint32_t resource) {
+    each_resource(*graph_, b, task, [&](uint32_t resource) {
       free_[resource] = end;
       left_[resource] -= ns;
-    };
-    if (b.kind == Block::Kind::transfer) {
-      for (uint32_t l : cluster.route(where)) hold(devices + l);
-    } else if (b.kind == Block::Kind::collective) {
-      for (uint32_t l : graph_->groups()[where].links) hold(devices + l);
-    } else if (b.kind != Block::Kind::barrier) {
-      hold(where);
-    }
+    });
     follow(block, task, end, push);
   }
 }

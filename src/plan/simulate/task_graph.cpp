@@ -407,17 +407,10 @@ void TaskGraph::save_followers(uint32_t block) {
 
 // Adds (sign 1) or takes away a block's time from its resources; returns the most that one of them has.
 int64_t TaskGraph::account(const Block& b, int64_t sign) {
-  const Cluster& cluster = space_->cluster();
   int64_t most = 0;
-  for (const Block::Task& task : b.tasks) {
-    auto add = [&, ns = sign * task.ns](uint32_t resource) { most = std::max(most, work_[resource] += ns); };
-    if (b.kind == Block::Kind::transfer) {
-      for (uint32_t l : cluster.route(task.where)) add(devices_ + l);
-    } else if (b.kind == Block::Kind::collective) {
-      for (uint32_t l : groups_[task.where].links) add(devices_ + l);
-    } else if (b.kind != Block::Kind::barrier) {
-      add(task.where);
-    }
+  for (uint32_t i = 0; i < b.size(); i++) {
+    const int64_t ns = sign * b.tasks[i].ns;
+    each_resource(*this, b, i, [&](uint32_t resource) { most = std::max(most, work_[resource] += ns); });
   }
   return most;
 }

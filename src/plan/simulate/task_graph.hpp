@@ -181,4 +181,17 @@ class TaskGraph {
   std::vector<uint32_t> scratch_;
 };
 
+// Calls f(resource) for what a task holds: its device, or all links of its way; nothing for a barrier.
+template <class F>
+void each_resource(const TaskGraph& g, const Block& b, uint32_t task, F&& f) {
+  uint32_t where = b.tasks[task].where, n = g.devices();
+  if (b.kind == Block::Kind::transfer) {
+    for (uint32_t l : g.space().cluster().route(where)) f(n + l);
+  } else if (b.kind == Block::Kind::collective) {
+    for (uint32_t l : g.groups()[where].links) f(n + l);
+  } else if (b.kind != Block::Kind::barrier) {
+    f(where);
+  }
+}
+
 }  // namespace pando::plan
