@@ -34,14 +34,15 @@ using plan::Space;
 
 Graph load(const std::string& path, int64_t batch) {
   auto file = std::make_shared<MappedFile>(path);
+  OnnxModel model(file->bytes(), file);
   ImportOptions options;
-  for (const ModelPort& p : read_ports(file->bytes()).inputs) {
+  for (const ModelPort& p : model.ports().inputs) {
     Shape shape = p.shape;
     if (!shape.empty()) shape[0] = batch;
     for (int64_t& d : shape) d = d < 0 ? 128 : d;
     options.input_shapes[p.name] = shape;
   }
-  return optimize(import_onnx(file->bytes(), file, options));
+  return optimize(model.graph(options));
 }
 
 std::vector<std::vector<std::byte>> draw(const Graph& g) {

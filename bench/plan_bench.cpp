@@ -38,15 +38,15 @@ int64_t resident_kib() {
 
 Space space_of(const std::string& file, const std::string& machine, int64_t batch) {
   auto bytes = std::make_shared<MappedFile>(file);
+  OnnxModel model(bytes->bytes(), bytes);
   ImportOptions options;
   options.missing_data = true;
-  for (const ModelPort& p : read_ports(bytes->bytes()).inputs) {
+  for (const ModelPort& p : model.ports().inputs) {
     Shape shape = p.shape;
     if (!shape.empty()) shape[0] = batch;
     options.input_shapes[p.name] = shape;
   }
-  Graph graph =
-      add_training(optimize(import_onnx(bytes->bytes(), bytes, options)), Loss::cross_entropy, Optimizer::sgd);
+  Graph graph = add_training(optimize(model.graph(options)), Loss::cross_entropy, Optimizer::sgd);
   return {std::move(graph), shipped_cluster(machine)};
 }
 

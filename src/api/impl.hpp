@@ -18,12 +18,11 @@ struct Engine::Impl {
 };
 
 struct Model::Impl {
-  std::shared_ptr<const void> owner;  // keeps `bytes` alive
-  std::span<const std::byte> bytes;
+  OnnxModel file;
   std::string folder;  // of external data
   std::vector<Port> inputs, outputs;
   std::unique_ptr<WeightCache> weights;  // packed once for all shapes
-  void describe_ports();
+  Impl(OnnxModel model, std::string data_folder, std::unique_ptr<WeightCache> cache);
 };
 
 struct Compiled::Impl {

@@ -1,6 +1,7 @@
 // Load and compile: bytes -> Graph -> optimized Graph -> TileGraph -> Program -> contexts.
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "api/impl.hpp"
 #include "bind/binder.hpp"
@@ -57,10 +58,9 @@ void check_shapes(const CompileOptions& options, const std::vector<Port>& inputs
   }
 }
 
-Graph import_model(std::span<const std::byte> bytes, const std::shared_ptr<const void>& owner,
-                   const ImportOptions& options) {
+Graph import_model(const OnnxModel& file, const ImportOptions& options) {
   try {
-    return import_onnx(bytes, owner, options);
+    return file.graph(options);
   } catch (const NeedsInputValue& e) {
     throw InputValueNeeded(e.input, fmt::format("{} (CompileOptions::values)", e.what()));
   }
@@ -68,37 +68,28 @@ Graph import_model(std::span<const std::byte> bytes, const std::shared_ptr<const
 
 }  // namespace
 
-void Model::Impl::describe_ports() {
-  ModelPorts found = read_ports(bytes);
+Model::Impl::Impl(OnnxModel model, std::string data_folder, std::unique_ptr<WeightCache> cache)
+    : file(std::move(model)), folder(std::move(data_folder)), weights(std::move(cache)) {
+  ModelPorts found = file.ports();
   inputs = ports(found.inputs);
   outputs = ports(found.outputs);
 }
 
 Model Model::load(const std::string& path) {
   auto file = std::make_shared<MappedFile>(path);
-  Model model;
-  model.impl_ = std::make_shared<Impl>();
-  Impl& impl = *model.impl_;
-  impl.bytes = file->bytes();
-  impl.owner = file;
   std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  impl.folder = folder.empty() ? std::string(".") : folder.string();
-  impl.weights = std::make_unique<WeightCache>(
-      impl.bytes, [f = file.get()](const void* begin, size_t size) { f->release(begin, size); });
-  impl.describe_ports();
+  auto release = [f = file.get()](const void* begin, size_t size) { f->release(begin, size); };
+  Model model;
+  model.impl_ =
+      std::make_shared<Impl>(OnnxModel(file->bytes(), file), folder.empty() ? std::string(".") : folder.string(),
+                             std::make_unique<WeightCache>(file->bytes(), release));
   return model;
 }
 
 Model Model::from_memory(std::span<const std::byte> bytes, const std::string& folder) {
   auto copy = std::make_shared<std::vector<std::byte>>(bytes.begin(), bytes.end());
   Model model;
-  model.impl_ = std::make_shared<Impl>();
-  Impl& impl = *model.impl_;
-  impl.bytes = *copy;
-  impl.owner = copy;
-  impl.folder = folder;
-  impl.weights = std::make_unique<WeightCache>(impl.bytes, nullptr);
-  impl.describe_ports();
+  model.impl_ = std::make_shared<Impl>(OnnxModel(*copy, copy), folder, std::make_unique<WeightCache>(*copy, nullptr));
   return model;
 }
 
@@ -121,7 +112,7 @@ Compiled Model::compile(const Engine& engine, const CompileOptions& options) con
   import_options.folder = impl_->folder;
   for (const auto& [name, shape] : options.shapes) import_options.input_shapes[name] = shape;
   for (const auto& [name, array] : options.values) import_options.input_values[name] = as_constant(array);
-  Graph graph = import_model(impl_->bytes, impl_->owner, import_options);
+  Graph graph = import_model(impl_->file, import_options);
   stats.import_ms = watch.ms();
 
   report(options, "optimize", 0);

@@ -65,6 +65,7 @@ std::unique_ptr<plan::CostModel> load_costs(const std::string& name) {
 plan::Space load_space(const SimulateRequest& r, bool with_weights, uint32_t micro_batches) {
   plan::Cluster cluster = load_machine(r.machine);
   auto file = std::make_shared<MappedFile>(r.model);
+  OnnxModel model(file->bytes(), file);
   ImportOptions options;
   options.missing_data = !with_weights;
   std::filesystem::path folder = std::filesystem::path(r.model).parent_path();
@@ -72,7 +73,7 @@ plan::Space load_space(const SimulateRequest& r, bool with_weights, uint32_t mic
   for (const auto& [name, shape] : r.shapes) options.input_shapes[name] = shape;
   if (r.batch < 0) fail(ErrorCode::invalid_argument, "batch {}: expected 1 or more", r.batch);
   if (r.batch > 0 || micro_batches > 1)
-    for (const ModelPort& p : read_ports(file->bytes()).inputs) {
+    for (const ModelPort& p : model.ports().inputs) {
       if (p.shape.empty()) continue;
       Shape& shape = options.input_shapes.try_emplace(p.name, p.shape).first->second;
       if (shape.empty()) continue;
@@ -82,7 +83,7 @@ plan::Space load_space(const SimulateRequest& r, bool with_weights, uint32_t mic
              micro_batches);
       shape[0] /= micro_batches;
     }
-  Graph graph = optimize(import_onnx(file->bytes(), file, options));
+  Graph graph = optimize(model.graph(options));
   if (r.training) graph = add_training(std::move(graph), Loss::cross_entropy, optimizer_of(r.optimizer));
   return {std::move(graph), std::move(cluster)};
 }
@@ -132,7 +133,7 @@ std::optional<plan::Space> micro_space(const SimulateRequest& r, const plan::Spa
     // Of the model's own inputs: in training the optimizer's states are inputs too.
     MappedFile file(r.model);
     int64_t batch = 0;
-    for (const ModelPort& p : read_ports(file.bytes()).inputs)
+    for (const ModelPort& p : OnnxModel(file.bytes(), nullptr).ports().inputs)
       for (ValueId v : space.graph().inputs)
         if (space.graph().values[v].name == p.name && !space.graph().shape(v).empty())
           batch = std::gcd(batch, space.graph().shape(v)[0]);

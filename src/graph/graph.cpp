@@ -130,29 +130,27 @@ void sort_nodes(Graph& graph) {
 void remove_dead(Graph& graph) {
   std::vector<bool> live(graph.values.size(), false);
   for (ValueId v : graph.outputs) live[v] = true;
-  std::vector<Node> kept;
-  kept.reserve(graph.nodes.size());
   for (size_t i = graph.nodes.size(); i-- > 0;) {
     Node& node = graph.nodes[i];
-    if (std::none_of(node.outputs.begin(), node.outputs.end(), [&](ValueId v) { return live[v]; })) continue;
+    if (!node.op || std::none_of(node.outputs.begin(), node.outputs.end(), [&](ValueId v) { return live[v]; })) {
+      node.op = nullptr;
+      continue;
+    }
     for (ValueId v : node.inputs)
       if (v != none) live[v] = true;
     for (ValueId v : node.outputs) live[v] = true;  // an unused output of a live node still exists
-    kept.push_back(std::move(node));
   }
-  std::reverse(kept.begin(), kept.end());
-  graph.nodes = std::move(kept);
+  std::erase_if(graph.nodes, [](const Node& node) { return node.op == nullptr; });
   for (ValueId v : graph.inputs) live[v] = true;
   if (std::find(live.begin(), live.end(), false) == live.end()) return;
   std::vector<ValueId> renumbered(graph.values.size(), none);
-  std::vector<Value> values;
-  values.reserve(graph.values.size());
-  for (ValueId v = 0; v < graph.values.size(); v++)
-    if (live[v]) {
-      renumbered[v] = static_cast<ValueId>(values.size());
-      values.push_back(std::move(graph.values[v]));
-    }
-  graph.values = std::move(values);
+  ValueId kept = 0;
+  for (ValueId v = 0; v < graph.values.size(); v++) {
+    if (!live[v]) continue;
+    if (kept != v) graph.values[kept] = std::move(graph.values[v]);
+    renumbered[v] = kept++;
+  }
+  graph.values.erase(graph.values.begin() + kept, graph.values.end());
   auto renumber = [&](std::vector<ValueId>& list) {
     for (ValueId& v : list)
       if (v != none) v = renumbered[v];

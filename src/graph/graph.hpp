@@ -94,7 +94,7 @@ struct Uses {
 void verify(const Graph& graph);
 // Nodes in an order in which producers come first; stable. Throws invalid_model on a cycle, naming a node of it.
 void sort_nodes(Graph& graph);
-// Drops nodes that no output depends on, and values that nobody uses; renumbers values.
+// Drops nodes without an operator or that no output depends on, and values that nobody uses; renumbers values.
 void remove_dead(Graph& graph);
 
 // What people read: the node's name, or for nodes that passes made without one "operator of FIRST_INPUT".

@@ -46,7 +46,7 @@ template std::vector<double> elements(const Tensor&);
 void Builder::check(std::span<const int64_t> shape) const {
   if (shape.size() > static_cast<size_t>(max_rank))
     fail(ErrorCode::not_supported, "node '{}': tensors of {} dimensions are not supported", node_, shape.size());
-  checked_count(shape, limits_.tensor_elements, fmt::format("node '{}': its output", node_));
+  checked_count(shape, limits_.tensor_elements, "the output of node", node_);
 }
 
 Values Builder::add_all(const OpDef& op, Values inputs, std::any attrs) {

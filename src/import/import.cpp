@@ -97,12 +97,14 @@ std::vector<bool> live_nodes(const GraphProto& graph, const Producers& producers
 // One import: names to values, node after node through the table of converters.
 class Importer {
  public:
-  Importer(const ModelProto& model, std::shared_ptr<const void> owner, const ImportOptions& options)
+  Importer(const ModelProto& model, std::shared_ptr<const void> owner, const ImportOptions& options,
+           const ImportLimits& limits)
       : model_(model),
         owner_(std::move(owner)),
         options_(options),
+        limits_(limits),
         files_(options.folder),
-        builder_(graph_, options.limits) {}
+        builder_(graph_, limits) {}
 
   Graph run() {
     graph_.name = std::string(model_.graph.name);
@@ -204,7 +206,7 @@ class Importer {
         Shape shape = resolve_shape(info);
         if (shape.size() > static_cast<size_t>(max_rank))
           fail(ErrorCode::not_supported, "input '{}' has {} dimensions: not supported", name, shape.size());
-        checked_count(shape, options_.limits.tensor_elements, fmt::format("input '{}'", name));
+        checked_count(shape, limits_.tensor_elements, "input", name);
         v = graph_.add_value(name, dtype, std::move(shape));
         graph_.inputs.push_back(v);
       }
@@ -217,14 +219,16 @@ class Importer {
     if (auto v = values_.find(name); v != values_.end()) return v->second;
     auto t = initializers_.find(name);
     if (t == initializers_.end()) return none;
-    ValueId v = graph_.add_constant(std::string(name), decode_tensor(*t->second, owner_, files_, options_));
+    ValueId v = graph_.add_constant(std::string(name),
+                                    decode_tensor(*t->second, owner_, files_, limits_, options_.missing_data));
     values_.emplace(name, v);
     return v;
   }
 
   static TensorPtr decode_attribute(void* self, std::string_view message) {
     auto* importer = static_cast<Importer*>(self);
-    return decode_tensor(read_tensor(message), importer->owner_, importer->files_, importer->options_);
+    return decode_tensor(read_tensor(message), importer->owner_, importer->files_, importer->limits_,
+                         importer->options_.missing_data);
   }
 
   void convert(const NodeProto& proto) {
@@ -300,6 +304,7 @@ class Importer {
   const ModelProto& model_;
   std::shared_ptr<const void> owner_;
   const ImportOptions& options_;
+  const ImportLimits& limits_;
   ExternalFiles files_;
   Graph graph_;
   Builder builder_;
@@ -312,29 +317,34 @@ class Importer {
 ModelPort to_port(const ValueInfo& info, const ImportLimits& limits) {
   Shape known = info.shape;
   std::erase(known, -1);
-  checked_count(known, limits.tensor_elements, fmt::format("'{}'", info.name));
+  checked_count(known, limits.tensor_elements, "value", info.name);
   return {std::string(info.name), to_dtype(info.element_type, info.name), info.shape};
 }
 
 }  // namespace
 }  // namespace onnx
 
-ModelPorts read_ports(std::span<const std::byte> bytes, const ImportLimits& limits) {
-  onnx::ModelProto model = onnx::read_model(bytes, limits, true);
+OnnxModel::OnnxModel(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, const ImportLimits& limits)
+    : proto_(std::make_shared<const onnx::ModelProto>(onnx::read_model(bytes, limits))),
+      owner_(std::move(owner)),
+      limits_(limits) {}
+
+ModelPorts OnnxModel::ports() const {
+  const onnx::GraphProto& graph = proto_->graph;
   std::unordered_set<std::string_view> initializers;
-  for (const onnx::TensorProto& t : model.graph.initializers) initializers.insert(t.name);
+  for (const onnx::TensorProto& t : graph.initializers) initializers.insert(t.name);
   ModelPorts ports;
-  for (const onnx::ValueInfo& info : model.graph.inputs)
-    if (!initializers.count(info.name)) ports.inputs.push_back(onnx::to_port(info, limits));
-  for (const onnx::ValueInfo& info : model.graph.outputs) ports.outputs.push_back(onnx::to_port(info, limits));
-  ports.name = std::string(model.graph.name);
-  ports.producer = std::string(model.producer);
-  ports.opset = model.opset;
+  for (const onnx::ValueInfo& info : graph.inputs)
+    if (!initializers.count(info.name)) ports.inputs.push_back(onnx::to_port(info, limits_));
+  for (const onnx::ValueInfo& info : graph.outputs) ports.outputs.push_back(onnx::to_port(info, limits_));
+  ports.name = std::string(graph.name);
+  ports.producer = std::string(proto_->producer);
+  ports.opset = proto_->opset;
   return ports;
 }
 
-Graph import_onnx(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, const ImportOptions& options) {
-  return onnx::Importer(onnx::read_model(bytes, options.limits), std::move(owner), options).run();
+Graph OnnxModel::graph(const ImportOptions& options) const {
+  return onnx::Importer(*proto_, owner_, options, limits_).run();
 }
 
 }  // namespace pando

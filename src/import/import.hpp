@@ -24,7 +24,6 @@ struct ImportOptions {
   std::map<std::string, TensorPtr> input_values;  // inputs whose values are fixed: become constants
   std::string folder;                             // where external data may lie: nothing outside it is read
   bool missing_data = false;  // weights without data become placeholders: enough to plan, not to run
-  ImportLimits limits;
 };
 
 // What the file says of an input or output; -1: unknown dimension.
@@ -47,14 +46,26 @@ class NeedsInputValue : public Error {
   std::string input;
 };
 
-// Reads only what is needed to list inputs and outputs.
-ModelPorts read_ports(std::span<const std::byte> bytes, const ImportLimits& limits = {});
+namespace onnx {
+struct ModelProto;
+}
 
-// `owner` keeps `bytes` alive: constants point into them, no weight is copied. Unknown dimensions must be given, except
-// that an unknown first dimension is 1. Throws invalid_model, not_supported (with the words "not supported" and the
-// operator's name), invalid_argument, NeedsInputValue.
-Graph import_onnx(std::span<const std::byte> bytes, std::shared_ptr<const void> owner,
-                  const ImportOptions& options = {});
+// A file, parsed once for any number of shapes. A value; threads: as any const object.
+class OnnxModel {
+ public:
+  // `owner` keeps `bytes` alive: graphs' constants point into them, no weight is copied. Throws invalid_model.
+  OnnxModel(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, const ImportLimits& limits = {});
+  // Throws invalid_model, not_supported.
+  ModelPorts ports() const;
+  // Unknown dimensions must be given, except that an unknown first dimension is 1. Throws invalid_model, not_supported
+  // (with the words "not supported" and the operator's name), invalid_argument, NeedsInputValue.
+  Graph graph(const ImportOptions& options = {}) const;
+
+ private:
+  std::shared_ptr<const onnx::ModelProto> proto_;
+  std::shared_ptr<const void> owner_;
+  ImportLimits limits_;
+};
 
 // Names of the ONNX operators that the importer accepts, sorted; for docs/operators.md and messages.
 std::vector<std::string> supported_onnx_ops();

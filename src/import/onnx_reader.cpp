@@ -69,7 +69,7 @@ void read_varints_into(std::string_view chunk, std::vector<int64_t>& out) {
 
 class ModelReader {
  public:
-  ModelReader(const ImportLimits& limits, bool ports_only) : limits_(limits), ports_only_(ports_only) {}
+  explicit ModelReader(const ImportLimits& limits) : limits_(limits) {}
 
   ModelProto model(std::string_view bytes) {
     ModelProto m;
@@ -152,10 +152,6 @@ class ModelReader {
     GraphProto g;
     for (Message r(bytes); r.next();) switch (r.tag()) {
         case 1:
-          if (ports_only_) {
-            r.skip();
-            break;
-          }
           if (g.nodes.size() >= limits_.nodes) fail(ErrorCode::invalid_model, "more than {} nodes", limits_.nodes);
           g.nodes.push_back(node(r.bytes()));
           break;
@@ -277,7 +273,6 @@ class ModelReader {
   }
 
   const ImportLimits& limits_;
-  bool ports_only_;
 };
 
 }  // namespace
@@ -305,14 +300,14 @@ DType to_dtype(int32_t element_type, std::string_view what) {
   }
 }
 
-ModelProto read_model(std::span<const std::byte> bytes, const ImportLimits& limits, bool ports_only) {
+ModelProto read_model(std::span<const std::byte> bytes, const ImportLimits& limits) {
   return guarded("the model", [&] {
-    return ModelReader(limits, ports_only).model({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    return ModelReader(limits).model({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   });
 }
 
 TensorProto read_tensor(std::string_view message) {
-  return guarded("a tensor", [&] { return ModelReader(ImportLimits{}, false).tensor(message); });
+  return guarded("a tensor", [&] { return ModelReader(ImportLimits{}).tensor(message); });
 }
 
 std::vector<uint64_t> read_varints(const NumberField& field, size_t at_most) {

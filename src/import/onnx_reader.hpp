@@ -99,8 +99,8 @@ struct ModelProto {
   GraphProto graph;
 };
 
-// Demands ir_version, opset_import and graph. `ports_only` leaves out nodes and the initializers' elements.
-ModelProto read_model(std::span<const std::byte> bytes, const ImportLimits& limits, bool ports_only = false);
+// Demands ir_version, opset_import and graph.
+ModelProto read_model(std::span<const std::byte> bytes, const ImportLimits& limits);
 TensorProto read_tensor(std::string_view message);  // a TensorProto by itself: attributes, test data
 
 // The numbers of a repeated field, varints or fixed-width.

@@ -152,13 +152,13 @@ TensorPtr from_file(const TensorProto& proto, DType dtype, int64_t count, Extern
 
 }  // namespace
 
-int64_t checked_count(std::span<const int64_t> shape, int64_t limit, std::string_view what) {
+int64_t checked_count(std::span<const int64_t> shape, int64_t limit, std::string_view kind, std::string_view name) {
   int64_t n = 1;
   bool empty = false;
   for (int64_t d : shape) {
-    if (d < 0) fail(ErrorCode::invalid_model, "{} has a negative dimension: {}", what, to_string(shape));
+    if (d < 0) fail(ErrorCode::invalid_model, "{} '{}' has a negative dimension: {}", kind, name, to_string(shape));
     if (d == 0) empty = true;
-    else if (n > limit / d) fail(ErrorCode::invalid_model, "{} is too large: {}", what, to_string(shape));
+    else if (n > limit / d) fail(ErrorCode::invalid_model, "{} '{}' is too large: {}", kind, name, to_string(shape));
     else n *= d;
   }
   return empty ? 0 : n;
@@ -189,19 +189,18 @@ std::shared_ptr<const MappedFile> ExternalFiles::open(const std::string& locatio
 }
 
 TensorPtr decode_tensor(const TensorProto& proto, const std::shared_ptr<const void>& owner, ExternalFiles& files,
-                        const ImportOptions& options) {
-  const ImportLimits& limits = options.limits;
+                        const ImportLimits& limits, bool missing_data) {
   DType dtype = to_dtype(proto.type, proto.name);
-  std::string what = fmt::format("tensor '{}'", proto.name);
-  int64_t count = checked_count(proto.dims, limits.tensor_elements, what);
+  int64_t count = checked_count(proto.dims, limits.tensor_elements, "tensor", proto.name);
   if (proto.dims.size() > static_cast<size_t>(max_rank))
-    fail(ErrorCode::not_supported, "{} has {} dimensions: more than {} are not supported", what, proto.dims.size(),
-         max_rank);
+    fail(ErrorCode::not_supported, "tensor '{}' has {} dimensions: more than {} are not supported", proto.name,
+         proto.dims.size(), max_rank);
   if (proto.external) return from_file(proto, dtype, count, files);
   if (proto.raw) return from_raw(proto, dtype, count, *proto.raw, owner);
   if (count > 0 && has_no_data(proto)) {
-    if (!options.missing_data)
-      fail(ErrorCode::invalid_model, "{} has no data: a model without weights can be planned, not run", what);
+    if (!missing_data)
+      fail(ErrorCode::invalid_model, "tensor '{}' has no data: a model without weights can be planned, not run",
+           proto.name);
     return placeholder(proto, dtype, count);
   }
   return from_numbers(proto, dtype, count, owner);

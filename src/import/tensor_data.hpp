@@ -9,8 +9,9 @@
 
 namespace pando::onnx {
 
-// The product of the extents. Throws invalid_model when one is negative or the product is over `limit`.
-int64_t checked_count(std::span<const int64_t> shape, int64_t limit, std::string_view what);
+// The product of the extents. Throws invalid_model, naming `kind` and `name` of the tensor, when one is negative or the
+// product is over `limit`.
+int64_t checked_count(std::span<const int64_t> shape, int64_t limit, std::string_view kind, std::string_view name);
 
 // External data: files inside one folder, mapped once each.
 class ExternalFiles {
@@ -26,6 +27,6 @@ class ExternalFiles {
 
 // `owner` keeps the bytes that `proto` points to alive.
 TensorPtr decode_tensor(const TensorProto& proto, const std::shared_ptr<const void>& owner, ExternalFiles& files,
-                        const ImportOptions& options);
+                        const ImportLimits& limits, bool missing_data);
 
 }  // namespace pando::onnx

@@ -23,6 +23,8 @@ enum class Prefer { moved, plain };
 class Mover {
  public:
   Mover(Graph graph, Prefer prefer) : rw_(std::move(graph)), prefer_(prefer) {}
+  // After run: the other preference could have led elsewhere.
+  bool preferred() const { return preferred_; }
 
   Graph run() {
     for (Node& node : rw_.take()) {
@@ -43,6 +45,7 @@ class Mover {
  private:
   Rewriter rw_;
   Prefer prefer_;
+  mutable bool preferred_ = false;
   std::map<ValueId, Laid> laid_;                      // of values that are not made yet
   std::map<std::pair<ValueId, Perm>, ValueId> made_;  // transposes done, by base and perm
 
@@ -113,6 +116,7 @@ class Mover {
       for (ValueId v : operands)
         if (rw_.shape(v).size() == rank) cost += cost_under(v, p);
       bool wins_tie = is_identity(p) == (prefer_ == Prefer::plain);
+      preferred_ |= !best.empty() && cost == least;
       if (best.empty() || cost < least || (cost == least && wins_tie)) best = p, least = cost;
     }
     return best.empty() || is_identity(best) ? Perm{} : best;
@@ -275,6 +279,7 @@ class Mover {
       for (int64_t d : groups[g].out) from.push_back(d), shape.push_back(out[d]);
     }
     bool free = moves_only_ones(base, gather);
+    preferred_ |= !free;
     if (!free && prefer_ == Prefer::plain) return false;
     ValueId x = free ? l.base : transposed(l.base, gather, node.name);
     define(node, rw_.emit(reshape_op, node.name, {x}, ReshapeAttrs{shape}), inverse(from));
@@ -329,16 +334,16 @@ double transpose_bytes(const Graph& graph) {
 }  // namespace
 
 Graph move_transposes(Graph graph) {
-  double least = transpose_bytes(graph);
   if (std::none_of(graph.nodes.begin(), graph.nodes.end(), [](const Node& n) { return n.op == &transpose_op; }))
     return graph;
-  Graph best = graph;
-  for (Prefer prefer : {Prefer::plain, Prefer::moved}) {
-    Graph moved = Mover(graph, prefer).run();
-    double bytes = transpose_bytes(moved);
-    if (bytes <= least) best = std::move(moved), least = bytes;
+  Mover plain(graph, Prefer::plain);
+  Graph best = plain.run();
+  double least = transpose_bytes(best);
+  if (plain.preferred()) {
+    Graph moved = Mover(graph, Prefer::moved).run();
+    if (double bytes = transpose_bytes(moved); bytes <= least) best = std::move(moved), least = bytes;
   }
-  return best;
+  return least <= transpose_bytes(graph) ? best : graph;
 }
 
 }  // namespace pando

@@ -51,7 +51,7 @@ void Rewriter::next(Node& node) {
   for (ValueId& v : node.inputs) v = resolve(v);
 }
 
-void Rewriter::emit(Node node) {
+void Rewriter::emit(Node&& node) {
   for (ValueId v : node.outputs) producer_[v] = static_cast<NodeId>(g.nodes.size());
   g.nodes.push_back(std::move(node));
 }
@@ -136,7 +136,6 @@ Graph Rewriter::finish() {
     out = v;
     taken[v] = true;
   }
-  std::erase_if(g.nodes, [](const Node& node) { return node.op == nullptr; });
   remove_dead(g);
   return std::move(g);
 }

@@ -17,7 +17,7 @@ class Rewriter {
   std::vector<Node> take() { return std::move(pending_); }
   void next(Node& node);
 
-  void emit(Node node);  // after next(); keeps its outputs' values
+  void emit(Node&& node);  // after next(); keeps its outputs' values
   ValueId emit(const OpDef& op, const std::string& name, std::vector<ValueId> inputs, std::any attrs);
   ValueId constant(TensorPtr tensor);
   // `node` (after next(), not emitted) is done: whoever reads its output 0 reads `by` instead.

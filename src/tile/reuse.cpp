@@ -65,6 +65,10 @@ struct ArenaPlanner::State {
   std::vector<bool> claimed;
   std::vector<std::vector<Accessor>> accessors;  // per buffer, spans within the buffer
   std::vector<Bits> ancestors, event_ancestors;
+  // Scratch, kept for its memory.
+  Bits implied;
+  std::vector<std::vector<uint32_t>> lists;
+  std::vector<uint32_t> all;
 
   State(const Graph& g, TileGraph& t) : graph(g), tiles(t), exact(t.tiles <= max_exact_tiles) {
     life.resize(t.buffers.size());
@@ -158,25 +162,29 @@ struct ArenaPlanner::State {
   }
 
   // Drops from `list` (latest first) what `known` or a later member of the list implies.
-  static void reduce(std::vector<uint32_t>& list, Bits known, const std::vector<Bits>& ancestors) {
-    size_t kept = 0;
-    for (uint32_t p : list) {
-      if (known.test(p)) continue;
-      known.merge(ancestors[p]);
-      list[kept++] = p;
+  void reduce(std::vector<uint32_t>& list, const Bits& known) {
+    std::erase_if(list, [&](uint32_t p) { return known.test(p); });
+    if (list.size() < 2) return;
+    implied = ancestors[list[0]];
+    size_t kept = 1;
+    for (size_t i = 1; i < list.size(); i++) {
+      if (implied.test(list[i])) continue;
+      implied.merge(ancestors[list[i]]);
+      list[kept++] = list[i];
     }
     list.resize(kept);
   }
 
-  void wait_for(const Previous& old, ValueId v, const OpTiles& op, const Access& writes, Links& links) {
-    std::vector<std::vector<uint32_t>> lists(op.tile_count);
-    std::vector<uint32_t> all;
+  // The tiles of `op` wait for those that used the bytes before; spans: what each tile writes of buffer b.
+  void wait_for(const Previous& old, uint32_t b, const OpTiles& op, const std::vector<Interval>& spans, Links& links) {
+    if (lists.size() < op.tile_count) lists.resize(op.tile_count);
+    all.clear();
     uint64_t direct = 0, waiting = 0;
-    int64_t base = tiles.buffers[tiles.storage[v].buffer].offset;
+    int64_t base = tiles.buffers[b].offset;
     for (uint32_t t = 0; t < op.tile_count; t++) {
-      Interval span = byte_span(tiles, v, apply(writes, tiles.box(op.first_tile + t), graph.shape(v)));
-      touchers(old, base + span.lo, base + span.hi, lists[t]);
-      if (exact) reduce(lists[t], ancestors[op.first_tile + t], ancestors);
+      lists[t].clear();
+      touchers(old, base + spans[t].lo, base + spans[t].hi, lists[t]);
+      if (exact) reduce(lists[t], ancestors[op.first_tile + t]);
       direct += lists[t].size();
       waiting += !lists[t].empty();
       all.insert(all.end(), lists[t].begin(), lists[t].end());
@@ -184,7 +192,7 @@ struct ArenaPlanner::State {
     if (direct == 0) return;
     std::sort(all.begin(), all.end(), std::greater<>());
     all.erase(std::unique(all.begin(), all.end()), all.end());
-    if (exact) reduce(all, Bits(tiles.tiles), ancestors);
+    if (exact) reduce(all, Bits(tiles.tiles));
     uint32_t event = 0;
     bool joined = direct > all.size() + waiting;
     if (joined) {
@@ -194,7 +202,7 @@ struct ArenaPlanner::State {
     }
     for (uint32_t t = 0; t < op.tile_count; t++) {
       if (lists[t].empty()) continue;
-      if (joined) lists[t] = {event};
+      if (joined) lists[t].assign(1, event);
       tiles.reuse_edges += static_cast<uint32_t>(lists[t].size());
       std::vector<uint32_t>& before = links.before[op.first_tile + t];
       before.insert(before.end(), lists[t].begin(), lists[t].end());
@@ -203,13 +211,18 @@ struct ArenaPlanner::State {
     }
   }
 
-  void record(const OpTiles& op, ValueId v, const Access& rule) {
-    uint32_t b = tiles.storage[v].buffer;
-    if (!in_arena(b)) return;
-    for (uint32_t t = 0; t < op.tile_count; t++) {
-      Interval span = byte_span(tiles, v, apply(rule, tiles.box(op.first_tile + t), graph.shape(v)));
-      if (!span.empty()) accessors[b].push_back({op.first_tile + t, span.lo, span.hi});
-    }
+  // Per tile of `op`: the bytes of v's buffer that it reads or writes.
+  std::vector<Interval> spans_of(const OpTiles& op, ValueId v, const Access& rule) const {
+    std::vector<Interval> spans;
+    spans.reserve(op.tile_count);
+    for (uint32_t t = 0; t < op.tile_count; t++)
+      spans.push_back(byte_span(tiles, v, apply(rule, tiles.box(op.first_tile + t), graph.shape(v))));
+    return spans;
+  }
+
+  void record(const OpTiles& op, uint32_t b, const std::vector<Interval>& spans) {
+    for (uint32_t t = 0; t < op.tile_count; t++)
+      if (!spans[t].empty()) accessors[b].push_back({op.first_tile + t, spans[t].lo, spans[t].hi});
   }
 
   void link(uint32_t index, Links& links) {
@@ -218,17 +231,21 @@ struct ArenaPlanner::State {
     if (exact)
       for (uint32_t t = op.first_tile; t < op.first_tile + op.tile_count; t++)
         for (uint32_t p : links.before[t]) merge_ancestors(t, p, links);
+    std::vector<std::vector<Interval>> written(view.node.outputs.size());
     for (int i = 0; i < view.outputs(); i++) {
       ValueId v = view.node.outputs[i];
       uint32_t b = tiles.storage[v].buffer;
       if (!in_arena(b)) continue;
       if (!claimed[b]) claim(b);
-      Access writes = view.node.op->writes(view, i);
-      for (const Previous& old : previous[b]) wait_for(old, v, op, writes, links);
+      written[i] = spans_of(op, v, view.node.op->writes(view, i));
+      for (const Previous& old : previous[b]) wait_for(old, b, op, written[i], links);
     }
     for (int i = 0; i < view.inputs(); i++)
-      if (view.has(i)) record(op, view.node.inputs[i], view.node.op->reads(view, i));
-    for (int i = 0; i < view.outputs(); i++) record(op, view.node.outputs[i], view.node.op->writes(view, i));
+      if (view.has(i) && in_arena(tiles.storage[view.node.inputs[i]].buffer))
+        record(op, tiles.storage[view.node.inputs[i]].buffer,
+               spans_of(op, view.node.inputs[i], view.node.op->reads(view, i)));
+    for (int i = 0; i < view.outputs(); i++)
+      if (!written[i].empty()) record(op, tiles.storage[view.node.outputs[i]].buffer, written[i]);
   }
 };
 

@@ -54,14 +54,13 @@ TensorPtr read_tensor_file(const fs::path& path, const onnx::ValueInfo& info) {
   onnx::ExternalFiles none_allowed("");
   onnx::TensorProto proto = onnx::read_tensor(bytes);
   if (proto.type == static_cast<int32_t>(onnx::ElementType::u16)) proto.type = info.element_type;
-  return onnx::decode_tensor(proto, file, none_allowed, {});
+  return onnx::decode_tensor(proto, file, none_allowed, {}, false);
 }
 
-Graph import_with(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, ImportOptions& options,
-                  const std::map<std::string, TensorPtr>& inputs) {
+Graph import_with(const OnnxModel& model, ImportOptions& options, const std::map<std::string, TensorPtr>& inputs) {
   while (true) {
     try {
-      return import_onnx(bytes, owner, options);
+      return model.graph(options);
     } catch (const NeedsInputValue& needs) {
       if (options.input_values.count(needs.input)) throw;
       options.input_values[needs.input] = inputs.at(needs.input);
@@ -141,7 +140,7 @@ TEST_P(OnnxBackend, AgreesWithExpectedOutputs) {
         bool open = !info.has_shape || std::count(info.shape.begin(), info.shape.end(), -1) > 0;
         if (open) options.input_shapes[std::string(info.name)] = tensor->shape;
       }
-      graph = import_with(file->bytes(), file, options, inputs);
+      graph = import_with(OnnxModel(file->bytes(), file), options, inputs);
     } catch (const Error& e) {
       if (e.code() != ErrorCode::not_supported) throw;
       EXPECT_NE(std::string(e.what()).find("not supported"), std::string::npos) << e.what();

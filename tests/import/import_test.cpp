@@ -39,7 +39,7 @@ TEST(Import, ReadsPorts) {
   m.input("x", t::f32, {-1, 3, -2}).input("w", t::f32, {1}).output("y", t::f32, {-1, 3});
   m.floats("w", {1}, {2}).node("Mul", {"x", "w"}, {"y"});
   std::string bytes = m.bytes();
-  ModelPorts ports = read_ports(as_span(bytes));
+  ModelPorts ports = OnnxModel(as_span(bytes), nullptr).ports();
   ASSERT_EQ(ports.inputs.size(), 1u);
   EXPECT_EQ(ports.inputs[0].name, "x");
   EXPECT_EQ(ports.inputs[0].shape, (Shape{-1, 3, -1}));
@@ -62,7 +62,7 @@ TEST(Import, WeightsStayInTheFile) {
   ModelWriter m;
   m.input("x", t::f32, {1, 64}).output("y").floats("w", {64, 64}, weights).node("MatMul", {"x", "w"}, {"y"});
   auto owner = std::make_shared<const std::string>(m.bytes());
-  Graph g = import_onnx(as_span(*owner), owner);
+  Graph g = OnnxModel(as_span(*owner), owner).graph();
   for (const Value& v : g.values)
     if (v.constant) {
       auto* data = reinterpret_cast<const char*>(v.constant->data);
@@ -202,7 +202,7 @@ TEST(Import, RefusesBadDimensions) {
   overflow.input("x", t::f32, {int64_t{1} << 40, int64_t{1} << 40}).output("y").node("Relu", {"x"}, {"y"});
   expect_error(ErrorCode::invalid_model, {"'x'", "too large"}, [&] { import_model(overflow); });
   std::string bytes = overflow.bytes();
-  expect_error(ErrorCode::invalid_model, {"'x'", "too large"}, [&] { read_ports(as_span(bytes)); });
+  expect_error(ErrorCode::invalid_model, {"'x'", "too large"}, [&] { OnnxModel(as_span(bytes), nullptr).ports(); });
   ModelWriter huge;
   huge.input("x", t::f32, {1}).output("y").ints("n", {int64_t{1} << 40, int64_t{1} << 40});
   huge.node("Expand", {"x", "n"}, {"y"});

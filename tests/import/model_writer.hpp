@@ -167,7 +167,7 @@ inline std::span<const std::byte> as_span(const std::string& s) {
 // Owns the file's bytes for the graph.
 inline Graph import_model(const std::string& bytes, const ImportOptions& options = {}) {
   auto owner = std::make_shared<const std::string>(bytes);
-  return import_onnx(as_span(*owner), owner, options);
+  return OnnxModel(as_span(*owner), owner).graph(options);
 }
 inline Graph import_model(const ModelWriter& model, const ImportOptions& options = {}) {
   return import_model(model.bytes(), options);
