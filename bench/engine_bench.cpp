@@ -16,6 +16,7 @@
 #include <chrono>
 #include <functional>
 #include <thread>
+#include <utility>
 
 #include "pando/pando.hpp"
 
@@ -68,13 +69,15 @@ struct Net {
   }
 };
 
-// Medians of several ways to do something, taken in turn so that a drift of the machine hits all of them.
+// Medians of several ways to do something, in milliseconds. Taken in turn so that a drift of the machine hits all of
+// them, and for 50 ms each: a single run in between would find the workers' threads asleep and their caches cold.
 std::vector<double> in_turn(const std::vector<std::function<double()>>& ways, double seconds) {
   std::vector<std::vector<double>> times(ways.size());
   for (const auto& way : ways) way();
   auto begin = Clock::now();
   while (ms_since(begin) < 1e3 * seconds || times[0].size() < 7)
-    for (size_t i = 0; i < ways.size(); i++) times[i].push_back(ways[i]());
+    for (size_t i = 0; i < ways.size(); i++)
+      for (auto turn = Clock::now(); ms_since(turn) < 50;) times[i].push_back(ways[i]());
   std::vector<double> out;
   for (auto& t : times) out.push_back(median(t));
   return out;
@@ -101,16 +104,17 @@ void scheduling(const Model& model, const char* name) {
 void new_shape(const Model& model) {
   Engine engine;
   std::vector<double> extra;
-  Net known(model, engine);
-  for (int i = 0; i < 10; i++) {  // the weights are packed already: that is once per model
+  Net net(model, engine);
+  for (int i = 0; i < 20; i++) {  // the weights are packed already: that is once per model
     auto t = Clock::now();
-    Net again(model, engine);
-    double compiled = ms_since(t), first = again.time();
+    Compiled old = std::exchange(net.compiled, model.compile(engine));
+    net.run();
+    double first = ms_since(t);
     std::vector<double> later;
-    for (int k = 0; k < 5; k++) later.push_back(again.time());
-    extra.push_back(compiled + first - median(later));
+    for (int k = 0; k < 5; k++) later.push_back(net.time());
+    extra.push_back(first - median(later));
   }
-  const CompileStats& s = Net(model, engine).compiled.stats();
+  const CompileStats& s = net.compiled.stats();
   fmt::print(
       "a new shape to its first result: {:.2f} ms beyond a run (import {:.1f}, optimize {:.1f}, tile {:.1f}, bind "
       "{:.1f})\n",

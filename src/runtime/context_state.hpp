@@ -30,11 +30,9 @@ struct RunContext::State {
     // needed.
     if (need[node] == 1) return true;
     std::atomic<uint32_t>& counter = counters[node];
-    // Acquire, so that the last one sees what all predecessors wrote; release, so that it is shown what we wrote. A 1
-    // can only be our own share (each edge counts down once): then no locked instruction is needed, and the load that
-    // acquires reads from the release sequence of all the other decrements.
-    if (counter.load(std::memory_order_acquire) != 1 && counter.fetch_sub(1, std::memory_order_acq_rel) != 1)
-      return false;
+    // Acquire, so that the last one sees what all predecessors wrote; release, so that it is shown what we wrote. No
+    // look before it whether we are the last one: where another core has the line that would cost a second transfer.
+    if (counter.fetch_sub(1, std::memory_order_acq_rel) != 1) return false;
     // Re-armed for the next run. Relaxed: nobody touches the counter again in this run, and the run's end, which the
     // next run's start comes after, comes after this store.
     counter.store(need[node], std::memory_order_relaxed);
