@@ -43,6 +43,16 @@ TEST_P(SameBits, ForAnyTileSize) {
   }
 }
 
+// On a CPU without AVX-512 the two are one: scripts/avx512.sh runs this on an emulated one.
+TEST_P(SameBits, ForAvx2AndAvx512) {
+  std::string path = GetParam()(1);
+  Array x = random_array(shape(1), 8), expected = run_once(path, x, 2);
+  limit_isa("avx2");
+  Array y = run_once(path, x, 2);
+  limit_isa("avx512");
+  EXPECT_TRUE(same_bits(y, expected));
+}
+
 TEST_P(SameBits, ForBatchFourAndFourTimesOne) {
   Array x = random_array(shape(4), 5), y = run_once(GetParam()(4), x, 2);
   std::string single = GetParam()(1);
