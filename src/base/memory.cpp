@@ -13,12 +13,33 @@
 
 namespace pando {
 
-AlignedBuffer::AlignedBuffer(size_t bytes) : size_(bytes) {
-  if (bytes == 0) return;
+namespace {
+
+constexpr size_t huge_page = size_t{2} << 20;
+
+std::byte* map(size_t bytes) {
   void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes", bytes);
-  if (bytes >= size_t{4} << 20) madvise(p, bytes, MADV_HUGEPAGE);
-  data_ = {static_cast<std::byte*>(p), Unmap{bytes}};
+  return static_cast<std::byte*>(p);
+}
+
+// Whole huge pages: a first run would spend a millisecond on the faults of 4 MB in small ones.
+std::byte* map_huge(size_t bytes) {
+  std::byte* p = map(bytes + huge_page);
+  const size_t before = (huge_page - reinterpret_cast<uintptr_t>(p) % huge_page) % huge_page;
+  if (before > 0) munmap(p, before);
+  if (before < huge_page) munmap(p + before + bytes, huge_page - before);
+  madvise(p + before, bytes, MADV_HUGEPAGE);
+  return p + before;
+}
+
+}  // namespace
+
+AlignedBuffer::AlignedBuffer(size_t bytes) : size_(bytes) {
+  if (bytes == 0) return;
+  const bool huge = bytes >= huge_page / 2 && bytes <= SIZE_MAX / 2;
+  const size_t mapped = huge ? (bytes + huge_page - 1) / huge_page * huge_page : bytes;
+  data_ = {huge ? map_huge(mapped) : map(mapped), Unmap{mapped}};
 }
 
 void AlignedBuffer::Unmap::operator()(std::byte* p) const { munmap(p, bytes); }

@@ -7,7 +7,8 @@
 
 namespace pando {
 
-// Zero-initialised memory aligned to 64 bytes (2 MiB pages are asked for when large). Throws out_of_memory.
+// Zero-initialised memory aligned to 64 bytes; from 1 MiB on in pages of 2 MiB where the system has them. Throws
+// out_of_memory.
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
