@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -174,24 +175,6 @@ void idle(const Model& model) {
   fmt::print("idle: {:.3f} ms of CPU time in a second\n", cpu_ms() - before);
 }
 
-// Means: who waits for the other program's time slices shows in them, not in medians.
-std::vector<double> orders(const Model& model, bool give_way, double seconds) {
-  Engine engine({.threads = 2, .give_way = give_way});
-  CompileOptions barriers;
-  barriers.policy = Policy::barrier;
-  Net a(model, engine), b(model, engine, barriers);
-  double sum_a = 0, sum_b = 0;
-  int runs = 0;
-  a.run(), b.run();
-  for (auto t = Clock::now(); ms_since(t) < 1e3 * seconds; runs++) sum_a += a.time(), sum_b += b.time();
-  return {sum_a / runs, sum_b / runs};
-}
-
-void barrier(const Model& model) {
-  auto t = orders(model, true, 8);
-  fmt::print("means: depth-first {:.2f} ms, barrier {:.2f} ms: {:.3f}\n", t[0], t[1], t[1] / t[0]);
-}
-
 // A process of its own, since threads of one process share a fate in some schedulers.
 class BusyLoop {
  public:
@@ -209,24 +192,69 @@ class BusyLoop {
     kill(child_, SIGKILL);
     waitpid(child_, nullptr, 0);
   }
+  double cpu_ms() const {
+    clockid_t clock{};
+    timespec t{};
+    if (clock_getcpuclockid(child_, &clock) != 0 || clock_gettime(clock, &t) != 0) return 0;
+    return 1e3 * static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_nsec);
+  }
 
  private:
   pid_t child_;
 };
 
+// Means in milliseconds: who waits for the other program's time slices shows in them, not in medians.
+struct Orders {
+  double depth_first = 0, barrier = 0;
+  double one_thread = 0;  // depth-first
+  double taken = 0;       // CPU time that the busy loop had during a depth-first run
+};
+
+Orders orders(const Model& model, bool give_way, double seconds, const BusyLoop* busy) {
+  Engine engine({.threads = 2, .give_way = give_way}), single({.threads = 1});
+  CompileOptions barriers;
+  barriers.policy = Policy::barrier;
+  Net a(model, engine), b(model, engine, barriers), c(model, single);
+  Orders sum;
+  int runs = 0;
+  a.run(), b.run(), c.run();
+  for (auto t = Clock::now(); ms_since(t) < 1e3 * seconds; runs++) {
+    double before = busy ? busy->cpu_ms() : 0;
+    sum.depth_first += a.time();
+    sum.taken += busy ? busy->cpu_ms() - before : 0;
+    sum.barrier += b.time();
+    sum.one_thread += c.time();
+  }
+  return {sum.depth_first / runs, sum.barrier / runs, sum.one_thread / runs, sum.taken / runs};
+}
+
+void barrier(const Model& model) {
+  Orders t = orders(model, true, 12, nullptr);
+  fmt::print("means: depth-first {:.2f} ms, barrier {:.2f} ms: {:.3f}\n", t.depth_first, t.barrier,
+             t.barrier / t.depth_first);
+}
+
 void neighbour(const Model& model) {
   BusyLoop busy(1);
-  double sum[2][2] = {};  // give way, order
+  Orders mean[2];  // by give_way
   constexpr int rounds = 4;
   for (int i = 0; i < rounds; i++)
     for (bool give_way : {false, true}) {
-      auto t = orders(model, give_way, 7);
-      for (size_t k = 0; k < 2; k++) sum[give_way][k] += t[k] / rounds;
+      Orders t = orders(model, give_way, 10, &busy);
+      Orders& m = mean[give_way];
+      m.depth_first += t.depth_first / rounds, m.barrier += t.barrier / rounds;
+      m.one_thread += t.one_thread / rounds, m.taken += t.taken / rounds;
     }
-  for (bool give_way : {false, true})
-    fmt::print("beside a busy loop on CPU 1, workers {} way: depth-first {:.2f} ms, barrier {:.2f} ms: {:.3f}\n",
-               give_way ? "give" : "do not give", sum[give_way][0], sum[give_way][1],
-               sum[give_way][1] / sum[give_way][0]);
+  for (bool give_way : {false, true}) {
+    const Orders& m = mean[give_way];
+    // What is left of two CPUs, all of it used.
+    double least = m.one_thread / (2 - m.taken / m.depth_first);
+    fmt::print(
+        "beside a busy loop on CPU 1, workers {} way: depth-first {:.2f} ms, barrier {:.2f} ms: {:.3f}; no order under "
+        "{:.2f} ms, {:.3f}\n",
+        give_way ? "give" : "do not give", m.depth_first, m.barrier, m.barrier / m.depth_first, least,
+        m.barrier / least);
+  }
 }
 
 }  // namespace

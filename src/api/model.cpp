@@ -23,15 +23,11 @@ class Stopwatch {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
-std::vector<Port> ports(const std::vector<ModelPort>& list) {
+template <class AnyPort>
+std::vector<Port> ports(const std::vector<AnyPort>& list) {
   std::vector<Port> out;
-  for (const ModelPort& p : list) out.push_back({p.name, p.dtype, p.shape});
-  return out;
-}
-
-std::vector<Port> ports(const std::vector<ProgramPort>& list) {
-  std::vector<Port> out;
-  for (const ProgramPort& p : list) out.push_back({p.name, p.dtype, p.shape});
+  out.reserve(list.size());
+  for (const AnyPort& p : list) out.push_back({p.name, p.dtype, p.shape});
   return out;
 }
 
