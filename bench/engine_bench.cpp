@@ -108,12 +108,12 @@ void new_shape(const Model& model) {
   Engine engine;
   std::vector<double> firsts, later;
   Net net(model, engine);
-  for (int i = 0; i < 20; i++) {  // the weights are packed already: that is once per model
+  for (int i = 0; i < 50; i++) {  // the weights are packed already: that is once per model
     auto t = Clock::now();
     Compiled old = std::exchange(net.compiled, model.compile(engine));
     net.run();
     firsts.push_back(ms_since(t));
-    for (int k = 0; k < 5; k++) later.push_back(net.time());
+    for (int k = 0; k < 3; k++) later.push_back(net.time());
   }
   // Lower quartiles: a few milliseconds beside runs of a hundred, which others on the machine only lengthen.
   double extra = quantile(firsts, 0.25) - quantile(later, 0.25);
