@@ -206,7 +206,7 @@ class BusyLoop {
 // Means in milliseconds: who waits for the other program's time slices shows in them, not in medians.
 struct Orders {
   double depth_first = 0, barrier = 0;
-  double one_thread = 0;  // depth-first
+  double one_thread = 0;  // depth-first; beside a busy loop
   double taken = 0;       // CPU time that the busy loop had during a depth-first run
 };
 
@@ -223,13 +223,13 @@ Orders orders(const Model& model, bool give_way, double seconds, const BusyLoop*
     sum.depth_first += a.time();
     sum.taken += busy ? busy->cpu_ms() - before : 0;
     sum.barrier += b.time();
-    sum.one_thread += c.time();
+    if (busy) sum.one_thread += c.time();
   }
   return {sum.depth_first / runs, sum.barrier / runs, sum.one_thread / runs, sum.taken / runs};
 }
 
 void barrier(const Model& model) {
-  Orders t = orders(model, true, 12, nullptr);
+  Orders t = orders(model, true, 8, nullptr);
   fmt::print("means: depth-first {:.2f} ms, barrier {:.2f} ms: {:.3f}\n", t.depth_first, t.barrier,
              t.barrier / t.depth_first);
 }

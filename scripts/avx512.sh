@@ -5,13 +5,7 @@
 #                                       must be the same bytes
 set -euo pipefail
 cd "$(dirname "$0")/.."
-packages=(bochs bochs-term bochsbios vgabios grub-pc-bin grub-common xorriso mtools busybox-static cpio)
-if ! dpkg -s "${packages[@]}" >/dev/null 2>&1; then
-  sudo=""
-  [ "$(id -u)" = 0 ] || sudo=sudo
-  $sudo apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
-fi
+scripts/setup.sh --avx512
 build=build/release/bin
 work=$(mktemp -d)
 trap 'pkill -f "bochs.*$work" || true; rm -rf "$work"' EXIT

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs what building, testing and comparing need on Debian 12: packages with apt, and the reference runtime and the
 # real test models with npm, outside the source tree. Safe to run again.
-#   scripts/setup.sh [--no-npm]
+#   scripts/setup.sh [--no-npm|--avx512]   --avx512: what scripts/avx512.sh needs, nothing else
 set -euo pipefail
 cache=${PANDO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pando}
 packages=(g++ cmake ninja-build ccache pkg-config git clang-format clang-tidy python3
   libxsmm-dev libhwy-dev libprotozero-dev libonnx-dev libonnx-testdata libfmt-dev libcli11-dev libxxhash-dev
   nlohmann-json3-dev libgtest-dev libbenchmark-dev chromium)
+[ "${1:-}" = --avx512 ] &&
+  packages=(bochs bochs-term bochsbios vgabios grub-pc-bin grub-common xorriso mtools busybox-static cpio)
 missing=()
 for p in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
@@ -18,7 +20,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   $sudo apt-get update -qq
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
-[ "${1:-}" = --no-npm ] && exit 0
+case "${1:-}" in --no-npm | --avx512) exit 0 ;; esac
 
 # Everything below serves comparisons and tests with real weights; without npm both are left out.
 if ! command -v npm >/dev/null; then

@@ -12,7 +12,6 @@
 #include "base/error.hpp"
 
 namespace pando {
-
 namespace {
 
 constexpr size_t huge_page = size_t{2} << 20;
@@ -28,7 +27,7 @@ std::byte* map_huge(size_t bytes) {
   std::byte* p = map(bytes + huge_page);
   const size_t before = (huge_page - reinterpret_cast<uintptr_t>(p) % huge_page) % huge_page;
   if (before > 0) munmap(p, before);
-  if (before < huge_page) munmap(p + before + bytes, huge_page - before);
+  munmap(p + before + bytes, huge_page - before);
   madvise(p + before, bytes, MADV_HUGEPAGE);
   return p + before;
 }

@@ -264,34 +264,33 @@ TEST(Engine, EndWaitsForRunsInFlight) {
   }
 }
 
-TEST(Engine, RefusesMisuse) {
-  CheckedProgram program(8, {.tiles = 100});
-  Engine engine({.workers = 1}), other({.workers = 1});
-  CheckedRun run(engine, program, {});
-  EXPECT_THROW(engine.run(run.context(), {}), Error);  // no inputs
-  EXPECT_THROW(other.run(run.context(), {}), Error);
-  EXPECT_THROW(Engine({.workers = -1}), Error);
-  EXPECT_THROW(Engine({.workers = 1 << 20}), Error);
-  EXPECT_THROW(Engine({.spin_us = -1}), Error);
-}
-
 std::atomic<bool> gate;
 void wait_at_gate(const void*, const void*, const TileContext&) {
   while (!gate) std::this_thread::yield();
 }
 
-TEST(Engine, RefusesAContextInFlight) {
+TEST(Engine, RefusesMisuse) {
+  CheckedProgram program(8, {.tiles = 100});
+  Engine engine({.workers = 1}), other({.workers = 1});
+  CheckedRun run(engine, program, {.random_delay_us = 100});
+  EXPECT_THROW(engine.run(run.context(), {}), Error);  // no inputs
+  EXPECT_THROW(other.run(run.context(), {}), Error);
   ProgramBuilder builder;
   builder.add_tile(1);
-  Engine engine({.workers = 1});
-  RunContext context(engine, builder.build(wait_at_gate), {});
+  RunContext held(engine, builder.build(wait_at_gate), {});
   gate = false;
+  engine.submit(held, {}, {});  // keeps the worker: the next run stays in flight
   std::promise<void> ended;
-  engine.submit(context, {}, [&](bool) { ended.set_value(); });
-  EXPECT_THROW(engine.run(context, {}), Error);
+  run.submit([&](bool) { ended.set_value(); });
+  const std::byte* in[1] = {};
+  std::byte* out[1] = {};
+  EXPECT_THROW(engine.run(run.context(), {.inputs = in, .outputs = out}), Error);
   gate = true;
   ended.get_future().get();
-  EXPECT_TRUE(engine.run(context, {}));
+  run.check();
+  EXPECT_THROW(Engine({.workers = -1}), Error);
+  EXPECT_THROW(Engine({.workers = 1 << 20}), Error);
+  EXPECT_THROW(Engine({.spin_us = -1}), Error);
 }
 
 TEST(Engine, RefusesBrokenPrograms) {
