@@ -127,5 +127,26 @@ TEST(Depthwise, Epilogues) {
   test::expect_near(3e-6, run_depthwise(p, {.gap = 1, .tile_rows = 4, .tile_cols = 6}, x, w, {}, general), multiplied);
 }
 
+// Where the output takes the residual's place, no pixel may be computed twice.
+TEST(Depthwise, ResidualInPlace) {
+  for (const int64_t width : {17, 18, 21}) {
+    const ConvCase p{.h = 7, .w = width, .ci = 20, .co = 20, .depthwise = true};
+    const auto x = test::random_floats(p.h * p.w * p.ci, 1), w = test::random_floats(p.weights(), 2);
+    const auto residual = test::random_floats(p.h * p.w * p.co, 3);
+    std::vector<float> packed(w.size()), y = residual;
+    pack_depthwise_weights(test::bytes(w), nullptr, p.co, 9, packed.data());
+    const int64_t row = p.w * p.ci;
+    const DepthwiseShape shape{p.h, p.w, p.ci, p.h, p.w,       p.co, 3,    3,         1,   1,
+                               1,   1,   1,    1,   p.h * row, row,  p.ci, p.h * row, row, p.ci};
+    EpilogueArgs epilogue;
+    epilogue.operands = 1;
+    epilogue.operand[0] = {y.data(), {p.h * row, row, p.ci, 1}};
+    depthwise_tile(shape, {0, 1, 0, p.h, 0, p.w, 0, p.co}, x.data(), packed.data(), y.data(), epilogue);
+    auto expected = test::reference_conv(p, x, w, {});
+    for (size_t i = 0; i < expected.size(); i++) expected[i] += residual[i];
+    test::expect_near(3e-6, y, expected);
+  }
+}
+
 }  // namespace
 }  // namespace pando::kernels
