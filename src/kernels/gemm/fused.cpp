@@ -51,6 +51,8 @@ struct Constant {
 };
 constexpr Constant zeros(0.0f), no_bias(-0.0f);
 
+constexpr int64_t rows_ahead = 2;  // groups of columns between the prefetch of an output's lines and their stores
+
 // Lambdas over registers must be inlined whatever the compiler thinks of their size.
 #define PANDO_REGISTERS HWY_ATTR __attribute__((always_inline))
 
@@ -90,75 +92,93 @@ HWY_INLINE void prefetch_rows(const float* row, int64_t stride) {
     for (int64_t c = 0; c < R * lanes; c += line) __builtin_prefetch(row + j * stride + c);
 }
 
-// R vectors of channels from `channel` on for N columns from column j0 on.
+// R vectors of channels from `channel` on for `groups` groups of N columns from column j0 on.
 template <int R, int N>
-void fused_tile(const EpilogueArgs& e, const FusedBlock& f, int64_t channel, int64_t j0, Ahead& ahead) {
+void fused_tile(const EpilogueArgs& e, const FusedBlock& f, int64_t channel, int64_t j0, int64_t groups,
+                Ahead& ahead_args) {
   const Full d;
-  const int64_t left = f.channels - channel;
-  Vector sum[R][N];
-  const auto each = [&](const auto& g) PANDO_REGISTERS {
-#pragma GCC unroll 16
-    for (int j = 0; j < N; j++)
-#pragma GCC unroll 16
-      for (int r = 0; r < R; r++) g(sum[r][j], r, j);
-  };
-  const int64_t first = j0 * gemm_block + channel;
-  const float* from = f.begin_sums ? f.begin_sums + first : zeros.v;
-  const int64_t from_stride = f.begin_sums ? gemm_block : 0;
-  each([&](Vector& s, int r, int j) PANDO_REGISTERS { s = hn::LoadU(d, from + j * from_stride + r * lanes); });
-  const int64_t y_stride = f.y_stride, residual_stride = f.residual_stride;
+  // Copies, since the compiler must think that stores of vectors change anything in memory.
+  const int64_t y_stride = f.y_stride, residual_stride = f.residual_stride, taps = f.taps, k = f.k, begin = f.begin,
+                column_stride = f.column_stride;
+  const float* const weights = f.weights + channel;
+  const float* const* columns = f.columns + j0;
   float* y = f.y + j0 * y_stride + channel;
   const float* residual = f.residual ? f.residual + j0 * residual_stride + channel : nullptr;
-  if (f.sums == nullptr) {
-    prefetch_rows<R, N>(y, y_stride);
-    if (residual) prefetch_rows<R, N>(residual, residual_stride);
-  }
+  const float* from = f.begin_sums ? f.begin_sums + j0 * gemm_block + channel : zeros.v;
+  const int64_t from_stride = f.begin_sums ? gemm_block : 0;
+  float* to = f.sums ? f.sums + j0 * gemm_block + channel : nullptr;
+  const float* bias = f.bias ? f.bias + channel : no_bias.v;  // read where all its vectors are whole
+  const Activation how = e.code ? Activation::none : e.activation;
+  const bool whole = f.channels - channel >= R * lanes;
+  Ahead ahead = ahead_args;
 
-  const float* HWY_RESTRICT a = f.weights + channel;
-  for (int64_t t = 0; t < f.taps; t++) {
-    const float* b[N];
+  for (; groups > 0; groups--) {
+    Vector sum[R][N];
+    const auto each = [&](const auto& g) PANDO_REGISTERS {
 #pragma GCC unroll 16
-    for (int j = 0; j < N; j++) b[j] = f.columns[t * f.column_stride + j0 + j] + f.begin;
-    for (int64_t p = 0; p < f.k;) {
-      ahead.prefetch();
-      const int64_t end = std::min(p + stretch, f.k);
-      for (; p < end; p++, a += gemm_block) step<R, N>(sum, a, b, p);
+      for (int j = 0; j < N; j++)
+#pragma GCC unroll 16
+        for (int r = 0; r < R; r++) g(sum[r][j], r, j);
+    };
+    each([&](Vector& s, int r, int j) PANDO_REGISTERS { s = hn::LoadU(d, from + j * from_stride + r * lanes); });
+    from += N * from_stride;
+    if (to == nullptr) {
+      prefetch_rows<R, N>(y + rows_ahead * N * y_stride, y_stride);
+      if (residual) prefetch_rows<R, N>(residual + rows_ahead * N * residual_stride, residual_stride);
     }
-  }
-  if (f.sums != nullptr) {
-    float* to = f.sums + first;
-    return each([&](Vector& s, int r, int j) PANDO_REGISTERS { hn::StoreU(s, d, to + j * gemm_block + r * lanes); });
-  }
 
-  if (HWY_UNLIKELY(left < R * lanes)) {  // a vector may reach past the last channel
-    HWY_ALIGN float sums[N * gemm_block];
-    each([&](Vector& s, int r, int j) PANDO_REGISTERS { hn::Store(s, d, sums + j * gemm_block + r * lanes); });
-    return finish_block(
-        e, {sums, gemm_block, y, y_stride, residual, residual_stride, f.bias ? f.bias + channel : nullptr, N, left});
+    const float* HWY_RESTRICT a = weights;
+    const float* const* column = columns;
+    for (int64_t t = 0; t < taps; t++, column += column_stride) {
+      const float* b[N];
+#pragma GCC unroll 16
+      for (int j = 0; j < N; j++) b[j] = column[j] + begin;
+      for (int64_t p = 0; p < k;) {
+        ahead.prefetch();
+        const int64_t end = std::min(p + stretch, k);
+        for (; p < end; p++, a += gemm_block) step<R, N>(sum, a, b, p);
+      }
+    }
+    columns += N;
+
+    if (to != nullptr) {
+      each([&](Vector& s, int r, int j) PANDO_REGISTERS { hn::StoreU(s, d, to + j * gemm_block + r * lanes); });
+      to += N * gemm_block;
+      continue;
+    }
+    if (HWY_LIKELY(whole)) {
+      const auto end = [&](auto activation) PANDO_REGISTERS {
+        EpilogueArgs known;
+        known.activation = activation;
+        known.residual_last = e.residual_last;
+        known.lo = e.lo;
+        known.hi = e.hi;
+        known.slope = e.slope;
+        each([&](Vector& s, int r, int j) PANDO_REGISTERS {
+          const Vector v = hn::Add(s, hn::LoadU(d, bias + r * lanes));
+          const float* add = residual ? residual + j * residual_stride + r * lanes : nullptr;
+          hn::StoreU(finish(d, known, add, v), d, y + j * y_stride + r * lanes);
+        });
+      };
+      switch (how) {
+        case Activation::none: end(std::integral_constant<Activation, Activation::none>()); break;
+        case Activation::relu: end(std::integral_constant<Activation, Activation::relu>()); break;
+        case Activation::clip: end(std::integral_constant<Activation, Activation::clip>()); break;
+        case Activation::leaky_relu: end(std::integral_constant<Activation, Activation::leaky_relu>()); break;
+      }
+    } else {  // a vector may reach past the last channel
+      HWY_ALIGN float sums[N * gemm_block];
+      each([&](Vector& s, int r, int j) PANDO_REGISTERS { hn::Store(s, d, sums + j * gemm_block + r * lanes); });
+      finish_block(e, {sums, gemm_block, y, y_stride, residual, residual_stride, f.bias ? bias : nullptr, N,
+                       f.channels - channel});
+    }
+    y += N * y_stride;
+    if (residual) residual += N * residual_stride;
   }
-  const float* bias = f.bias ? f.bias + channel : no_bias.v;
-  const auto end = [&](auto activation) PANDO_REGISTERS {
-    EpilogueArgs known;
-    known.activation = activation;
-    known.residual_last = e.residual_last;
-    known.lo = e.lo;
-    known.hi = e.hi;
-    known.slope = e.slope;
-    each([&](Vector& s, int r, int j) PANDO_REGISTERS {
-      const Vector v = hn::Add(s, hn::LoadU(d, bias + r * lanes));
-      const float* add = residual ? residual + j * residual_stride + r * lanes : nullptr;
-      hn::StoreU(finish(d, known, add, v), d, y + j * y_stride + r * lanes);
-    });
-  };
-  switch (e.code ? Activation::none : e.activation) {
-    case Activation::none: return end(std::integral_constant<Activation, Activation::none>());
-    case Activation::relu: return end(std::integral_constant<Activation, Activation::relu>());
-    case Activation::clip: return end(std::integral_constant<Activation, Activation::clip>());
-    case Activation::leaky_relu: return end(std::integral_constant<Activation, Activation::leaky_relu>());
-  }
+  ahead_args = ahead;
 }
 
-using TileFn = void (*)(const EpilogueArgs&, const FusedBlock&, int64_t, int64_t, Ahead&);
+using TileFn = void (*)(const EpilogueArgs&, const FusedBlock&, int64_t, int64_t, int64_t, Ahead&);
 template <int R, int... N>
 TileFn columns_tile(int n, std::integer_sequence<int, N...>) {
   static constexpr TileFn tiles[] = {fused_tile<R, N + 1>...};
@@ -177,11 +197,8 @@ void Fused(const EpilogueArgs& e, const FusedBlock& f) {
       const int64_t groups = (f.n + max_columns(R) - 1) / max_columns(R), size = f.n / groups, longer = f.n % groups;
       const TileFn large = columns_tile<R>(size + (longer > 0)), small = columns_tile<R>(size);
       Ahead ahead(f, groups);
-      int64_t j = 0;
-      for (int64_t g = 0; g < groups; g++) {
-        (g < longer ? large : small)(e, f, channel, j, ahead);
-        j += size + (g < longer);
-      }
+      large(e, f, channel, 0, longer, ahead);
+      small(e, f, channel, longer * (size + 1), groups - longer, ahead);
     };
     if (vectors == 1) each_group(std::integral_constant<int, 1>());
     if (vectors == 2) each_group(std::integral_constant<int, 2>());
