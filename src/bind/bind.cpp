@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
 #include "bind/bind_ops.hpp"
@@ -9,11 +10,29 @@
 
 namespace pando {
 
+namespace {
+
+// Packed weights, in memory of their own or in what small ones share.
+struct Packed {
+  std::byte* data = nullptr;
+  size_t bytes = 0;
+  std::shared_ptr<const AlignedBuffer> memory;
+};
+
+Packed own_memory(size_t bytes) {
+  auto memory = std::make_shared<AlignedBuffer>(bytes);
+  return {memory->data(), bytes, memory};
+}
+
+size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+}  // namespace
+
 struct WeightCache::State {
   std::span<const std::byte> file;
   std::function<void(const void*, size_t)> release;
   std::mutex mutex;
-  std::unordered_map<std::string, std::shared_ptr<const AlignedBuffer>> packed;
+  std::unordered_map<std::string, Packed> packed;
 
   bool in_file(const std::byte* p) const { return p >= file.data() && p < file.data() + file.size(); }
 };
@@ -41,16 +60,16 @@ struct Binder::State {
   // Packings that other Programs may share, by key: the constant that stands for them.
   std::unordered_map<std::string, uint32_t> asked_for = {};
 
-  std::shared_ptr<const AlignedBuffer> find_packed(const std::string& key) const {
-    if (!cache) return nullptr;
+  std::optional<Packed> find_packed(const std::string& key) const {
+    if (!cache) return {};
     std::lock_guard lock(cache->mutex);
     auto known = cache->packed.find(key);
-    return known == cache->packed.end() ? nullptr : known->second;
+    return known == cache->packed.end() ? std::nullopt : std::optional(known->second);
   }
-  std::shared_ptr<const AlignedBuffer> keep_packed(const std::string& key, std::shared_ptr<const AlignedBuffer> made) {
+  Packed keep_packed(const std::string& key, const Packed& made) {
     if (!cache) return made;
     std::lock_guard lock(cache->mutex);
-    return cache->packed.emplace(key, std::move(made)).first->second;
+    return cache->packed.emplace(key, made).first->second;
   }
   uint32_t add_constant(const std::byte* data, std::shared_ptr<const void> owner) {
     program.constants.push_back(data);
@@ -66,8 +85,6 @@ namespace {
 
 constexpr uint32_t base_arena = 0, base_weights = 1;
 
-size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
-
 // What a constant is known by: its place in the model's file, or a hash of its content.
 std::string identity(const Tensor& t, const WeightCache::State& cache) {
   std::string shape = to_string(t.shape);
@@ -81,13 +98,13 @@ std::string identity(const Tensor& t, const WeightCache::State& cache) {
 uint32_t add_aligned(const Tensor& t, Binder::State& state) {
   if (reinterpret_cast<uintptr_t>(t.data) % size_of(t.dtype) == 0) return state.add_constant(t.data, t.owner);
   std::string key = state.cache ? "aligned " + identity(t, *state.cache) : std::string();
-  std::shared_ptr<const AlignedBuffer> copy = state.find_packed(key);
+  std::optional<Packed> copy = state.find_packed(key);
   if (!copy) {
-    auto made = std::make_shared<AlignedBuffer>(t.bytes());
-    std::memcpy(made->data(), t.data, t.bytes());
-    copy = state.keep_packed(key, std::move(made));
+    const Packed made = own_memory(t.bytes());
+    std::memcpy(made.data, t.data, t.bytes());
+    copy = state.keep_packed(key, made);
   }
-  return state.add_constant(copy->data(), copy);
+  return state.add_constant(copy->data, copy->memory);
 }
 
 }  // namespace
@@ -169,8 +186,8 @@ Ref Binder::pack_weights(size_t bytes, const std::string& recipe, std::initializ
   if (state_.cache)
     for (const TensorPtr& t : from) key += ' ' + identity(*t, *state_.cache);
   if (auto known = state_.find_packed(key)) {
-    state_.program.packed_bytes += known->size();
-    return {state_.program.base_of_constant(state_.add_constant(known->data(), known)), 0};
+    state_.program.packed_bytes += known->bytes;
+    return {state_.program.base_of_constant(state_.add_constant(known->data, known->memory)), 0};
   }
   if (state_.cache) {  // operators with the same weights: cells of a recurrent layer
     if (auto other = state_.asked_for.find(key); other != state_.asked_for.end())
@@ -216,10 +233,32 @@ void bind_nothing(Binder& b) {
   for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, char{});
 }
 
+// Memory for all weights to pack. Small ones lie side by side: in pages of their own they would need hundreds of
+// entries of the TLB, and their loads end at the end of a page what a CPU reads ahead.
+std::vector<Packed> memory_for(const std::vector<Binder::State::Packing>& packings) {
+  constexpr size_t small = size_t{1} << 20;
+  const auto shares = [](const auto& p) { return !p.key.empty() && p.offset < small; };
+  size_t shared = 0;
+  for (const auto& p : packings)
+    if (shares(p)) shared += round_up(p.offset, 64);
+  Packed rest = own_memory(shared);
+  std::vector<Packed> memory(packings.size());
+  for (size_t i = 0; i < packings.size(); i++) {
+    if (shares(packings[i])) {
+      memory[i] = {rest.data, packings[i].offset, rest.memory};
+      rest.data += round_up(packings[i].offset, 64);
+    } else if (!packings[i].key.empty()) {
+      memory[i] = own_memory(packings[i].offset);
+    }
+  }
+  return memory;
+}
+
 // Packs what the operators asked for, one after the other, so that the pages of a mapped file come and go in turn.
 void fill_weights(Binder::State& state, const BindOptions& options) {
   Program& program = state.program;
   program.weights = AlignedBuffer(state.own_bytes);
+  const std::vector<Packed> memory = memory_for(state.packings);
   for (size_t i = 0; i < state.packings.size(); i++) {
     Binder::State::Packing& p = state.packings[i];
     if (options.progress && !options.progress(static_cast<double>(i) / static_cast<double>(state.packings.size())))
@@ -228,16 +267,15 @@ void fill_weights(Binder::State& state, const BindOptions& options) {
       p.fill(program.weights.data() + p.offset);
       continue;
     }
-    auto buffer = std::make_shared<AlignedBuffer>(p.offset);
-    p.fill(buffer->data());
+    p.fill(memory[i].data);
     p.fill = nullptr;
-    program.constants[p.constant] = buffer->data();
-    program.owners[p.constant] = buffer;
-    program.packed_bytes += buffer->size();
+    program.constants[p.constant] = memory[i].data;
+    program.owners[p.constant] = memory[i].memory;
+    program.packed_bytes += memory[i].bytes;
     if (!state.cache) continue;
     for (const TensorPtr& t : p.from)
       if (state.cache->release && state.cache->in_file(t->data)) state.cache->release(t->data, t->bytes());
-    state.keep_packed(p.key, std::move(buffer));
+    state.keep_packed(p.key, memory[i]);
   }
 }
 
