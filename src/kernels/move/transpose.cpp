@@ -40,6 +40,21 @@ void transpose_4x4(const uint32_t* from, int64_t from_stride, uint32_t* to, int6
   store(to + 3 * to_stride, __builtin_shufflevector(high01, high23, 2, 3, 6, 7));
 }
 
+// Three planes into dense pixels, four at a time.
+void interleave_3(const uint32_t* from, int64_t from_stride, uint32_t* to, int64_t rows) {
+  int64_t i = 0;
+  for (; i + 4 <= rows; i += 4, to += 12) {
+    Four a = load(from + i), b = load(from + from_stride + i), c = load(from + 2 * from_stride + i);
+    Four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), bc = __builtin_shufflevector(b, c, 1, 5, 2, 6),
+         ca = __builtin_shufflevector(c, a, 2, 7, 3, 3), b3 = __builtin_shufflevector(b, b, 3, 3, 3, 3);
+    store(to, __builtin_shufflevector(ab, c, 0, 1, 4, 2));
+    store(to + 4, __builtin_shufflevector(bc, a, 0, 1, 6, 2));
+    store(to + 8, __builtin_shufflevector(ca, b3, 0, 1, 4, 2));
+  }
+  for (; i < rows; i++, to += 3)
+    for (int j = 0; j < 3; j++) to[j] = from[j * from_stride + i];
+}
+
 template <class T>
 void transpose_block(const T* from, int64_t from_stride, T* to, int64_t to_stride, int64_t rows, int64_t cols) {
   int64_t full_rows = 0, full_cols = 0;
@@ -60,6 +75,10 @@ void transpose_block(const T* from, int64_t from_stride, T* to, int64_t to_strid
 template <class T>
 void transpose_2d(const T* from, int64_t from_stride, T* to, int64_t to_stride, int64_t rows, int64_t cols) {
   if (cols == 2) return interleave<2>(from, from_stride, to, to_stride, rows);
+  if constexpr (sizeof(T) == 4) {
+    if (cols == 3 && to_stride == 3)
+      return interleave_3(reinterpret_cast<const uint32_t*>(from), from_stride, reinterpret_cast<uint32_t*>(to), rows);
+  }
   if (cols == 3) return interleave<3>(from, from_stride, to, to_stride, rows);
   if (cols == 4) return interleave<4>(from, from_stride, to, to_stride, rows);
   constexpr int64_t block = std::max<int64_t>(64 / sizeof(T), 16);  // whole cache lines on both sides
