@@ -190,10 +190,10 @@ class Einsum {
 
 Values einsum(const OnnxNode& n, Builder& b) { return {Einsum(n, b).run()}; }
 
-constexpr Converter converters[] = {{"Einsum", einsum}};
+constexpr Converter einsum_list[] = {{"Einsum", einsum}};
 
 }  // namespace
 
-std::span<const Converter> einsum_converters() { return converters; }
+std::span<const Converter> einsum_converters() { return einsum_list; }
 
 }  // namespace pando::onnx

@@ -99,7 +99,7 @@ Values reverse_sequence(const OnnxNode& n, Builder& b) {
   return {b.add(gather_elements_op, {x, b.expand(index, b.shape(x))}, GatherAttrs{time})};
 }
 
-constexpr Converter converters[] = {
+constexpr Converter index_list[] = {
     {"Compress", compress},
     {"Gather", gather},
     {"GatherElements", gather_elements},
@@ -114,6 +114,6 @@ constexpr Converter converters[] = {
 
 }  // namespace
 
-std::span<const Converter> index_converters() { return converters; }
+std::span<const Converter> index_converters() { return index_list; }
 
 }  // namespace pando::onnx

@@ -53,13 +53,13 @@ Values softmax_cross_entropy(const OnnxNode& n, Builder& b) {
   return {negative_log_likelihood(n, b, log_probabilities, n.in(1), n.optional(2)), log_probabilities};
 }
 
-constexpr Converter converters[] = {
+constexpr Converter loss_list[] = {
     {"NegativeLogLikelihoodLoss", nll_loss},
     {"SoftmaxCrossEntropyLoss", softmax_cross_entropy},
 };
 
 }  // namespace
 
-std::span<const Converter> loss_converters() { return converters; }
+std::span<const Converter> loss_converters() { return loss_list; }
 
 }  // namespace pando::onnx

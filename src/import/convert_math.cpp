@@ -154,7 +154,7 @@ Values cast(const OnnxNode& n, Builder& b) {
 // Only the type of the second operand matters; it is dropped with what made it.
 Values cast_like(const OnnxNode& n, Builder& b) { return {b.cast(n.in(0), b.dtype(n.in(1)))}; }
 
-constexpr Converter converters[] = {
+constexpr Converter math_list[] = {
     {"Abs", unary<MapOp::abs>},
     {"Acos", unary<MapOp::acos>},
     {"Acosh", unary<MapOp::acosh>},
@@ -228,6 +228,6 @@ constexpr Converter converters[] = {
 
 }  // namespace
 
-std::span<const Converter> math_converters() { return converters; }
+std::span<const Converter> math_converters() { return math_list; }
 
 }  // namespace pando::onnx

@@ -226,7 +226,7 @@ Values matmul(const OnnxNode& n, Builder& b) {
   return {b.reshape(z, std::move(shape))};
 }
 
-constexpr Converter converters[] = {
+constexpr Converter matrix_list[] = {
     {"Conv", conv},
     {"ConvTranspose", conv_transpose},
     {"Gemm", gemm},
@@ -235,6 +235,6 @@ constexpr Converter converters[] = {
 
 }  // namespace
 
-std::span<const Converter> matrix_converters() { return converters; }
+std::span<const Converter> matrix_converters() { return matrix_list; }
 
 }  // namespace pando::onnx

@@ -196,7 +196,7 @@ Values space_to_depth(const OnnxNode& n, Builder& b) {
   return {b.reshape(v, {s[0], s[1] * k * k, s[2] / k, s[3] / k})};
 }
 
-constexpr Converter converters[] = {
+constexpr Converter move_list[] = {
     {"Concat", concat}, {"DepthToSpace", depth_to_space}, {"Pad", pad},
     {"Slice", slice},   {"SpaceToDepth", space_to_depth}, {"Split", split},
     {"Tile", tile},     {"Transpose", transpose},
@@ -204,6 +204,6 @@ constexpr Converter converters[] = {
 
 }  // namespace
 
-std::span<const Converter> move_converters() { return converters; }
+std::span<const Converter> move_converters() { return move_list; }
 
 }  // namespace pando::onnx

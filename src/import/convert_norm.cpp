@@ -171,7 +171,7 @@ Values softmax(const OnnxNode& n, Builder& b) {
   return {b.reshape(b.add(softmax_op, {b.reshape(x, rows)}, SoftmaxAttrs{1, log}), shape)};
 }
 
-constexpr Converter converters[] = {
+constexpr Converter norm_list[] = {
     {"BatchNormalization", batch_norm},
     {"GroupNormalization", group_norm},
     {"InstanceNormalization", instance_norm},
@@ -186,6 +186,6 @@ constexpr Converter converters[] = {
 
 }  // namespace
 
-std::span<const Converter> norm_converters() { return converters; }
+std::span<const Converter> norm_converters() { return norm_list; }
 
 }  // namespace pando::onnx

@@ -258,7 +258,7 @@ Values upsample(const OnnxNode& n, Builder& b) {
   return {b.add(resize_op, {n.in(0)}, a)};
 }
 
-constexpr Converter converters[] = {
+constexpr Converter pool_list[] = {
     {"AveragePool", pool<PoolKind::average>},
     {"GlobalAveragePool", global_pool<ReduceKind::mean>},
     {"GlobalLpPool", global_lp_pool},
@@ -271,6 +271,6 @@ constexpr Converter converters[] = {
 
 }  // namespace
 
-std::span<const Converter> pool_converters() { return converters; }
+std::span<const Converter> pool_converters() { return pool_list; }
 
 }  // namespace pando::onnx

@@ -179,7 +179,7 @@ Values qlinear_conv(const OnnxNode& n, Builder& b) {
   return {requantize(n, b, sum, scale(1), scale(4), scale(6), along(n, b, n.in(7), rank, 1))};
 }
 
-constexpr Converter converters[] = {
+constexpr Converter quant_list[] = {
     {"ConvInteger", conv_integer},
     {"DequantizeLinear", dequantize_linear},
     {"DynamicQuantizeLinear", dynamic_quantize_linear},
@@ -191,6 +191,6 @@ constexpr Converter converters[] = {
 
 }  // namespace
 
-std::span<const Converter> quant_converters() { return converters; }
+std::span<const Converter> quant_converters() { return quant_list; }
 
 }  // namespace pando::onnx

@@ -81,10 +81,10 @@ Values lstm(const OnnxNode& n, Builder& b) {
   return {b.concat(y, batch_first ? 2 : 1), b.concat(last_h, state_axis), b.concat(last_c, state_axis)};
 }
 
-constexpr Converter converters[] = {{"LSTM", lstm}};
+constexpr Converter recurrent_list[] = {{"LSTM", lstm}};
 
 }  // namespace
 
-std::span<const Converter> recurrent_converters() { return converters; }
+std::span<const Converter> recurrent_converters() { return recurrent_list; }
 
 }  // namespace pando::onnx

@@ -114,7 +114,7 @@ Values topk(const OnnxNode& n, Builder& b) {
   return b.add_all(topk_op, {x}, attrs);
 }
 
-constexpr Converter converters[] = {
+constexpr Converter reduce_list[] = {
     {"ArgMax", arg_reduce<true>},
     {"ArgMin", arg_reduce<false>},
     {"CumSum", cumsum},
@@ -134,6 +134,6 @@ constexpr Converter converters[] = {
 
 }  // namespace
 
-std::span<const Converter> reduce_converters() { return converters; }
+std::span<const Converter> reduce_converters() { return reduce_list; }
 
 }  // namespace pando::onnx

@@ -180,7 +180,7 @@ Values blackman_window(const OnnxNode& n, Builder& b) { return cosine_window(n, 
 Values hann_window(const OnnxNode& n, Builder& b) { return cosine_window(n, b, 0.5, 0.5, 0); }
 Values hamming_window(const OnnxNode& n, Builder& b) { return cosine_window(n, b, 25.0 / 46.0, 1 - 25.0 / 46.0, 0); }
 
-constexpr Converter converters[] = {
+constexpr Converter shape_list[] = {
     {"BlackmanWindow", blackman_window},
     {"Constant", constant},
     {"ConstantOfShape", constant_of_shape},
@@ -202,6 +202,6 @@ constexpr Converter converters[] = {
 
 }  // namespace
 
-std::span<const Converter> shape_converters() { return converters; }
+std::span<const Converter> shape_converters() { return shape_list; }
 
 }  // namespace pando::onnx

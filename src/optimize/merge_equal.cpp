@@ -69,7 +69,7 @@ bool add_attrs(Key& key, const Node& node) {
 }
 
 // Equal constants of at most this size are found by their bytes, larger ones by their address.
-constexpr size_t small_bytes = 256;
+constexpr size_t keyed_bytes = 256;
 
 std::vector<ValueId> first_of_equal_constants(const Graph& graph) {
   std::vector<ValueId> first(graph.values.size());
@@ -81,7 +81,7 @@ std::vector<ValueId> first_of_equal_constants(const Graph& graph) {
     Key key;
     key.add(t->dtype);
     key.add(t->shape);
-    if (t->bytes() <= small_bytes) key.bytes.append(reinterpret_cast<const char*>(t->data), t->bytes());
+    if (t->bytes() <= keyed_bytes) key.bytes.append(reinterpret_cast<const char*>(t->data), t->bytes());
     else key.add(t->data);
     first[v] = seen.try_emplace(std::move(key.bytes), v).first->second;
   }

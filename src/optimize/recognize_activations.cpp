@@ -66,7 +66,7 @@ std::optional<MapInstr> gated(const Rewriter& rw, ValueId x, ValueId g, double f
   return {};
 }
 
-std::optional<Unary> match(const Rewriter& rw, const Node& node) {
+std::optional<Unary> match_unary(const Rewriter& rw, const Node& node) {
   const MapInstr* in = single_instr(&node);
   if (!in || rw.dtype(node.outputs[0]) != DType::f32) return {};
   if (in->op == MapOp::clip && in->p0 == 0 && in->p1 == 1) {
@@ -101,7 +101,7 @@ std::optional<Unary> match(const Rewriter& rw, const Node& node) {
 
 Graph recognize_activations(Graph graph) {
   return rewrite_nodes(std::move(graph), [](Rewriter& rw, Node& node) {
-    auto found = match(rw, node);
+    auto found = match_unary(rw, node);
     if (!found) return false;
     MapAttrs attrs;
     attrs.program = {{found->instr}, 1};

@@ -151,7 +151,7 @@ bool plain(const Rewriter& rw, const Node& m) {
   return !bias && m.as<MatMulAttrs>().epilogue.empty() && rw.dtype(m.outputs[0]) == DType::f32;
 }
 
-bool match(Rewriter& rw, Node& node) {
+bool match_attention(Rewriter& rw, Node& node) {
   if (node.op != &matmul_op || !plain(rw, node)) return false;
   const auto& second = node.as<MatMulAttrs>();
   if (second.trans_a || second.trans_b) return false;
@@ -193,6 +193,6 @@ bool match(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph recognize_attention(Graph graph) { return rewrite_nodes(std::move(graph), match); }
+Graph recognize_attention(Graph graph) { return rewrite_nodes(std::move(graph), match_attention); }
 
 }  // namespace pando

@@ -13,7 +13,7 @@ int64_t reduced_axis(const Rewriter& rw, ValueId v, ValueId x, ReduceKind kind) 
   return a.kind == kind && a.axes.size() == 1 ? a.axes[0] : -1;
 }
 
-bool match(Rewriter& rw, Node& node) {
+bool match_softmax(Rewriter& rw, Node& node) {
   const MapInstr* in = single_instr(&node);
   if (!in || in->op != MapOp::div || rw.dtype(node.outputs[0]) != DType::f32) return false;
   ValueId e = node.inputs[in->a];
@@ -32,6 +32,6 @@ bool match(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph recognize_softmax(Graph graph) { return rewrite_nodes(std::move(graph), match); }
+Graph recognize_softmax(Graph graph) { return rewrite_nodes(std::move(graph), match_softmax); }
 
 }  // namespace pando

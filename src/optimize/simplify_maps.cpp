@@ -61,7 +61,7 @@ std::optional<MapAttrs> join_clips(const MapInstr& first, const MapInstr& second
   return map_of(MapOp::clip, std::max(lo, second.p0), std::min(hi, second.p1));
 }
 
-bool simplify(Rewriter& rw, Node& node) {
+bool simplify_map(Rewriter& rw, Node& node) {
   const MapInstr* found = single_instr(&node);
   if (!found) return false;
   MapInstr in = *found;
@@ -101,6 +101,6 @@ bool simplify(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph simplify_maps(Graph graph) { return rewrite_nodes(std::move(graph), simplify); }
+Graph simplify_maps(Graph graph) { return rewrite_nodes(std::move(graph), simplify_map); }
 
 }  // namespace pando

@@ -160,7 +160,7 @@ void skip_expands(Rewriter& rw, Node& node) {
   }
 }
 
-bool simplify(Rewriter& rw, Node& node) {
+bool simplify_move(Rewriter& rw, Node& node) {
   if (ValueId x = identity_of(rw, node); x != none) {
     rw.replace(node, x);
     return true;
@@ -183,6 +183,6 @@ bool simplify(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph simplify_movement(Graph graph) { return rewrite_nodes(std::move(graph), simplify); }
+Graph simplify_movement(Graph graph) { return rewrite_nodes(std::move(graph), simplify_move); }
 
 }  // namespace pando

@@ -5,7 +5,7 @@
 namespace pando {
 namespace {
 
-bool match(Rewriter& rw, Node& node) {
+bool unflatten(Rewriter& rw, Node& node) {
   if (node.op != &reshape_op || !rw.single(node.inputs[0])) return false;
   const Node* found = rw.producer(node.inputs[0], matmul_op);
   if (!found) return false;
@@ -26,6 +26,6 @@ bool match(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph unflatten_matmuls(Graph graph) { return rewrite_nodes(std::move(graph), match); }
+Graph unflatten_matmuls(Graph graph) { return rewrite_nodes(std::move(graph), unflatten); }
 
 }  // namespace pando

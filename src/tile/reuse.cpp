@@ -12,24 +12,6 @@ constexpr int64_t alignment = 64;
 constexpr uint32_t slack_ops = 2;            // memory rests this many operators before it is used again: fewer waits
 constexpr uint32_t max_exact_tiles = 16384;  // above it ancestors are not tracked and whole operators are waited for
 
-struct Accessor {  // a tile reads or writes bytes [lo, hi) of a buffer
-  uint32_t tile;
-  int64_t lo, hi;
-};
-
-class Bits {
- public:
-  explicit Bits(size_t n = 0) : words_((n + 63) / 64) {}
-  bool test(uint32_t i) const { return words_[i / 64] >> (i % 64) & 1; }
-  void set(uint32_t i) { words_[i / 64] |= uint64_t{1} << (i % 64); }
-  void merge(const Bits& o) {
-    for (size_t i = 0; i < words_.size(); i++) words_[i] |= o.words_[i];
-  }
-
- private:
-  std::vector<uint64_t> words_;
-};
-
 }  // namespace
 
 Interval byte_span(const TileGraph& tiles, ValueId v, const Box& box) {
@@ -45,6 +27,24 @@ Interval byte_span(const TileGraph& tiles, ValueId v, const Box& box) {
 }
 
 struct ArenaPlanner::State {
+  struct Accessor {  // a tile reads or writes bytes [lo, hi) of a buffer
+    uint32_t tile;
+    int64_t lo, hi;
+  };
+
+  class Bits {
+   public:
+    explicit Bits(size_t n = 0) : words_((n + 63) / 64) {}
+    bool test(uint32_t i) const { return words_[i / 64] >> (i % 64) & 1; }
+    void set(uint32_t i) { words_[i / 64] |= uint64_t{1} << (i % 64); }
+    void merge(const Bits& o) {
+      for (size_t i = 0; i < words_.size(); i++) words_[i] |= o.words_[i];
+    }
+
+   private:
+    std::vector<uint64_t> words_;
+  };
+
   const Graph& graph;
   TileGraph& tiles;
   bool exact;
