@@ -78,8 +78,8 @@ void one_pixel(const Row& row, int64_t column, int64_t kx0, int64_t kx1, int64_t
 }
 
 // A block of R x P pixels whose columns of taps are all inside the image, for whole vectors of channels. The kernel's
-// width K and its stride S are known (dilation 1), for R > 1 in both directions: each input is loaded once for all
-// pixels that share it.
+// width K and its stride S are known (dilation 1), for R > 1 in both directions: an input is loaded once for all pixels
+// of a row that share it.
 template <int K, int S, int R, int P>
 void pixel_block(const Row& row, int64_t column, int64_t c0, int64_t c1) {
   constexpr int columns = (P - 1) * S + K, rows = (R - 1) * S + K;
@@ -171,8 +171,9 @@ void pixel_block_any(const Row& row, int64_t column, int64_t c0, int64_t c1) {
   }
 }
 
-// The block functions of a convolution: 2 x 4, 1 x 8 and 1 x 4 pixels; null where blocks do not fit. 8 are as many
-// chains of fma as keep two units of 4 cycles' latency busy; of two rows they share more inputs than of one.
+// The block functions of a convolution: 2 x 4, 1 x 8 and 1 x 4 pixels; null where blocks do not fit, or where 2 x 4 are
+// slower (5x5). 8 are as many chains of fma as keep two units of 4 cycles' latency busy; those of two rows take fewer
+// lines of the input, and less of a row is left over.
 using PixelBlock = void (*)(const Row&, int64_t, int64_t, int64_t);
 struct Blocks {
   PixelBlock two_by_4, by_8, by_4;
@@ -180,8 +181,11 @@ struct Blocks {
 
 template <int K, int S>
 Blocks blocks_of(const DepthwiseShape& s) {
-  const bool square = s.kh == K && s.stride_y == S && s.dilation_y == 1;
-  return {square ? pixel_block<K, S, 2, 4> : nullptr, pixel_block<K, S, 1, 8>, pixel_block<K, S, 1, 4>};
+  Blocks blocks{nullptr, pixel_block<K, S, 1, 8>, pixel_block<K, S, 1, 4>};
+  if constexpr (K != 5) {
+    if (s.kh == K && s.stride_y == S && s.dilation_y == 1) blocks.two_by_4 = pixel_block<K, S, 2, 4>;
+  }
+  return blocks;
 }
 
 Blocks choose_blocks(const DepthwiseShape& s) {
