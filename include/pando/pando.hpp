@@ -55,6 +55,8 @@ struct EngineOptions {
   bool give_way = true;  // where another program wants the CPU too: let it run between two tiles, not amid one
 };
 
+// What was moved from, and a Model or Compiled that was only declared, may be assigned to or destroyed, no more.
+
 // A pool of workers shared by any number of models. Thread-safe. Lives on while a Compiled model uses it.
 class PANDO_API Engine {
  public:

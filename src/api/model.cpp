@@ -94,6 +94,8 @@ const std::vector<Port>& Model::outputs() const { return impl_->outputs; }
 
 Compiled Model::compile(const Engine& engine, const CompileOptions& options) const {
   if (options.contexts < 1) fail(ErrorCode::invalid_argument, "contexts must be at least 1, not {}", options.contexts);
+  if (!(options.tile_us >= 0 && options.tile_us <= 1e9))
+    fail(ErrorCode::invalid_argument, "tile_us must be 0 to 1e9, not {}", options.tile_us);
   Compiled out;
   out.impl_ = std::make_shared<Compiled::Impl>();
   Compiled::Impl& impl = *out.impl_;

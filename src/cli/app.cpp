@@ -1,8 +1,12 @@
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <new>
 #include <string>
+#include <string_view>
 
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
@@ -22,6 +26,7 @@ int report(std::string message, int code) {
 
 int run_command(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error like any other
+  std::signal(SIGXFSZ, SIG_IGN);  // and so is a file beyond a limit
   CLI::App app("Runs ONNX models as graphs of tiles, without a barrier between operators.", "pando");
   app.set_version_flag("--version", pando::version());
   app.require_subcommand(1);
@@ -30,6 +35,10 @@ int run_command(int argc, char** argv) {
       {"trace", add_trace(app)},     {"plan", add_plan(app)},   {"simulate", add_simulate(app)},
       {"explain", add_explain(app)}, {"diff", add_diff(app)},   {"machine", add_machine(app)},
       {"emulate", add_emulate(app)}, {"costs", add_costs(app)}, {"zoo", add_zoo(app)}};
+  const auto is_first = [&](const auto& command) { return std::string_view(command.first) == argv[1]; };
+  if (argc > 1 && std::none_of(std::begin(commands), std::end(commands), is_first) &&
+      app.get_option_no_throw(argv[1]) == nullptr)
+    return report(fmt::format("'{}' is no command (pando --help lists them)", argv[1]), 2);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -136,30 +136,91 @@ void InputSource::take_shape(const Port& port, const std::vector<int64_t>& shape
   }
 }
 
-void InputSource::read_description(const CommonOptions& options) {
-  using nlohmann::json;
-  std::filesystem::path folder = std::filesystem::path(options.inputs_file).parent_path();
-  try {
-    json all = json::parse(read_file(options.inputs_file));
-    auto entry = all.find(std::filesystem::path(options.model).filename().string());
-    if (entry == all.end()) return;
-    for (const auto& [name, what] : entry->items()) {
-      const Port& port = find(name);
-      if (arrays_.count(name)) continue;  // --input comes first
-      if (what.contains("file")) {
-        take_file(port, (folder / what["file"].get<std::string>()).string());
-        continue;
-      }
-      if (what.contains("shape")) take_shape(port, what["shape"].get<std::vector<int64_t>>());
-      Spec spec;
-      if (what.contains("values")) spec.values = what["values"].get<std::vector<double>>();
-      if (what.contains("fill")) spec.fill = what["fill"].get<double>();
-      if (what.contains("uniform")) spec.low = what["uniform"].at(0), spec.high = what["uniform"].at(1);
-      if (what.contains("max")) spec.max = std::max<int64_t>(1, what["max"].get<int64_t>());
-      specs_[name] = spec;
+namespace {
+
+using nlohmann::json;
+
+// What a description says of one input, each part of the type that it must have.
+class Entry {
+ public:
+  Entry(std::string where, const json& entry) : where_(std::move(where)), entry_(entry) {
+    if (!entry.is_object()) bad("an object of what to feed is expected");
+    for (const auto& [key, value] : entry.items())
+      if (std::find(std::begin(keys), std::end(keys), key) == std::end(keys))
+        bad(fmt::format("'{}' is none of {}", key, fmt::join(keys, ", ")));
+  }
+  bool has(const char* key) const { return entry_.contains(key); }
+  std::string text(const char* key) const {
+    if (!entry_[key].is_string()) bad(fmt::format("'{}' must be a string", key));
+    return entry_[key].get<std::string>();
+  }
+  double number(const char* key) const { return number_of(key, entry_[key]); }
+  std::vector<double> numbers(const char* key) const {
+    if (!entry_[key].is_array()) bad(fmt::format("'{}' must be a list of numbers", key));
+    std::vector<double> list;
+    for (const json& v : entry_[key]) list.push_back(number_of(key, v));
+    return list;
+  }
+  std::vector<int64_t> extents(const char* key) const {
+    std::vector<int64_t> list;
+    if (!entry_[key].is_array()) bad(fmt::format("'{}' must be a list of integers", key));
+    for (const json& v : entry_[key]) {
+      if (!v.is_number_integer() || v.get<int64_t>() < 0) bad(fmt::format("'{}' holds {}", key, v.dump()));
+      list.push_back(v.get<int64_t>());
     }
-  } catch (const json::exception& e) {
-    throw Error(ErrorCode::io, fmt::format("{}: {}", options.inputs_file, e.what()));
+    return list;
+  }
+  [[noreturn]] void bad(const std::string& why) const {
+    throw Error(ErrorCode::invalid_argument, fmt::format("{}: {}", where_, why));
+  }
+
+ private:
+  static constexpr const char* keys[] = {"file", "shape", "values", "fill", "uniform", "max"};
+  double number_of(const char* key, const json& v) const {
+    if (!v.is_number() && !v.is_boolean()) bad(fmt::format("'{}' holds {}", key, v.dump()));
+    return v.is_boolean() ? v.get<bool>() : v.get<double>();
+  }
+  std::string where_;
+  const json& entry_;
+};
+
+// The description of the model's inputs, if the file has one.
+json description_of(const std::string& path, const std::string& model) {
+  const auto bad = [&](const std::string& why) { throw Error(ErrorCode::io, fmt::format("{}: {}", path, why)); };
+  json all = json::parse(read_file(path), nullptr, false);
+  if (all.is_discarded()) bad("not valid JSON");
+  if (!all.is_object()) bad("an object from models to their inputs is expected");
+  auto entry = all.find(model);
+  if (entry == all.end()) return json::object();
+  if (!entry->is_object()) bad(fmt::format("'{}' must be an object from inputs to what to feed", model));
+  return *entry;
+}
+
+}  // namespace
+
+void InputSource::read_description(const CommonOptions& options) {
+  const std::filesystem::path folder = std::filesystem::path(options.inputs_file).parent_path();
+  const json all = description_of(options.inputs_file, std::filesystem::path(options.model).filename().string());
+  for (const auto& [name, what] : all.items()) {
+    const Port& port = find(name);
+    if (arrays_.count(name)) continue;  // --input comes first
+    const Entry entry(fmt::format("{}: input '{}'", options.inputs_file, name), what);
+    if (entry.has("file")) {
+      take_file(port, (folder / entry.text("file")).string());
+      continue;
+    }
+    if (entry.has("shape")) take_shape(port, entry.extents("shape"));
+    Spec spec;
+    if (entry.has("values")) spec.values = entry.numbers("values");
+    if (entry.has("fill")) spec.fill = entry.number("fill");
+    if (entry.has("uniform")) {
+      const std::vector<double> range = entry.numbers("uniform");
+      if (range.size() != 2) entry.bad("'uniform' must be two numbers");
+      spec.low = range[0];
+      spec.high = range[1];
+    }
+    if (entry.has("max")) spec.max = std::max<int64_t>(1, nearest<int64_t>(entry.number("max")));
+    specs_[name] = spec;
   }
 }
 

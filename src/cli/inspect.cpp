@@ -80,6 +80,7 @@ void inspect(const InspectSettings& options) {
   check_common(options.common);
   PrepareOptions how;
   how.compile.inspect = true;
+  how.feed = false;
   Session session = prepare(options.common, how);
   std::string text = session.model->inspect_json(options.tiles);
   if (options.as_json) {

@@ -20,9 +20,9 @@ void add_common(CLI::App& command, CommonOptions& o) {
   command.add_option("--seed", o.seed, "of random inputs")->check(not_negative)->capture_default_str();
   command.add_option("--tile-us", o.tile_us, "target time of a tile in microseconds (default: chosen)")
       ->check(CLI::Range(0.0, 1e9));
+  command.add_flag("--no-winograd", o.no_winograd, "3x3 convolutions by the direct method: slower, smaller errors");
   // For tests and experiments: not in the help.
   command.add_option("--isa", o.isa)->group("");
-  command.add_flag("--no-winograd", o.no_winograd)->group("");
   command.add_flag("--no-optimize", o.no_optimize)->group("");
   // A list would otherwise swallow the positional that follows.
   for (const char* list : {"--input", "--shape"})

@@ -60,6 +60,7 @@ Session prepare(const CommonOptions& options, PrepareOptions how) {
   auto end = std::chrono::steady_clock::now();
   session.load_ms = std::chrono::duration<double, std::milli>((opened - begin) + (end - fed)).count();
 
+  if (!how.feed) return session;
   for (const Port& port : session.model->inputs()) session.inputs.push_back(source.make(port));
   for (const Port& port : session.model->outputs()) session.outputs.emplace_back(port.dtype, port.shape);
   for (const Array& a : session.inputs) session.input_data.push_back(a.data());

@@ -20,6 +20,7 @@ struct Session {
 
 struct PrepareOptions {
   bool draw_missing = true;  // inputs that are not given are drawn; false: they are an error
+  bool feed = true;          // false: the model is not going to run, and has no inputs and outputs
   CompileOptions compile;
 };
 // Throws Error and UsageError.

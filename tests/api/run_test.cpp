@@ -1,6 +1,7 @@
 // Running: contexts, callbacks, cancelling, several models in one engine, what wrong arguments give.
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <ctime>
 #include <future>
 #include <nlohmann/json.hpp>
@@ -249,6 +250,11 @@ TEST(Errors, NameWhatIsWrongWithModelsAndOptions) {
   CompileOptions options;
   options.contexts = 0;
   error_of([&] { model.compile(engine, options); }, code);
+  options = {};
+  for (const double tile_us : {-1.0, double{NAN}}) {
+    options.tile_us = tile_us;
+    error_of([&] { model.compile(engine, options); }, code);
+  }
   options = {};
   options.shapes["x"] = {1, 3, 50, 36};
   EXPECT_TRUE(holds(error_of([&] { model.compile(engine, options); }, code), "[1,3,50,36]"));

@@ -215,7 +215,7 @@ TEST(ZooCommand, WritesTheSameModelTwice) {
 TEST(Usage, EndsWithTwo) {
   std::string cnn = small_cnn(), out = temporary("never");
   expect_error("", 2, "subcommand");
-  expect_error("fly", 2, "subcommand");
+  expect_error("fly", 2, "'fly'");
   expect_error("run", 2, "MODEL");
   expect_error("run " + cnn, 2, "--output-dir");
   expect_error("run " + cnn + " --output-dir " + out + " --input x", 2, "NAME=FILE");

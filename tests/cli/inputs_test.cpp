@@ -99,8 +99,15 @@ TEST(Inputs, FollowsADescription) {
             (std::vector<int64_t>{INT64_MAX, INT64_MIN, 2, -2}));
   cli::write_file(file, R"({"odd.onnx": {"nothing": {}}})");
   EXPECT_TRUE(holds(error_of([&] { InputSource(o, model); }, code), "nothing"));
-  cli::write_file(file, "{");
-  error_of([&] { InputSource(o, model); }, ErrorCode::io);
+  for (const std::string entry : {"5", R"({"typo": 1})", R"({"shape": [2.5]})", R"({"shape": [-1]})",
+                                  R"({"uniform": [1]})", R"({"values": "1"})", R"({"fill": "x"})", R"({"file": 1})"}) {
+    cli::write_file(file, R"({"odd.onnx": {"ids": )" + entry + "}}");
+    EXPECT_TRUE(holds(error_of([&] { InputSource(o, model); }, code), "'ids'")) << entry;
+  }
+  for (const char* text : {"{", "[]", R"({"odd.onnx": 5})"}) {
+    cli::write_file(file, text);
+    EXPECT_TRUE(holds(error_of([&] { InputSource(o, model); }, ErrorCode::io), "inputs.json")) << text;
+  }
 }
 
 TEST(Inputs, RefusesFilesThatDoNotFit) {
