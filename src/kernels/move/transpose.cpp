@@ -51,8 +51,7 @@ void interleave_3(const uint32_t* from, int64_t from_stride, uint32_t* to, int64
     store(to + 4, __builtin_shufflevector(bc, a, 0, 1, 6, 2));
     store(to + 8, __builtin_shufflevector(ca, b3, 0, 1, 4, 2));
   }
-  for (; i < rows; i++, to += 3)
-    for (int j = 0; j < 3; j++) to[j] = from[j * from_stride + i];
+  interleave<3>(from + i, from_stride, to, 3, rows - i);
 }
 
 template <class T>
