@@ -3,7 +3,10 @@
  * Functions that can fail return a status; pando_last_error() then says what was wrong, for the calling thread. A
  * handle is given back with its own destroy function, which takes NULL. Objects that others need stay alive until the
  * last one is destroyed, in any order. All functions may be called from several threads, also on the same engine,
- * model, compiled model or cancel token; options belong to one thread at a time. */
+ * model, compiled model or cancel token; options belong to one thread at a time.
+ *
+ * exit() may be called while runs are in flight, which then never end. The child of a fork() may use everything; runs
+ * that were in flight in the parent do not exist in it. */
 #ifndef PANDO_PANDO_H
 #define PANDO_PANDO_H
 
@@ -106,11 +109,12 @@ PANDO_API pando_status pando_compiled_output(const pando_compiled* compiled, siz
 /* Destroy after its runs have ended. */
 PANDO_API void pando_compiled_destroy(pando_compiled* compiled);
 
-/* One pointer per input and output, in their order, to dense memory aligned to the element. token: may be NULL. */
+/* One pointer per input and output, in their order, to dense memory aligned to the element; an output must overlap
+ * neither an input nor another output. token: may be NULL. */
 PANDO_API pando_status pando_run(pando_compiled* compiled, const void* const* inputs, void* const* outputs,
                                  const pando_cancel_token* token);
-/* The same without waiting: done(user, status, message) is called once on a worker thread; the memory and the token
- * must live until then. done must be short and must not wait for runs. Waits while all contexts are in flight. */
+/* The same without waiting: done(user, status, message) is called once on a worker thread, never on one that is inside
+ * pando_run; the memory and the token must live until then. done must be short and must not wait for runs. Waits while all contexts are in flight. */
 PANDO_API pando_status pando_submit(pando_compiled* compiled, const void* const* inputs, void* const* outputs,
                                     void (*done)(void* user, pando_status status, const char* message), void* user,
                                     const pando_cancel_token* token);

@@ -7,6 +7,11 @@
 //
 // Errors are thrown as pando::Error on the calling thread. The library never prints, aborts, reads the environment, or
 // starts a thread before an Engine is made.
+//
+// The process around it. All that computes does so in the default floating-point mode, whatever the caller's, which is
+// given back. exit() may be called at any time: workers stop after the tile they are in, and runs in flight then never
+// end. The child of a fork() may use everything; its engines start workers of their own with the first run, and runs
+// that were in flight in the parent do not exist in it. The library stays loaded when a plugin that uses it is closed.
 #pragma once
 #include <functional>
 #include <map>
@@ -50,14 +55,15 @@ struct Port {
 
 struct EngineOptions {
   int threads = 0;       // 0: one per CPU that this process may use (affinity mask and cgroup quota respected)
-  bool pin = true;       // keep each worker on one CPU when there is one for each
+  bool pin = true;       // keep each worker on one CPU when there is one for every CPU of the mask, and no quota
   double spin_us = 50;   // an idle worker searches this long before it sleeps
   bool give_way = true;  // where another program wants the CPU too: let it run between two tiles, not amid one
 };
 
 // What was moved from, and a Model or Compiled that was only declared, may be assigned to or destroyed, no more.
 
-// A pool of workers shared by any number of models. Thread-safe. Lives on while a Compiled model uses it.
+// A pool of workers shared by any number of models. Thread-safe. Lives on while a Compiled model uses it. Compiled
+// models with runs in flight get equal shares of the workers' time, in turns of half a millisecond or a tile.
 class PANDO_API Engine {
  public:
   explicit Engine(const EngineOptions& options = {});
@@ -121,10 +127,12 @@ class PANDO_API Compiled {
 
   // Inputs by name; makes the outputs, in the order of outputs(). Throws invalid_argument, cancelled.
   std::vector<Array> run(const std::map<std::string, Array>& inputs, const RunOptions& options = {});
-  // Caller-bound memory in the order of inputs() and outputs(), dense, aligned to the element: no heap allocation.
+  // Caller-bound memory in the order of inputs() and outputs(), dense, aligned to the element: no heap allocation. An
+  // output must overlap neither an input nor another output.
   void run(std::span<const void* const> inputs, std::span<void* const> outputs, const RunOptions& options = {});
-  // The same without waiting: `done(error)` is called once on a worker thread, with nullptr or what went wrong; the
-  // memory must live until then. Waits while all contexts are in flight. `done` must be short, must not throw and must
+  // The same without waiting: `done(error)` is called once on a worker thread, never on one that is inside run(), with
+  // nullptr or what went wrong; the memory must live until then. Waits while all contexts are in flight. It has the
+  // signal and CPU masks of the thread that made the engine. `done` must be short, must not throw and must
   // not wait for runs; it may start the next one with submit() when a context is free, and it may drop the last
   // reference to the model or the engine (whose threads then end in the background).
   void submit(std::span<const void* const> inputs, std::span<void* const> outputs,

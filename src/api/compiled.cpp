@@ -52,11 +52,54 @@ void Compiled::Impl::give_back(runtime::RunContext& context) {
   freed.notify_one();
 }
 
+void Compiled::Impl::before_fork() { mutex.lock(); }
+void Compiled::Impl::after_fork_in_parent() { mutex.unlock(); }
+
+// Runs in flight were left behind in the parent: all contexts are free.
+void Compiled::Impl::after_fork_in_child() {
+  new (&freed) std::condition_variable();
+  new (&trace_mutex) std::mutex();
+  free.clear();
+  for (const auto& context : contexts) free.push_back(context.get());  // capacity is there
+  mutex.unlock();
+}
+
 const std::vector<Port>& Compiled::inputs() const { return impl_->inputs; }
 const std::vector<Port>& Compiled::outputs() const { return impl_->outputs; }
 const CompileStats& Compiled::stats() const { return impl_->stats; }
 
 namespace {
+
+struct Range {
+  uintptr_t begin, end;
+  const Port* port;
+  bool output;
+};
+
+// Tiles write outputs while others still read inputs, in any order.
+void check_overlaps(std::span<const void* const> inputs, std::span<void* const> outputs, const Compiled& model) {
+  thread_local std::vector<Range> ranges;  // kept: a warm run allocates nothing
+  ranges.clear();
+  auto add = [](const void* p, const Port& port, bool output) {
+    const auto begin = reinterpret_cast<uintptr_t>(p);
+    const size_t bytes = static_cast<size_t>(element_count(port.shape)) * size_of(port.dtype);
+    if (bytes > 0) ranges.push_back({begin, begin + bytes, &port, output});
+  };
+  for (size_t i = 0; i < inputs.size(); i++) add(inputs[i], model.inputs()[i], false);
+  for (size_t i = 0; i < outputs.size(); i++) add(outputs[i], model.outputs()[i], true);
+  std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.begin < b.begin; });
+  // The ranges that reach furthest so far, of inputs and of outputs. Inputs may overlap one another.
+  const Range* furthest[2] = {nullptr, nullptr};
+  for (const Range& r : ranges) {
+    for (const Range* before : furthest)
+      if (before && (before->output || r.output) && before->end > r.begin)
+        fail(ErrorCode::invalid_argument,
+             "the memory bound to {} '{}' overlaps that of {} '{}': an output needs memory of its own",
+             r.output ? "output" : "input", r.port->name, before->output ? "output" : "input", before->port->name);
+    const Range*& reach = furthest[r.output];
+    if (!reach || r.end > reach->end) reach = &r;
+  }
+}
 
 void check_bound(std::span<const void* const> inputs, std::span<void* const> outputs, const Compiled& model) {
   if (inputs.size() != model.inputs().size() || outputs.size() != model.outputs().size())
@@ -69,6 +112,7 @@ void check_bound(std::span<const void* const> inputs, std::span<void* const> out
   };
   for (size_t i = 0; i < inputs.size(); i++) check(inputs[i], model.inputs()[i]);
   for (size_t i = 0; i < outputs.size(); i++) check(outputs[i], model.outputs()[i]);
+  check_overlaps(inputs, outputs, model);
 }
 
 const Array& find(const std::map<std::string, Array>& arrays, const Port& port) {
@@ -101,6 +145,7 @@ bool run_with_progress(runtime::Engine& engine, runtime::RunContext& context, ru
   std::mutex mutex;
   std::condition_variable ended_changed;
   bool ended = false, cancelled = false;
+  const uint32_t generation = fork_generation();
   std::atomic<uint32_t> tiles_done{0};
   r.tiles_done = &tiles_done;
   engine.submit(context, r, [&](bool was_cancelled) {
@@ -120,6 +165,7 @@ bool run_with_progress(runtime::Engine& engine, runtime::RunContext& context, ru
       thrown = std::current_exception();  // the run writes the caller's memory: it must end first
     }
     lock.lock();
+    if (fork_generation() != generation) fail(ErrorCode::cancelled, "the run was left behind in the parent process");
   }
   if (thrown) std::rethrow_exception(thrown);
   if (!cancelled) progress(1);
@@ -155,7 +201,10 @@ void Compiled::run(std::span<const void* const> inputs, std::span<void* const> o
   struct Lease {
     Impl& impl;
     runtime::RunContext& context;
-    ~Lease() { impl.give_back(context); }
+    uint32_t generation = fork_generation();
+    ~Lease() {
+      if (generation == fork_generation()) impl.give_back(context);  // else it was freed with all others
+    }
   } lease{*impl_, impl_->take()};
   run_in(lease.context);
 }

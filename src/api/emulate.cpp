@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "api/planning.hpp"
+#include "base/float_mode.hpp"
 #include "base/median.hpp"
 #include "dist/measure.hpp"
 #include "plan/report.hpp"
@@ -68,6 +69,7 @@ double emulate(dist::Emulator& emulator, const dist::PartProgram& program, const
 }  // namespace
 
 EmulateResult emulate_model_plan(const EmulateRequest& r) {
+  ScopedFloatMode mode;
   if (r.runs < 1) fail(ErrorCode::invalid_argument, "runs must be at least 1, not {}", r.runs);
   const LoadedPlan l = load_plan(r, true);
   const plan::Space& space = l.space;
@@ -110,6 +112,7 @@ EmulateResult emulate_model_plan(const EmulateRequest& r) {
 }
 
 std::string measure_model_costs(const CostsRequest& r) {
+  ScopedFloatMode mode;
   if (r.runs < 1) fail(ErrorCode::invalid_argument, "runs must be at least 1, not {}", r.runs);
   plan::Space space = load_space(r, true);
   Fed inputs(space.graph(), r.input);

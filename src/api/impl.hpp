@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "base/memory.hpp"
+#include "base/process.hpp"
 #include "bind/binder.hpp"
 #include "import/import.hpp"
 #include "pando/pando.hpp"
@@ -25,7 +26,10 @@ struct Model::Impl {
   Impl(OnnxModel model, std::string data_folder, std::unique_ptr<WeightCache> cache);
 };
 
-struct Compiled::Impl {
+struct Compiled::Impl : private ForkAware {
+  Impl() { watch_forks(); }
+  ~Impl() { unwatch_forks(); }
+
   std::shared_ptr<Engine::Impl> engine;
   std::shared_ptr<const Program> program;
   std::vector<Port> inputs, outputs;
@@ -48,6 +52,11 @@ struct Compiled::Impl {
   void give_back(runtime::RunContext& context);
   runtime::RunContext::Options context_options(bool trace) const;
   const runtime::RunContext& traced_run() const;  // throws when there was none; call with trace_mutex held
+
+ private:
+  void before_fork() override;
+  void after_fork_in_parent() override;
+  void after_fork_in_child() override;
 };
 
 // Everything `pando inspect` prints, as JSON.

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/cpu.hpp"
+#include "base/float_mode.hpp"
 #include "base/memory.hpp"
 #include "pando/pando.hpp"
 #include "pando/simulate.hpp"
@@ -38,6 +39,7 @@ int64_t memory_per_device(size_t devices) {
 }  // namespace
 
 std::string measure_machine() {
+  ScopedFloatMode mode;
   plan::Cluster c = plan::shipped_cluster("host");
   plan::DeviceKind& core = c.kinds[0];
   double copied = copy_gb_per_s();

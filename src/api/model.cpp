@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "api/impl.hpp"
+#include "base/float_mode.hpp"
 #include "bind/binder.hpp"
 #include "optimize/optimize.hpp"
 
@@ -38,8 +39,11 @@ TensorPtr as_constant(const Array& array) {
 }
 
 void report(const CompileOptions& options, const char* stage, double fraction) {
+  if (ExitGate::closed()) ExitGate::halt();
   if (options.cancel && options.cancel->cancelled()) fail(ErrorCode::cancelled, "loading was cancelled");
-  if (options.progress) options.progress(stage, fraction);
+  if (!options.progress) return;
+  ScopedOutsideExitGate outside;
+  options.progress(stage, fraction);
 }
 
 // A shape may settle dimensions that the file leaves open, not change the others.
@@ -93,6 +97,9 @@ const std::vector<Port>& Model::inputs() const { return impl_->inputs; }
 const std::vector<Port>& Model::outputs() const { return impl_->outputs; }
 
 Compiled Model::compile(const Engine& engine, const CompileOptions& options) const {
+  ExitGate::refuse_after_exit();
+  ScopedExitGate inside;
+  ScopedFloatMode mode;
   if (options.contexts < 1) fail(ErrorCode::invalid_argument, "contexts must be at least 1, not {}", options.contexts);
   if (!(options.tile_us >= 0 && options.tile_us <= 1e9))
     fail(ErrorCode::invalid_argument, "tile_us must be 0 to 1e9, not {}", options.tile_us);
@@ -129,8 +136,8 @@ Compiled Model::compile(const Engine& engine, const CompileOptions& options) con
   bind_options.weights = impl_->weights.get();
   bind_options.tile_boxes = options.inspect;
   bind_options.progress = [&](double done) {
-    if (options.progress) options.progress("bind", done);
-    return !(options.cancel && options.cancel->cancelled());
+    report(options, "bind", done);
+    return true;
   };
   impl.program = bind(*tiles, bind_options);
   for (int i = 0; i < options.contexts; i++) {

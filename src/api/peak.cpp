@@ -7,6 +7,7 @@
 
 #include "base/cpu.hpp"
 #include "base/error.hpp"
+#include "base/float_mode.hpp"
 #include "kernels/simd.hpp"
 #include "pando/pando.hpp"
 
@@ -76,6 +77,7 @@ double gflops_of_one_thread(double ms) {
 }  // namespace
 
 double measure_peak_gflops(int threads, double ms) {
+  ScopedFloatMode mode;
   if (threads < 1) fail(ErrorCode::invalid_argument, "threads must be at least 1, not {}", threads);
   kernels::apply_isa_limit();
   std::atomic<double> sum{0};

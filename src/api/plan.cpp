@@ -5,6 +5,7 @@
 
 #include "api/machine.hpp"
 #include "base/error.hpp"
+#include "base/float_mode.hpp"
 #include "base/memory.hpp"
 #include "plan/layers/files.hpp"
 
@@ -51,6 +52,7 @@ void validate(const PlanRequest& r) {
 }
 
 PlanResult make_plan(const PlanRequest& request) {
+  ScopedFloatMode mode;
   validate(request);
   std::string text;
   {

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/impl.hpp"
+#include "base/float_mode.hpp"
 #include "base/median.hpp"
 #include "plan/simulate/tiles.hpp"
 #include "runtime/thread.hpp"
@@ -41,6 +42,7 @@ Measured measure(uint32_t tiles, int runs, const std::function<std::span<const r
 
 std::string Compiled::predict_json(std::span<const void* const> inputs, std::span<void* const> outputs,
                                    const std::vector<int>& cores, int runs) {
+  ScopedFloatMode mode;
   if (impl_->engine->engine.workers() != 1)
     fail(ErrorCode::invalid_argument, "tiles are timed on an engine with 1 thread, this one has {}",
          impl_->engine->engine.workers());

@@ -8,6 +8,7 @@
 
 #include "api/machine.hpp"
 #include "api/planning.hpp"
+#include "base/float_mode.hpp"
 #include "base/memory.hpp"
 #include "import/import.hpp"
 #include "optimize/optimize.hpp"
@@ -168,6 +169,7 @@ void validate(const SimulateRequest& r) {
 }
 
 SimulateResult search_model_plan(const SimulateRequest& r) {
+  ScopedFloatMode mode;
   validate(r);
   plan::SearchOptions options;
   options.tasks = task_options(r);
@@ -249,6 +251,7 @@ SimulateResult told(const LoadedPlan& l, const nlohmann::json& report) {
 }  // namespace
 
 SimulateResult simulate_model_plan(const SimulateRequest& r) {
+  ScopedFloatMode mode;
   LoadedPlan l = load_plan(r, false);
   std::unique_ptr<plan::CostModel> model = load_costs(r.costs);
   const plan::CostModel& costs = *model;
@@ -268,6 +271,7 @@ SimulateResult simulate_model_plan(const SimulateRequest& r) {
 }
 
 SimulateResult explain_model_plan(const SimulateRequest& r) {
+  ScopedFloatMode mode;
   LoadedPlan l = load_plan(r, false);
   std::unique_ptr<plan::CostModel> model = load_costs(r.costs);
   const plan::CostModel& costs = *model;

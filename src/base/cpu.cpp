@@ -3,27 +3,15 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <fstream>
-#include <sstream>
 
 #include "base/machine.hpp"
 
 namespace pando {
 namespace {
-
-// CPU-seconds per second that the control group allows; 0 when unlimited.
-double cgroup_quota() {
-  std::ifstream v2("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (v2 >> quota >> period) return quota == "max" || period <= 0 ? 0 : std::stod(quota) / period;
-  std::ifstream q("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), p("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  double limit = 0;
-  if (q >> limit && p >> period && limit > 0 && period > 0) return limit / period;
-  return 0;
-}
 
 Isa detect() {
 #if defined(__x86_64__)
@@ -47,10 +35,12 @@ std::vector<int> allowed_cpus() {
     for (int i = 0; i < CPU_SETSIZE; i++)
       if (CPU_ISSET(i, &set)) cpus.push_back(i);
   if (cpus.empty()) cpus.push_back(0);
-  double quota = cgroup_quota();
-  if (quota > 0 && std::ceil(quota) < static_cast<double>(cpus.size()))
-    cpus.resize(static_cast<size_t>(std::max(1.0, std::ceil(quota))));
   return cpus;
+}
+
+int usable_cpus() {
+  const double quota = std::ceil(cpu_quota());
+  return static_cast<int>(std::clamp(quota, 1.0, static_cast<double>(allowed_cpus().size())));
 }
 
 std::string cpu_name() {

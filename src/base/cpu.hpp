@@ -5,8 +5,13 @@
 
 namespace pando {
 
-// CPUs of the affinity mask, in order; at most ceil(cgroup quota) of them (cpu.max of v2, cfs quota of v1).
+// CPUs of the calling thread's affinity mask, in order.
 std::vector<int> allowed_cpus();
+// CPU-seconds per second that control groups leave to this process: the least of its own group and all groups around
+// it, versions 1 and 2; infinite when none sets a limit. `root` is put before every path that is read, for tests.
+double cpu_quota(const std::string& root = "");
+// How many CPUs this process may keep busy: those of the mask, at most ceil(quota).
+int usable_cpus();
 std::string cpu_name();  // from /proc/cpuinfo
 
 enum class Isa { portable, avx2, avx512 };

@@ -5,6 +5,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "base/process.hpp"
 #include "bind/bind_ops.hpp"
 #include "kernels/simd.hpp"
 
@@ -31,14 +32,16 @@ size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 struct WeightCache::State {
   std::span<const std::byte> file;
   std::function<void(const void*, size_t)> release;
-  std::mutex mutex;
+  ForkAwareMutex mutex;
   std::unordered_map<std::string, Packed> packed;
 
+  State(std::span<const std::byte> bytes, std::function<void(const void*, size_t)> release_pages)
+      : file(bytes), release(std::move(release_pages)) {}
   bool in_file(const std::byte* p) const { return p >= file.data() && p < file.data() + file.size(); }
 };
 
 WeightCache::WeightCache(std::span<const std::byte> file, std::function<void(const void*, size_t)> release)
-    : state_(new State{file, std::move(release), {}, {}}) {}
+    : state_(new State(file, std::move(release))) {}
 WeightCache::~WeightCache() = default;
 
 struct Binder::State {

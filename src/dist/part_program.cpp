@@ -3,6 +3,8 @@
 #include <map>
 #include <unordered_map>
 
+#include "base/float_mode.hpp"
+#include "base/process.hpp"
 #include "dist/split_reductions.hpp"
 #include "graph/ops/ops.hpp"
 
@@ -220,9 +222,12 @@ PartProgram::PartProgram(const Space& space, const std::vector<plan::Config>& co
 }
 
 void run_tiles(const Program& p, TileRange tiles, std::byte* const* bases, std::byte* scratch) {
+  ScopedExitGate inside;
+  ScopedFloatMode mode;
   TileContext context{bases, scratch, p.functions.data(), p.attributes.data()};
   const std::byte* arguments = p.arguments.data();
   for (uint32_t t = tiles.begin; t < tiles.end; t++) {
+    if (ExitGate::closed()) ExitGate::halt();
     const TileCode& c = p.code[t];
     p.kernels[c.kernel](arguments + c.op, arguments + c.tile, context);
   }

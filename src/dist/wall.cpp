@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <system_error>
 #include <thread>
 
 #include "base/cpu.hpp"
@@ -20,14 +21,16 @@ void pin(int cpu) {
   pthread_setaffinity_np(pthread_self(), sizeof set, &set);  // where it is refused the thread runs anywhere
 }
 
-// What the threads share.
+// What the threads share. All memory is there before they start: what they threw would end the process.
 struct WallRun {
   const PartProgram& program;
   std::span<DeviceStorage> storages;
-  std::vector<std::vector<uint32_t>> tasks;  // per device, the most urgent first
+  std::vector<std::vector<uint32_t>> tasks;  // per device, the most urgent first; each thread empties its own list
+  std::vector<AlignedBuffer> scratch;        // per device
   // 1: done. Released by the thread that ran the task, acquired by whoever reads its results.
   std::unique_ptr<std::atomic<uint8_t>[]> done;
   std::atomic<uint32_t> waiting{0};  // threads that are not ready to begin
+  std::atomic<bool> abandoned{false};
 
   bool ready(const PartTask& task) const {
     return std::all_of(task.needs.begin(), task.needs.end(),
@@ -35,12 +38,14 @@ struct WallRun {
   }
 
   void device(uint32_t d) {
-    AlignedBuffer scratch(program.program().scratch_bytes);
-    std::fill_n(scratch.data(), scratch.size(), std::byte{0});  // its pages are there before the clock starts
+    std::fill_n(scratch[d].data(), scratch[d].size(), std::byte{0});  // its pages are there before the clock starts
     LocalTransport transport(storages);
-    std::vector<uint32_t> left = tasks[d];
+    std::vector<uint32_t>& left = tasks[d];
     waiting.fetch_sub(1, std::memory_order_acq_rel);
-    while (waiting.load(std::memory_order_acquire) != 0) std::this_thread::yield();
+    while (waiting.load(std::memory_order_acquire) != 0) {
+      if (abandoned.load(std::memory_order_relaxed)) return;
+      std::this_thread::yield();
+    }
     while (!left.empty()) {
       auto next = std::find_if(left.begin(), left.end(), [&](uint32_t t) { return ready(program.tasks()[t]); });
       if (next == left.end()) {
@@ -49,7 +54,7 @@ struct WallRun {
       }
       const PartTask& task = program.tasks()[*next];
       for (const Move& m : task.moves) transport.move(m, d);
-      program.run(task, storages[d].bases(), scratch.data());
+      program.run(task, storages[d].bases(), scratch[d].data());
       done[*next].store(1, std::memory_order_release);
       left.erase(next);
     }
@@ -61,7 +66,8 @@ struct WallRun {
 int64_t Emulator::run_wall(const PartProgram& program, const std::vector<std::vector<int64_t>>& start) {
   prepare(program);
   const std::vector<PartTask>& tasks = program.tasks();
-  WallRun run{program, *memory_, std::vector<std::vector<uint32_t>>(program.devices()), nullptr};
+  WallRun run{program, *memory_, std::vector<std::vector<uint32_t>>(program.devices()), {}, nullptr};
+  for (uint32_t d = 0; d < program.devices(); d++) run.scratch.emplace_back(program.program().scratch_bytes);
   run.done = std::make_unique<std::atomic<uint8_t>[]>(tasks.size());
   for (uint32_t t = 0; t + 1 < tasks.size(); t++) run.tasks[tasks[t].device].push_back(t);
   for (auto& list : run.tasks)
@@ -70,12 +76,22 @@ int64_t Emulator::run_wall(const PartProgram& program, const std::vector<std::ve
     });
   run.waiting = program.devices() + 1;
   std::vector<int> cpus = allowed_cpus();
+  // As an engine does: only where there is no choice.
+  const bool pinned = program.devices() == cpus.size() && usable_cpus() == static_cast<int>(cpus.size());
   std::vector<std::thread> threads;
-  for (uint32_t d = 0; d < program.devices(); d++)
-    threads.emplace_back([&, d] {
-      if (program.devices() <= cpus.size()) pin(cpus[d]);
-      run.device(d);
-    });
+  threads.reserve(program.devices());
+  try {
+    for (uint32_t d = 0; d < program.devices(); d++)
+      threads.emplace_back([&, d] {
+        if (pinned) pin(cpus[d]);
+        run.device(d);
+      });
+  } catch (const std::system_error& e) {
+    run.abandoned = true;
+    for (std::thread& t : threads) t.join();
+    fail(ErrorCode::out_of_memory, "cannot start a thread for device {} of {}: {}", threads.size() + 1,
+         program.devices(), e.what());
+  }
   while (run.waiting.load(std::memory_order_acquire) > 1) std::this_thread::yield();
   const auto begin = std::chrono::steady_clock::now();
   run.waiting.fetch_sub(1, std::memory_order_acq_rel);

@@ -17,7 +17,8 @@ std::vector<Converter> make_table() {
 }
 
 const std::vector<Converter>& table() {
-  static const std::vector<Converter> sorted = make_table();
+  // Never destroyed: other threads may compile while the process exits.
+  static const auto& sorted = *new std::vector<Converter>(make_table());
   return sorted;
 }
 

@@ -6,11 +6,12 @@
 #include <mutex>
 
 #include "base/cpu.hpp"
+#include "base/process.hpp"
 
 namespace pando::kernels {
 
 void apply_isa_limit() {
-  static std::mutex mutex;
+  static auto& mutex = *new ForkAwareMutex;
   static Isa applied = Isa::avx512;  // nothing masked
   const std::lock_guard lock(mutex);
   const Isa isa = active_isa();

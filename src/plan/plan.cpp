@@ -28,7 +28,7 @@ int64_t cut(const std::vector<double>& ratio, int64_t extent, int64_t pieces, in
 }
 
 const std::vector<double>& ratio_of(const Split& s, int dim) {
-  static const std::vector<double> equal;
+  static const auto& equal = *new std::vector<double>;  // never destroyed
   return s.ratios.empty() ? equal : s.ratios[static_cast<size_t>(dim)];
 }
 

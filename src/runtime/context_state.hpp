@@ -7,6 +7,7 @@
 
 #include "runtime/deque.hpp"
 #include "runtime/engine.hpp"
+#include "runtime/lanes.hpp"
 
 namespace pando::runtime {
 
@@ -22,7 +23,10 @@ struct RunContext::State {
   void begin(const RunRequest& request);
   // Acquire: whoever sees the end sees all that the run wrote.
   bool has_ended() const { return phase.load(std::memory_order_acquire) == ended; }
-  void wait_until_ended();
+  // Waits for the end, at most about `ns` when that is not 0; true: it has ended.
+  bool wait_until_ended(uint64_t ns = 0);
+  // In the child of a fork(), on a context whose run was left behind: ready for a run.
+  void forget_run();
 
   // One predecessor of `node` has finished; true when it was the last one.
   bool count_down(uint32_t node) {
@@ -55,7 +59,9 @@ struct RunContext::State {
   uint32_t number;  // of this context in the engine's table
   Policy policy;
   TraceSlice* slices = nullptr;  // per tile, when traced
+  Account* account;              // of the program in this engine
   // ---- fixed during a run ----
+  uint32_t lane = 0;  // the account's
   bool plain = true;  // kernels only: no trace, token, progress or test option
   const CancelToken* cancel = nullptr;
   std::atomic<uint32_t>* tiles_done = nullptr;
@@ -67,7 +73,7 @@ struct RunContext::State {
 
   // ---- guarded by the engine's injection queue ----
   alignas(64) uint32_t next_root = 0;
-  State* next_run = nullptr;
+  State* next_run = nullptr;        // in the list of runs with first tiles left, then in that of completions
   std::vector<Item> overflow_next;  // per tile: the next one in the list of tiles that found no place in a deque
 
   // ---- cold ----

@@ -1,7 +1,9 @@
 #include "runtime/crew.hpp"
 
 #include <algorithm>
+#include <bit>
 
+#include "base/process.hpp"
 #include "runtime/injection.hpp"
 #include "runtime/thread.hpp"
 #include "runtime/worker.hpp"
@@ -18,12 +20,20 @@ bool change(Worker& worker, uint32_t from, uint32_t to) {
 
 bool Crew::has_work() const {
   if (injection_.has_runs() || injection_.has_overflow()) return true;
-  return std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) { return !worker->deque.empty(); });
+  for (uint64_t lanes = injection_.lanes().active(); lanes != 0; lanes &= lanes - 1) {
+    const auto lane = static_cast<uint32_t>(std::countr_zero(lanes));
+    if (std::any_of(workers_.begin(), workers_.end(),
+                    [lane](const auto& worker) { return !worker->deque(lane).empty(); }))
+      return true;
+  }
+  return false;
 }
 
 bool Crew::wake_one() {
   for (const auto& worker : workers_) {
-    if (worker->state.load(std::memory_order_seq_cst) != parked || !change(*worker, parked, searching)) continue;
+    if (worker->state.load(std::memory_order_seq_cst) != parked || worker->telling.load(std::memory_order_seq_cst) ||
+        !change(*worker, parked, searching))
+      continue;
     // Counted from now on, not from when the thread runs: others need not wake more meanwhile.
     awake_.fetch_add(1, std::memory_order_seq_cst);
     searching_.fetch_add(1, std::memory_order_seq_cst);
@@ -38,6 +48,22 @@ void Crew::wake(uint32_t count) {
   }
 }
 
+void Crew::notify_completion() {
+  auto any = [this](uint32_t state) {
+    return std::any_of(workers_.begin(), workers_.end(),
+                       [state](const auto& worker) { return worker->state.load(std::memory_order_seq_cst) == state; });
+  };
+  if (any(searching) || wake_one() || any(active) || any(called)) return;
+  for (const auto& worker : workers_) {
+    if (!change(*worker, lent, called)) continue;
+    futex_wake(worker->state, 1);
+    return;
+  }
+  // What is left are threads that call callbacks, and look at the list afterwards, or that have just changed their
+  // state.
+  if (!any(parked)) notify_completion();
+}
+
 void Crew::wake_for_run(uint32_t count) {
   int already = std::max(0, searching_.load(std::memory_order_seq_cst));
   if (count > static_cast<uint32_t>(already)) wake(count - static_cast<uint32_t>(already));
@@ -48,7 +74,12 @@ bool Crew::wait_until_woken(Worker& worker) {
     uint32_t state = worker.state.load(std::memory_order_seq_cst);
     if (state == searching) return true;
     if (state == stopping) return false;
-    futex_wait(worker.state, state);
+    if (injection_.has_completions()) {
+      ScopedExitGate inside;
+      if (tell_completions(worker)) return true;
+    } else if (state != called || !change(worker, called, lent)) {
+      futex_wait(worker.state, state);
+    }
   }
 }
 
@@ -77,10 +108,25 @@ bool Crew::park(Worker& worker) {
   awake_.fetch_sub(1, std::memory_order_seq_cst);
   searching_.fetch_sub(1, std::memory_order_seq_cst);
   // The last look, after we are counted out. Where the change back fails, somebody else has given the slot a purpose.
-  if (!has_work() || !change(worker, parked, searching)) return false;
+  return has_work() && search_again(worker);
+}
+
+bool Crew::search_again(Worker& worker) {
+  if (!change(worker, parked, searching)) return false;
   awake_.fetch_add(1, std::memory_order_seq_cst);
   searching_.fetch_add(1, std::memory_order_seq_cst);
   return true;
+}
+
+bool Crew::tell_completions(Worker& worker) {
+  worker.telling.store(true, std::memory_order_seq_cst);
+  if (change(worker, searching, parked)) {
+    awake_.fetch_sub(1, std::memory_order_seq_cst);
+    end_search();
+  }
+  worker.tell_completions();
+  worker.telling.store(false, std::memory_order_seq_cst);
+  return search_again(worker);
 }
 
 bool Crew::try_lend(Worker& worker, State from) {
@@ -104,6 +150,7 @@ Worker* Crew::lend() {
 }
 
 void Crew::give_back(Worker& worker) {
+  // From `called`, too: the slot's thread is awake then, and goes by the new state afterwards.
   worker.state.store(parked, std::memory_order_seq_cst);
   awake_.fetch_sub(1, std::memory_order_seq_cst);
   // Tiles of other runs may lie in the slot's deque, or a run may have come while all slots were in use.
@@ -114,6 +161,15 @@ void Crew::stop() {
   for (const auto& worker : workers_) {
     worker->state.store(stopping, std::memory_order_seq_cst);
     futex_wake(worker->state, 1);
+  }
+}
+
+void Crew::clear() {
+  searching_.store(0, std::memory_order_seq_cst);
+  awake_.store(0, std::memory_order_seq_cst);
+  for (const auto& worker : workers_) {
+    worker->state.store(parked, std::memory_order_seq_cst);
+    worker->telling.store(false, std::memory_order_seq_cst);
   }
 }
 

@@ -25,12 +25,19 @@ class Crew {
     searching,  // its thread looks for work and does not touch the deque: a caller may take the slot
     active,     // its thread works in it
     lent,       // a thread that called Engine::run works in it; its own thread sleeps
+    called,     // the same, but its own thread is to call callbacks
     stopping,   // its thread ends
   };
 
+  // Callbacks of submitted runs are called by the slots' own threads, never by a caller's, which may hold locks that
+  // the user's code wants. A thread leaves its slot for that (Worker::telling): callers may take it, but nobody is to
+  // be woken in it, and afterwards the thread looks at all queues once more. Whoever puts the end of a run into the
+  // list (seq_cst) then reads the states; each thread looks at the list after it has read a state to sleep on. So where
+  // the producer sees a thread that is awake, that thread will look.
+
   // At most `limit` workers are woken (callers come on top): with more threads than CPUs, a tile that others wait for
   // would lie in a thread that waits for a CPU.
-  Crew(const Injection& injection, int limit) : injection_(injection), limit_(limit) {}
+  Crew(Injection& injection, int limit) : injection_(injection), limit_(limit) {}
   void set_workers(std::span<const std::unique_ptr<Worker>> workers) { workers_ = workers; }
 
   // Something to do anywhere?
@@ -39,7 +46,9 @@ class Crew {
   void notify(uint32_t count) {
     if (searching_.load(std::memory_order_seq_cst) <= 0 && awake_.load(std::memory_order_seq_cst) < limit_) wake(count);
   }
-  // The same for a run's begin: wakes workers for all `count` tiles, less those that search already.
+  // After the end of a run was put into the list.
+  void notify_completion();
+  // The same as notify for a run's begin: wakes workers for all `count` tiles, less those that search already.
   void wake_for_run(uint32_t count);
 
   // ---- a slot's own thread ----
@@ -49,6 +58,8 @@ class Crew {
   bool begin_search(Worker& worker);      // active -> searching after work; false: the thread shall end
   bool park(Worker& worker);              // searching -> parked; true: there is work after all, searching again
   bool still_searching(const Worker& worker) const;
+  // Leaves the slot where it is searching, calls callbacks; true: searching again, false: see wait_until_woken.
+  bool tell_completions(Worker& worker);
 
   // ---- threads that call Engine::run ----
   Worker* lend();  // a slot for the calling thread, best the one of its CPU; null: all are in use
@@ -59,13 +70,15 @@ class Crew {
   void end_search();
 
   void stop();
+  void clear();  // all parked, in the child of a fork()
 
  private:
   void wake(uint32_t count);
   bool wake_one();
+  bool search_again(Worker& worker);
   bool try_lend(Worker& worker, State from);
 
-  const Injection& injection_;
+  Injection& injection_;
   const int limit_;
   std::span<const std::unique_ptr<Worker>> workers_;
   alignas(64) std::atomic<int> searching_{0};

@@ -5,7 +5,9 @@
 #include <atomic>
 #include <bit>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
+#include <new>
 #include <span>
 
 namespace pando::runtime {
@@ -20,7 +22,10 @@ struct Item {
 class Deque {
  public:
   explicit Deque(uint32_t capacity)
-      : mask_(std::bit_ceil(capacity < 2 ? 2u : capacity) - 1), items_(new std::atomic<uint64_t>[mask_ + 1]) {}
+      : mask_(std::bit_ceil(capacity < 2 ? 2u : capacity) - 1),
+        items_(static_cast<std::atomic<uint64_t>*>(std::calloc(static_cast<size_t>(mask_ + 1), sizeof(uint64_t)))) {
+    if (!items_) throw std::bad_alloc();
+  }
 
   // Owner. Pushes tiles of one context in order, all published by one store; returns how many of them fitted.
   size_t push(uint32_t context, std::span<const uint32_t> tiles) {
@@ -72,6 +77,11 @@ class Deque {
     int64_t top = top_.load(std::memory_order_seq_cst), bottom = bottom_.load(std::memory_order_seq_cst);
     return top < bottom ? static_cast<size_t>(bottom - top) : 0;
   }
+  // While no other thread knows the deque.
+  void clear() {
+    top_.store(0, std::memory_order_relaxed);
+    bottom_.store(0, std::memory_order_relaxed);
+  }
   bool empty() const { return top_.load(std::memory_order_seq_cst) >= bottom_.load(std::memory_order_seq_cst); }
 
  private:
@@ -82,7 +92,11 @@ class Deque {
   alignas(64) std::atomic<int64_t> top_{0};
   alignas(64) std::atomic<int64_t> bottom_{0};
   alignas(64) int64_t mask_;
-  std::unique_ptr<std::atomic<uint64_t>[]> items_;
+  struct Free {
+    void operator()(std::atomic<uint64_t>* items) const { std::free(items); }
+  };
+  // From calloc: pages that no tile has lain in cost nothing.
+  std::unique_ptr<std::atomic<uint64_t>[], Free> items_;
 };
 
 }  // namespace pando::runtime

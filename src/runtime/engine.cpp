@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "base/cpu.hpp"
+#include "base/float_mode.hpp"
 #include "runtime/engine_impl.hpp"
 #include "runtime/thread.hpp"
 
@@ -13,11 +14,11 @@ namespace {
 constexpr int max_workers = 1024;
 constexpr size_t page = 4096;
 
-int checked_workers(const EngineOptions& options, size_t cpus) {
+int checked_workers(const EngineOptions& options, int cpus) {
   if (options.workers < 0 || options.workers > max_workers)
     fail(ErrorCode::invalid_argument, "an engine has 1 to {} workers (0: one per CPU), not {}", max_workers,
          options.workers);
-  return options.workers > 0 ? options.workers : static_cast<int>(std::min<size_t>(cpus, max_workers));
+  return options.workers > 0 ? options.workers : std::min(cpus, max_workers);
 }
 
 uint64_t checked_spin(double us) {
@@ -29,20 +30,46 @@ uint64_t checked_spin(double us) {
 
 Engine::Impl::Impl(const EngineOptions& options)
     : cpus(allowed_cpus()),
-      worker_count(checked_workers(options, cpus.size())),
-      oversubscribed(worker_count > static_cast<int>(cpus.size())),
+      usable(usable_cpus()),
+      worker_count(checked_workers(options, usable)),
+      oversubscribed(worker_count > usable),
       spin_ns(checked_spin(options.spin_us)),
       give_way(options.give_way),
-      injection(static_cast<uint32_t>(std::min<int>(worker_count, static_cast<int>(cpus.size())))),
-      crew(injection, std::min<int>(worker_count, static_cast<int>(cpus.size()))),
+      deque_capacity(options.deque_capacity),
+      user_masks(ThreadMasks::of_this_thread()),
+      injection(static_cast<uint32_t>(std::min(worker_count, usable))),
+      crew(injection, std::min(worker_count, usable)),
       context_table_(max_contexts * sizeof(RunContext::State*)) {
+  ExitGate::refuse_after_exit();
   contexts = reinterpret_cast<RunContext::State**>(context_table_.data());
-  // A single worker stays wherever its caller is: two processes with one worker each would otherwise share a CPU.
-  bool pin = options.pin && !oversubscribed && worker_count > 1;
-  for (int i = 0; i < worker_count; i++)
-    workers.push_back(std::make_unique<Worker>(*this, static_cast<uint32_t>(i), pin ? cpus[static_cast<size_t>(i)] : -1,
-                                               options.deque_capacity));
+  // Only where there is no choice: the workers of two engines or processes that choose a few CPUs of many would meet on
+  // the same ones. And a single worker stays wherever its caller is.
+  const bool pin =
+      options.pin && worker_count > 1 && worker_count == static_cast<int>(cpus.size()) && usable == worker_count;
+  for (int i = 0; i < worker_count; i++) {
+    workers.push_back(
+        std::make_unique<Worker>(*this, static_cast<uint32_t>(i), pin ? cpus[static_cast<size_t>(i)] : -1));
+    workers.back()->make_deques(1, deque_capacity);
+  }
   crew.set_workers(workers);
+  static const bool halts_at_exit = [] {
+    ExitGate::close_at_exit();
+    return true;
+  }();
+  (void)halts_at_exit;
+  start_threads();
+  watch_forks();
+}
+
+Engine::Impl::~Impl() {
+  unwatch_forks();
+  in_flight_.fetch_or(closing, std::memory_order_acq_rel);
+  for (uint32_t runs; (runs = in_flight_.load(std::memory_order_acquire)) != closing;) futex_wait(in_flight_, runs);
+  stop_threads();
+}
+
+void Engine::Impl::start_threads() {
+  threads_.reserve(workers.size());
   try {
     for (int i = 0; i < worker_count; i++)
       threads_.emplace_back([i, worker = workers[static_cast<size_t>(i)].get()] {
@@ -50,26 +77,44 @@ Engine::Impl::Impl(const EngineOptions& options)
         worker->background();
       });
   } catch (const std::system_error& e) {
+    const size_t started = threads_.size();
     stop_threads();
-    fail(ErrorCode::out_of_memory, "cannot start worker thread {} of {}: {}", threads_.size() + 1, worker_count,
-         e.what());
+    fail(ErrorCode::out_of_memory, "cannot start worker thread {} of {}: {}", started + 1, worker_count, e.what());
   }
-}
-
-Engine::Impl::~Impl() {
-  in_flight_.fetch_or(closing, std::memory_order_acq_rel);
-  for (uint32_t runs; (runs = in_flight_.load(std::memory_order_acquire)) != closing;) futex_wait(in_flight_, runs);
-  stop_threads();
 }
 
 void Engine::Impl::stop_threads() {
   crew.stop();
   for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void Engine::Impl::begin_run() {
+  ExitGate::refuse_after_exit();
+  if (lost_threads_.load(std::memory_order_acquire)) {
+    std::lock_guard lock(contexts_mutex_);
+    if (lost_threads_.load(std::memory_order_relaxed)) {
+      crew.clear();
+      start_threads();
+      lost_threads_.store(false, std::memory_order_release);
+    }
+  }
+  in_flight_.fetch_add(1, std::memory_order_relaxed);
 }
 
 void Engine::Impl::end_run() {
   // Release: ~Impl and reserve_memory come after all that the run did.
   if (in_flight_.fetch_sub(1, std::memory_order_acq_rel) == (closing | 1)) futex_wake(in_flight_, 1);
+}
+
+void Engine::Impl::serve(Worker& worker, const RunContext::State& run, const Injection::Chunk* first) {
+  {
+    ScopedExitGate inside;
+    ScopedAffinity affinity(worker.cpu);
+    ScopedFloatMode mode;
+    worker.serve(run, first);
+  }
+  crew.give_back(worker);
 }
 
 void Engine::Impl::enter(RunContext::State& context) {
@@ -79,6 +124,18 @@ void Engine::Impl::enter(RunContext::State& context) {
     if (numbers_ == max_contexts) fail(ErrorCode::out_of_memory, "an engine has at most {} run contexts", max_contexts);
     free_numbers_.push_back(numbers_++);
   }
+  free_numbers_.reserve(numbers_);  // leave() must not throw
+  Known& known = programs_[context.program.get()];
+  try {
+    // One lane for each model that may be in flight beside others.
+    const auto lanes = std::min(static_cast<uint32_t>(programs_.size()), Lanes::count);
+    for (const auto& worker : workers) worker->make_deques(lanes, deque_capacity);
+  } catch (...) {
+    if (known.contexts == 0) programs_.erase(context.program.get());
+    throw;
+  }
+  known.contexts++;
+  context.account = &known.account;
   context.number = free_numbers_.back();
   free_numbers_.pop_back();
   contexts[context.number] = &context;
@@ -87,6 +144,7 @@ void Engine::Impl::enter(RunContext::State& context) {
 void Engine::Impl::leave(RunContext::State& context) {
   std::lock_guard lock(contexts_mutex_);
   contexts[context.number] = nullptr;
+  if (auto known = programs_.find(context.program.get()); --known->second.contexts == 0) programs_.erase(known);
   free_numbers_.push_back(context.number);
 }
 
@@ -112,8 +170,38 @@ void Engine::Impl::reserve_memory(size_t scratch_bytes, size_t nodes) {
   node_capacity_ = capacity;
 }
 
+// ---- fork: the child has the memory of all threads, and only the one that called ----
+
+void Engine::Impl::before_fork() {
+  contexts_mutex_.lock();
+  injection.mutex().lock();
+}
+
+void Engine::Impl::after_fork_in_parent() {
+  injection.mutex().unlock();
+  contexts_mutex_.unlock();
+}
+
+void Engine::Impl::after_fork_in_child() {
+  // The handles of threads that are not there can neither be joined nor dropped: forgotten, with their memory.
+  new (&threads_) std::vector<std::thread>();
+  for (uint32_t n = 0; n < numbers_; n++)
+    if (contexts[n]) contexts[n]->forget_run();
+  for (auto& known : programs_) known.second.account.runs = 0;
+  injection.clear();
+  for (const auto& worker : workers) worker->clear();
+  crew.clear();
+  in_flight_.store(0, std::memory_order_relaxed);
+  lost_threads_.store(true, std::memory_order_release);
+  injection.mutex().unlock();
+  contexts_mutex_.unlock();
+}
+
 Engine::Engine(const EngineOptions& options) : impl_(std::make_unique<Impl>(options)) {}
-Engine::~Engine() = default;
+Engine::~Engine() {
+  // While the process exits runs in flight never end, and workers sleep in what would be destroyed.
+  if (ExitGate::closed()) static_cast<void>(impl_.release());
+}
 int Engine::workers() const { return impl_->worker_count; }
 
 uint64_t Engine::total_steals() const {
@@ -125,33 +213,40 @@ uint64_t Engine::total_steals() const {
 bool Engine::run(RunContext& context, const RunRequest& request) {
   RunContext::State& run = context.state();
   if (&run.engine != this) fail(ErrorCode::invalid_argument, "the run context belongs to another engine");
-  run.begin(request);
   impl_->begin_run();
+  try {
+    run.begin(request);
+  } catch (...) {
+    impl_->end_run();
+    throw;
+  }
   Worker* worker = impl_->crew.lend();
   Injection::Chunk first;
   impl_->injection.add(run, worker ? &first : nullptr);
   // Before anything else is done here: a sleeper needs tens of microseconds to come.
   auto roots = static_cast<uint32_t>(run.roots.size());
   impl_->crew.wake_for_run(worker ? roots - std::min(roots, 1u) : std::max(roots, 1u));
-  if (worker) {
-    {
-      ScopedAffinity affinity(worker->cpu);
-      ScopedFloatMode mode;
-      worker->serve(run, first);
-    }
-    impl_->crew.give_back(*worker);
-  }
-  run.wait_until_ended();
+  if (worker) impl_->serve(*worker, run, &first);
+  // The workers may all be in code of the user, which may wait for a lock that this thread holds. So it looks now and
+  // then whether it can work itself.
+  constexpr uint64_t look_every_ns = 5'000'000;
+  while (!run.wait_until_ended(look_every_ns))
+    if (worker = impl_->crew.has_work() ? impl_->crew.lend() : nullptr; worker) impl_->serve(*worker, run, nullptr);
   return !run.cancelled.load(std::memory_order_relaxed);
 }
 
 void Engine::submit(RunContext& context, const RunRequest& request, std::function<void(bool cancelled)> done) {
   RunContext::State& run = context.state();
   if (&run.engine != this) fail(ErrorCode::invalid_argument, "the run context belongs to another engine");
-  run.begin(request);
+  impl_->begin_run();
+  try {
+    run.begin(request);
+  } catch (...) {
+    impl_->end_run();
+    throw;
+  }
   run.done = std::move(done);
   auto count = std::max<uint32_t>(1, static_cast<uint32_t>(run.roots.size()));
-  impl_->begin_run();
   impl_->injection.add(run, nullptr);
   impl_->crew.wake_for_run(count);  // the run may have ended by now
 }

@@ -14,7 +14,7 @@ namespace pando::runtime {
 
 struct EngineOptions {
   int workers = 0;       // 0: one per CPU that this process may use (affinity mask, cgroup quota)
-  bool pin = true;       // one worker per CPU, when 1 < workers <= allowed CPUs
+  bool pin = true;       // one worker per CPU, when there are as many (more than one), and no quota
   double spin_us = 50;   // an idle worker searches this long before it parks: it burns CPU for lower latency
   bool give_way = true;  // to other programs, between two tiles rather than in the middle of one (timeslice.hpp)
   uint32_t deque_capacity =
@@ -70,6 +70,7 @@ struct RunRequest {
   std::atomic<uint32_t>* tiles_done = nullptr;  // counts finished tiles, for progress
 };
 
+// Programs with runs in flight get equal shares of the workers' time; all contexts of a Program count as one.
 // Threads: `run` and `submit` may be called from any number of threads at once, each with a context of its own.
 class Engine {
  public:
@@ -82,8 +83,9 @@ class Engine {
   // Runs to the end; the calling thread works too, in the place of the worker of the CPU it is on. Returns false when
   // the run was cancelled. Allocates nothing.
   bool run(RunContext& context, const RunRequest& request);
-  // Starts a run and returns; `done(cancelled)` is called once, on a worker thread, when it has ended: it must be short
-  // and must not throw. The request's spans and what they point to must live until then.
+  // Starts a run and returns; `done(cancelled)` is called once when it has ended, on a worker's own thread, not on one
+  // that is inside run(): it must be short and must not throw. The request's spans and what they point to must live
+  // until then.
   void submit(RunContext& context, const RunRequest& request, std::function<void(bool cancelled)> done);
   // Of all workers since the engine was made.
   uint64_t total_steals() const;

@@ -4,6 +4,17 @@
 
 namespace pando::runtime {
 
+void Injection::List::append(RunContext::State& run) {
+  run.next_run = nullptr;
+  (newest ? newest->next_run : oldest) = &run;
+  newest = &run;
+}
+
+void Injection::List::remove_oldest() {
+  oldest = oldest->next_run;
+  if (!oldest) newest = nullptr;
+}
+
 Injection::Chunk Injection::take_from(RunContext::State& run) {
   uint32_t left = static_cast<uint32_t>(run.roots.size()) - run.next_root;
   uint32_t count = first_tiles(left, shares_);
@@ -14,28 +25,33 @@ Injection::Chunk Injection::take_from(RunContext::State& run) {
 
 void Injection::add(RunContext::State& run, Chunk* first) {
   std::lock_guard lock(mutex_);
+  lanes_.begin_run(*run.account);
+  run.lane = run.account->lane;
   run.next_root = 0;
-  run.next_run = nullptr;
   if (first) {
     *first = take_from(run);
     if (run.next_root == run.roots.size()) return;
   }
-  (newest_ ? newest_->next_run : oldest_) = &run;
-  newest_ = &run;
-  runs_.fetch_add(1, std::memory_order_seq_cst);
+  runs_[run.lane].append(run);
+  waiting_.fetch_or(uint64_t{1} << run.lane, std::memory_order_seq_cst);
 }
 
-bool Injection::try_take(Chunk& chunk) {
-  if (!has_runs()) return false;
+void Injection::end(RunContext::State& run) {
+  std::lock_guard lock(mutex_);
+  lanes_.end_run(*run.account);
+}
+
+bool Injection::try_take(uint32_t lane, Chunk& chunk) {
+  if (!has_runs(lane)) return false;
   std::unique_lock lock(mutex_, std::try_to_lock);
-  if (!lock || !oldest_) return false;
-  RunContext::State& run = *oldest_;
+  List& list = runs_[lane];
+  if (!lock || !list.oldest) return false;
+  RunContext::State& run = *list.oldest;
   chunk = take_from(run);
   // Unlinked together with its last chunk, while the run cannot have ended: no dangling entry.
   if (run.next_root == run.roots.size()) {
-    oldest_ = run.next_run;
-    if (!oldest_) newest_ = nullptr;
-    runs_.fetch_sub(1, std::memory_order_seq_cst);
+    list.remove_oldest();
+    if (!list.oldest) waiting_.fetch_and(~(uint64_t{1} << lane), std::memory_order_seq_cst);
   }
   return true;
 }
@@ -58,6 +74,30 @@ bool Injection::try_pop_overflow(Item& item, RunContext::State* const* table) {
   overflow_ = table[item.context]->overflow_next[item.tile];
   overflows_.fetch_sub(1, std::memory_order_seq_cst);
   return true;
+}
+
+void Injection::push_completion(RunContext::State& run) {
+  std::lock_guard lock(mutex_);
+  completed_.append(run);
+  completions_.fetch_add(1, std::memory_order_seq_cst);
+}
+
+RunContext::State* Injection::pop_completion() {
+  std::lock_guard lock(mutex_);
+  RunContext::State* run = completed_.oldest;
+  if (!run) return nullptr;
+  completed_.remove_oldest();
+  completions_.fetch_sub(1, std::memory_order_seq_cst);
+  return run;
+}
+
+void Injection::clear() {
+  lanes_.clear();
+  waiting_.store(0, std::memory_order_relaxed);
+  overflows_.store(0, std::memory_order_relaxed);
+  completions_.store(0, std::memory_order_relaxed);
+  std::fill(std::begin(runs_), std::end(runs_), List{});
+  completed_ = {};
 }
 
 }  // namespace pando::runtime

@@ -1,5 +1,5 @@
-// Where work waits that lies in no worker's deque: new runs with first tiles left to start, and tiles that found their
-// worker's deque full.
+// Where work waits that lies in no worker's deque: new runs with first tiles left to start, tiles that found their
+// worker's deque full, and ends of runs that a worker's own thread must tell.
 #pragma once
 #include <mutex>
 
@@ -20,29 +20,47 @@ class Injection {
   // `shares`: how many workers may come for chunks.
   explicit Injection(uint32_t shares) : shares_(shares) {}
 
-  // Enters a run; with `first`, the caller leaves with the first chunk of it.
+  // Enters a run, in a lane from now on; with `first`, the caller leaves with the first chunk of it.
   void add(RunContext::State& run, Chunk* first);
-  // Takes a chunk of the oldest run: half of an even share, so that workers get bands of neighbouring tiles and nobody
-  // sits on tiles that others could start. False: none, or another worker holds the lock.
-  bool try_take(Chunk& chunk);
+  // The run has no tile left: it leaves its lane.
+  void end(RunContext::State& run);
+  // Takes a chunk of the lane's oldest run: half of an even share, so that workers get bands of neighbouring tiles and
+  // nobody sits on tiles that others could start. False: none, or another worker holds the lock.
+  bool try_take(uint32_t lane, Chunk& chunk);
   void push_overflow(RunContext::State& run, std::span<const uint32_t> tiles);
   // `table`: the engine's contexts by number. False: none, or another worker holds the lock.
   bool try_pop_overflow(Item& item, RunContext::State* const* table);
 
+  // The end of a submitted run, to be told by a worker's own thread.
+  void push_completion(RunContext::State& run);
+  RunContext::State* pop_completion();  // null: none
+
+  Lanes& lanes() { return lanes_; }
+  const Lanes& lanes() const { return lanes_; }
   // seq_cst: the last look of a worker that goes to sleep, see crew.hpp.
-  bool has_runs() const { return runs_.load(std::memory_order_seq_cst) != 0; }
+  bool has_completions() const { return completions_.load(std::memory_order_seq_cst) != 0; }
+  bool has_runs() const { return waiting_.load(std::memory_order_seq_cst) != 0; }
+  bool has_runs(uint32_t lane) const { return waiting_.load(std::memory_order_seq_cst) >> lane & 1; }
   bool has_overflow() const { return overflows_.load(std::memory_order_seq_cst) != 0; }
   // Held while runs are entered: guards what must not change while a run starts.
   std::mutex& mutex() { return mutex_; }
+  // In the child of a fork().
+  void clear();
 
  private:
+  struct List {
+    RunContext::State *oldest = nullptr, *newest = nullptr;
+    void append(RunContext::State& run);
+    void remove_oldest();
+  };
   Chunk take_from(RunContext::State& run);
 
   const uint32_t shares_;
-  alignas(64) std::atomic<uint32_t> runs_{0};
-  std::atomic<uint32_t> overflows_{0};
+  Lanes lanes_;
+  alignas(64) std::atomic<uint64_t> waiting_{0};  // a bit per lane with runs in its list
+  std::atomic<uint32_t> overflows_{0}, completions_{0};
   alignas(64) std::mutex mutex_;
-  RunContext::State *oldest_ = nullptr, *newest_ = nullptr;
+  List runs_[Lanes::count], completed_;
   Item overflow_;  // the newest; overflows_ tiles long
 };
 

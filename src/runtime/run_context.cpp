@@ -2,6 +2,7 @@
 #include <climits>
 #include <numeric>
 
+#include "base/process.hpp"
 #include "runtime/engine_impl.hpp"
 #include "runtime/thread.hpp"
 
@@ -105,13 +106,14 @@ void RunContext::State::begin(const RunRequest& request) {
   for (int w = 0; w < engine.workers(); w++) steals[static_cast<size_t>(w)].value.store(0, std::memory_order_relaxed);
 }
 
-void RunContext::State::wait_until_ended() {
-  for (;;) {
+bool RunContext::State::wait_until_ended(uint64_t ns) {
+  do {
     uint32_t now = phase.load(std::memory_order_acquire);
-    if (now == ended) return;
+    if (now == ended) return true;
     if (now == awaited || phase.compare_exchange_strong(now, awaited, std::memory_order_acquire))
-      futex_wait(phase, awaited);
-  }
+      futex_wait(phase, awaited, ns);
+  } while (ns == 0);
+  return has_ended();
 }
 
 RunContext::RunContext(Engine& engine, std::shared_ptr<const Program> program, const Options& options)
@@ -119,7 +121,18 @@ RunContext::RunContext(Engine& engine, std::shared_ptr<const Program> program, c
   engine.impl().enter(*state_);
 }
 
+void RunContext::State::forget_run() {
+  if (has_ended()) return;
+  for (uint32_t n = 0; n <= nodes; n++) counters[n].store(need[n], std::memory_order_relaxed);
+  new (&done) std::function<void(bool)>();  // the parent's; another thread may have been moving it
+  phase.store(ended, std::memory_order_release);
+}
+
 RunContext::~RunContext() {
+  if (ExitGate::closed()) {  // see Engine::~Engine
+    static_cast<void>(state_.release());
+    return;
+  }
   state_->wait_until_ended();
   state_->engine.impl().leave(*state_);
 }

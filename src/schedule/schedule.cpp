@@ -1,6 +1,7 @@
 #include "schedule/schedule.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <string_view>
 
 namespace pando {
@@ -46,6 +47,15 @@ uint32_t next_victim(uint32_t self, uint32_t workers, uint32_t attempt, uint32_t
   // From a random start around the circle: workers - 1 attempts reach everyone else once.
   uint32_t others = workers - 1, step = (random % others + attempt % others) % others;
   return (self + 1 + step) % workers;
+}
+
+uint32_t least_received(const uint64_t* received_ns, uint64_t candidates) {
+  auto least = static_cast<uint32_t>(std::countr_zero(candidates));
+  for (uint64_t left = candidates & (candidates - 1); left != 0; left &= left - 1) {
+    auto lane = static_cast<uint32_t>(std::countr_zero(left));
+    if (received_ns[lane] < received_ns[least]) least = lane;
+  }
+  return least;
 }
 
 }  // namespace pando

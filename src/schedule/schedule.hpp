@@ -31,6 +31,19 @@ inline uint32_t more_to_steal(size_t left) {
   return left / 2 < most_stolen ? static_cast<uint32_t>(left / 2) : most_stolen;
 }
 
+// With several models in flight a worker stays with one for a turn, then goes on with the model that has received the
+// least worker time. Long against the cost of a change (a clock, colder caches), short against what users wait for.
+inline constexpr uint64_t turn_ns = 500'000;
+
+// The candidate (a bit each) that has received least; the lower number when equal. At least one bit must be set.
+uint32_t least_received(const uint64_t* received_ns, uint64_t candidates);
+
+// What a model counts as having received when its first run comes after a pause. Not less than the least of those in
+// flight: nobody saves up time by being idle. Not less than before: nobody sheds time by a short pause.
+inline uint64_t received_at_entry(uint64_t own, uint64_t least_in_flight) {
+  return own > least_in_flight ? own : least_in_flight;
+}
+
 // The owner takes its oldest tile instead of its newest one.
 inline bool takes_oldest(Policy policy) { return policy == Policy::breadth_first; }
 

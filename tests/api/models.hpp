@@ -23,6 +23,12 @@ inline std::string temporary(const std::string& name) {
   return (folder / name).string();
 }
 
+inline Engine engine_of(int threads) {
+  EngineOptions options;
+  options.threads = threads;
+  return Engine(options);
+}
+
 inline std::string conv(OnnxWriter& w, const std::string& x, const std::string& name, int64_t in, int64_t out,
                         int64_t k, int64_t stride = 1, int64_t group = 1) {
   auto fan_in = static_cast<float>(in / group * k * k);

@@ -12,12 +12,6 @@
 namespace pando::testing {
 namespace {
 
-Engine engine_of(int threads) {
-  EngineOptions options;
-  options.threads = threads;
-  return Engine(options);
-}
-
 // One run with memory of its own.
 struct Bound {
   Array x, y;

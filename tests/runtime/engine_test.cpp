@@ -32,9 +32,7 @@ TEST(Engine, RunsEveryTileAfterItsPredecessors) {
   EXPECT_EQ(CheckedProgram::errors, 0);
 }
 
-TEST(Engine, DefaultIsOneWorkerPerAllowedCpu) {
-  EXPECT_EQ(Engine().workers(), static_cast<int>(allowed_cpus().size()));
-}
+TEST(Engine, DefaultIsOneWorkerPerAllowedCpu) { EXPECT_EQ(Engine().workers(), usable_cpus()); }
 
 TEST(Engine, ProgramsWithoutTilesEnd) {
   Engine engine({.workers = 2});

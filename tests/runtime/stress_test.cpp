@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "runtime/checked_program.hpp"
+#include "runtime/thread.hpp"
 
 namespace pando::runtime {
 namespace {
@@ -116,6 +117,65 @@ TEST(Fairness, NeitherNewNorOldRunsStarve) {
   EXPECT_EQ(ended.get_future().wait_for(std::chrono::seconds(60)), std::future_status::ready);
   stop = true;
   for (std::thread& t : stream) t.join();
+}
+
+// Tiles of models in flight beside each other, which spin for a while; counts of them.
+template <int model>
+struct Spinning {
+  static inline std::atomic<int> tiles_run{0};
+  static std::shared_ptr<const Program> program(int tiles) {
+    ProgramBuilder builder;
+    for (int i = 0; i < tiles; i++) builder.add_tile(1);
+    return builder.build([](const void*, const void*, const TileContext&) {
+      const uint64_t end = now_ns() + 100'000;
+      while (now_ns() < end) pause_cpu();
+      tiles_run++;
+    });
+  }
+};
+
+// Served within a turn, however many tiles of others are ready; by count of the others' tiles.
+TEST(Fairness, ANewModelIsServedAtOnce) {
+  for (int workers : {1, 2}) {
+    Engine engine({.workers = workers});
+    RunContext large(engine, Spinning<0>::program(3000), {}), small(engine, Spinning<1>::program(2), {});
+    Spinning<0>::tiles_run = 0;
+    std::promise<void> large_ended, small_ended;
+    engine.submit(large, {}, [&](bool) { large_ended.set_value(); });
+    while (Spinning<0>::tiles_run < 50) std::this_thread::yield();
+    int before = Spinning<0>::tiles_run, after = 0;
+    engine.submit(small, {}, [&](bool) {
+      after = Spinning<0>::tiles_run;
+      small_ended.set_value();
+    });
+    small_ended.get_future().get();
+    EXPECT_LE(after - before, 100) << workers;  // a turn is 5 tiles; the thread that submits may be late
+    EXPECT_LT(after, 3000);
+    large_ended.get_future().get();
+  }
+}
+
+// A model that always has a run in flight and one with two get the same time.
+TEST(Fairness, ModelsShareTimeWhateverTheirRuns) {
+  Engine engine({.workers = 2});
+  auto many = Spinning<2>::program(500), one = Spinning<3>::program(7);
+  RunContext a(engine, many, {}), b(engine, many, {}), c(engine, one, {});
+  Spinning<2>::tiles_run = Spinning<3>::tiles_run = 0;
+  std::atomic<bool> stop{false};
+  std::atomic<int> in_flight{3};
+  std::function<void(RunContext&)> endless = [&](RunContext& context) {
+    engine.submit(context, {}, [&](bool) {
+      if (stop) in_flight--;
+      else endless(context);
+    });
+  };
+  for (RunContext* context : {&a, &b, &c}) endless(*context);
+  while (Spinning<2>::tiles_run + Spinning<3>::tiles_run < 6000) std::this_thread::yield();
+  stop = true;
+  const double share = Spinning<3>::tiles_run / (1.0 * Spinning<2>::tiles_run + Spinning<3>::tiles_run);
+  EXPECT_GT(share, 0.3);  // 7 tiles of 100 us, then a new run must be met: a little less than half
+  EXPECT_LT(share, 0.6);
+  while (in_flight > 0) std::this_thread::yield();
 }
 
 }  // namespace

@@ -78,5 +78,15 @@ TEST(NextVictim, FirstVictimsSpread) {
   for (int i = 0; i < 8; i++) EXPECT_NEAR(hits[static_cast<size_t>(i)], i == 3 ? 0 : 8000 / 7, i == 3 ? 0 : 200);
 }
 
+TEST(LeastReceived, TakesTheLeastOfTheCandidates) {
+  const uint64_t received[] = {5, 3, 3, 9, 0};
+  EXPECT_EQ(least_received(received, 0b11111), 4u);
+  EXPECT_EQ(least_received(received, 0b01111), 1u);
+  EXPECT_EQ(least_received(received, 0b01100), 2u);
+  EXPECT_EQ(least_received(received, 0b01000), 3u);
+  EXPECT_EQ(received_at_entry(2, 7), 7u);
+  EXPECT_EQ(received_at_entry(9, 7), 9u);
+}
+
 }  // namespace
 }  // namespace pando

@@ -2,12 +2,14 @@
 
 #include <libxsmm.h>
 
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <tuple>
 
 #include "base/cpu.hpp"
+#include "base/process.hpp"
 
 namespace pando::kernels {
 namespace {
@@ -22,9 +24,21 @@ bool may_jit(Isa isa) {
 }
 
 // LIBXSMM's registry is one per process, and its target is that of the CPU unless it is lowered before a dispatch.
-std::mutex& jit_mutex() {
-  static std::mutex mutex;
+ForkAwareMutex& jit_mutex() {
+  static auto& mutex = *new ForkAwareMutex;  // never destroyed: see start_jit
   return mutex;
+}
+
+// LIBXSMM unmaps its code in a handler of exit(), registered when it is first used. Handlers registered after that run
+// before it: they end the run of tiles, and keep other threads, which may compile just now, from asking for more code.
+void start_jit() {
+  static const bool started = [] {
+    libxsmm_init();
+    std::atexit([] { jit_mutex().lock(); });
+    ExitGate::close_at_exit();
+    return true;
+  }();
+  (void)started;
 }
 
 }  // namespace
@@ -41,6 +55,7 @@ void GemmFamily::prepare(int m, int n, bool accumulate) const {
     std::atomic<GemmJit>& entry = slot(m, n, acc != 0);
     if (entry.load(std::memory_order_acquire) != nullptr) continue;
     const float alpha = 1, beta = static_cast<float>(acc);
+    start_jit();
     std::lock_guard lock(jit_mutex());
     static Isa target = Isa::avx512;
     if (isa != target) {
@@ -56,7 +71,7 @@ void GemmFamily::prepare(int m, int n, bool accumulate) const {
 
 const GemmFamily* gemm_family(int k, int lda, int ldb, int ldc) {
   using Key = std::tuple<Isa, int, int, int, int>;
-  static std::mutex mutex;
+  static auto& mutex = *new ForkAwareMutex;
   static auto& families = *new std::map<Key, std::unique_ptr<GemmFamily>>;  // never destroyed: Programs hold addresses
   std::lock_guard lock(mutex);
   auto& family = families[Key(active_isa(), k, lda, ldb, ldc)];

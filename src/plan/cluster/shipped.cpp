@@ -131,7 +131,7 @@ Cluster host() {
   kind.machine = Machine::host();
   kind.memory_bytes = 4 * bytes_per_gib;
   c.kinds.push_back(kind);
-  c.devices.assign(std::max<size_t>(allowed_cpus().size(), 1), {0, 0});
+  c.devices.assign(static_cast<size_t>(usable_cpus()), {0, 0});
   c.network.inside = {kind.machine.memory_gb_per_s / 2, 1, Sharing::bus, false};
   connect(c);
   return c;
