@@ -113,7 +113,9 @@ Compiled Model::compile(const Engine& engine, const CompileOptions& options) con
   check_shapes(options, impl_->inputs);
 
   report(options, "import", 0);
+  CompileContext context(impl_->file.bytes(), options.cancel);
   ImportOptions import_options;
+  import_options.context = &context;
   import_options.folder = impl_->folder;
   for (const auto& [name, shape] : options.shapes) import_options.input_shapes[name] = shape;
   for (const auto& [name, array] : options.values) import_options.input_values[name] = as_constant(array);
@@ -121,7 +123,9 @@ Compiled Model::compile(const Engine& engine, const CompileOptions& options) con
   stats.import_ms = watch.ms();
 
   report(options, "optimize", 0);
-  if (options.optimize) graph = optimize(std::move(graph));
+  OptimizeOptions optimize_options;
+  optimize_options.context = &context;
+  if (options.optimize) graph = optimize(std::move(graph), optimize_options);
   stats.optimize_ms = watch.ms();
 
   report(options, "tile", 0);

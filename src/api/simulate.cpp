@@ -67,7 +67,9 @@ plan::Space load_space(const SimulateRequest& r, bool with_weights, uint32_t mic
   plan::Cluster cluster = load_machine(r.machine);
   auto file = std::make_shared<MappedFile>(r.model);
   OnnxModel model(file->bytes(), file);
+  CompileContext context(model.bytes());
   ImportOptions options;
+  options.context = &context;
   options.missing_data = !with_weights;
   std::filesystem::path folder = std::filesystem::path(r.model).parent_path();
   options.folder = folder.empty() ? std::string(".") : folder.string();
@@ -84,7 +86,9 @@ plan::Space load_space(const SimulateRequest& r, bool with_weights, uint32_t mic
              micro_batches);
       shape[0] /= micro_batches;
     }
-  Graph graph = optimize(model.graph(options));
+  OptimizeOptions optimize_options;
+  optimize_options.context = &context;
+  Graph graph = optimize(model.graph(options), optimize_options);
   if (r.training) graph = add_training(std::move(graph), Loss::cross_entropy, optimizer_of(r.optimizer));
   return {std::move(graph), std::move(cluster)};
 }

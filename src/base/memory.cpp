@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
@@ -48,6 +49,7 @@ MappedFile::MappedFile(const std::string& path) {
   if (fd < 0) fail(ErrorCode::io, "cannot open '{}': {}", path, std::strerror(errno));
   struct stat st {};
   bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+  stored_ = std::min<int64_t>(st.st_size, st.st_blocks * 512);
   if (ok && st.st_size > 0) {
     void* p = mmap(nullptr, static_cast<size_t>(st.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
     ok = p != MAP_FAILED;

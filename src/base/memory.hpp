@@ -33,12 +33,15 @@ class MappedFile {
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // What the file takes on its disk: less than its bytes where it has holes.
+  int64_t stored_bytes() const { return stored_; }
   // The pages of [begin, begin+size) are not needed soon: lets the kernel drop them from this process.
   void release(const void* begin, size_t size) const;
 
  private:
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  int64_t stored_ = 0;
 };
 
 }  // namespace pando

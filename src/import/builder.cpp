@@ -11,8 +11,8 @@ namespace {
 // Weights stay as they are in the file; only results up to this many elements are computed while importing. Integers
 // and booleans are exempt, since shapes and indices hang on them.
 constexpr int64_t folded_elements = 1 << 20;
-// Bounds the time that a hostile file can spend in the plain reference code.
-constexpr double folded_operations = 4e9;
+// What a node costs of the memory of a compilation, beside its name: a converter may emit any number of them.
+constexpr int64_t node_bytes = 512;
 
 bool is_comparison(MapOp op) {
   switch (op) {
@@ -32,7 +32,11 @@ bool is_comparison(MapOp op) {
 
 template <class T>
 std::vector<T> elements(const Tensor& tensor) {
-  std::vector<T> out(static_cast<size_t>(element_count(tensor.shape)));
+  constexpr int64_t max_elements = 1 << 22;  // of lists: shapes, axes, scales of channels, lengths of sequences
+  int64_t count = element_count(tensor.shape);
+  if (count > max_elements)
+    fail(ErrorCode::invalid_model, "a list of {} elements is too long: at most {} are expected", count, max_elements);
+  std::vector<T> out(static_cast<size_t>(count));
   dispatch(tensor.dtype, [&](auto zero) {
     for (size_t i = 0; i < out.size(); i++)
       out[i] = convert<T>(load<decltype(zero)>(tensor.data, static_cast<int64_t>(i)));
@@ -50,59 +54,56 @@ void Builder::check(std::span<const int64_t> shape) const {
 }
 
 Values Builder::add_all(const OpDef& op, Values inputs, std::any attrs) {
+  context_.check();
   NodeId id = graph_.add_node(op, node_, std::move(inputs), std::move(attrs));
-  Values outputs = graph_.nodes[id].outputs;
+  const Values outputs = graph_.nodes[id].outputs;
   for (ValueId v : outputs) check(shape(v));
-  if (foldable(graph_.nodes[id])) {
-    fold(graph_.nodes[id]);
+  if (fold(graph_.nodes[id])) {
     graph_.nodes.pop_back();
     return outputs;
   }
+  charge_node();
   producer_.resize(graph_.values.size(), none);
+  read_.resize(graph_.values.size(), false);
   for (ValueId v : outputs) producer_[v] = id;
+  for (ValueId v : graph_.nodes[id].inputs)
+    if (v != none) read_[v] = true;
   return outputs;
 }
 
-bool Builder::foldable(const Node& node) const {
+void Builder::charge_node() {
+  constexpr int64_t batch = 1 << 20;
+  node_bytes_ += node_bytes + static_cast<int64_t>(node_.size());
+  if (node_bytes_ <= static_cast<int64_t>(charges_.size()) * batch) return;
+  charges_.push_back(context_.charge(batch));
+  if (!charges_.back())
+    fail(ErrorCode::invalid_model, "node '{}': {} operators take more memory than a file of this size may ask for",
+         node_, graph_.nodes.size());
+}
+
+void Builder::forget(ValueId v) {
+  if (v < read_.size() && read_[v]) return;
+  graph_.values[v].constant = nullptr;
+}
+
+bool Builder::fold(const Node& node) {
   for (ValueId v : node.inputs)
     if (v != none && !graph_.is_constant(v)) return false;
-  int64_t bytes = 0;
-  for (ValueId v : node.outputs) {
-    int64_t n = count(v);
-    if (n > folded_elements && is_float(dtype(v))) return false;
-    bytes += n * static_cast<int64_t>(size_of(dtype(v)));
-  }
-  if (!node.op->evaluate || !affords(bytes)) return false;
-  return folded_operations_ + cost(node) <= folded_operations;
-}
-
-double Builder::cost(const Node& node) const {
-  NodeView view{graph_, node};
-  double elements = 0;
-  for (ValueId v : node.outputs) elements += static_cast<double>(count(v));
-  return 10 * elements + node.op->operations(view, whole(node.op->domain(view)));
-}
-
-void Builder::fold(const Node& node) {
-  std::vector<View> in, out;
-  for (ValueId v : node.inputs) in.push_back(v == none ? View() : graph_.values[v].constant->view());
-  for (ValueId v : node.outputs) {
-    auto t = new_tensor(dtype(v), shape(v));
-    out.push_back(t->view());
-    graph_.values[v].constant = std::move(t);
-  }
-  folded_operations_ += cost(node);
-  node.op->evaluate(node.attrs, in, out);
+  for (ValueId v : node.outputs)
+    if (count(v) > folded_elements && is_float(dtype(v))) return false;
+  std::vector<TensorPtr> made = evaluate(NodeView{graph_, node}, context_);
+  for (size_t i = 0; i < made.size(); i++) graph_.values[node.outputs[i]].constant = std::move(made[i]);
+  return !made.empty();
 }
 
 std::shared_ptr<Tensor> Builder::new_tensor(DType dtype, Shape shape) {
   check(shape);
-  int64_t bytes = element_count(shape) * static_cast<int64_t>(size_of(dtype));
-  if (!affords(bytes))
-    fail(ErrorCode::invalid_model, "node '{}': a constant {} {} would take more memory than allowed for folding", node_,
-         name_of(dtype), to_string(shape));
-  folded_bytes_ += bytes;
-  return make_tensor(dtype, std::move(shape));
+  std::shared_ptr<Tensor> t = make_tensor(dtype, shape, context_);
+  if (!t)
+    fail(ErrorCode::invalid_model,
+         "node '{}': a constant {} {} would take more memory than is left to compute constants ({} bytes)", node_,
+         name_of(dtype), to_string(shape), context_.bytes_left());
+  return t;
 }
 
 ValueId Builder::map(MapOp op, Values inputs, float p0, float p1) {
@@ -208,7 +209,7 @@ ValueId Builder::iota(int64_t n, int rank, int axis) {
   shape[axis] = n;
   auto t = new_tensor(DType::i64, shape);
   auto* p = reinterpret_cast<int64_t*>(writable(*t));
-  std::iota(p, p + n, 0);
+  in_slices(n, [&](int64_t begin, int64_t end) { std::iota(p + begin, p + end, begin); });
   return constant(t);
 }
 
@@ -216,6 +217,7 @@ void Builder::need_value(ValueId v, const std::string& what) const {
   std::vector<bool> seen(graph_.values.size(), false), is_input(graph_.values.size(), false);
   for (ValueId input : graph_.inputs) is_input[input] = true;
   ValueId found = none;
+  bool from_inputs = false;
   Values stack{v};
   while (!stack.empty()) {
     ValueId u = stack.back();
@@ -223,6 +225,7 @@ void Builder::need_value(ValueId v, const std::string& what) const {
     if (u == none || seen[u] || is_constant(u)) continue;
     seen[u] = true;
     if (is_input[u]) {
+      from_inputs = true;
       // Integers are what shapes are made of; a float only where nothing else is between (scales of Resize).
       if (!is_float(dtype(u))) {
         found = u;
@@ -234,6 +237,10 @@ void Builder::need_value(ValueId v, const std::string& what) const {
       stack.insert(stack.end(), inputs.rbegin(), inputs.rend());
     }
   }
+  if (!from_inputs)
+    fail(ErrorCode::invalid_model,
+         "node '{}': {} is constant, but takes more memory or time than is left to compute constants ({} bytes)", node_,
+         what, context_.bytes_left());
   if (found == none)
     fail(ErrorCode::not_supported, "node '{}': {} depends on the data of a run: not supported", node_, what);
   const std::string& name = graph_.values[found].name;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "graph/evaluate.hpp"
 #include "graph/ops/ops.hpp"
 #include "import/import.hpp"
 
@@ -14,7 +15,8 @@ using Values = std::vector<ValueId>;
 
 class Builder {
  public:
-  Builder(Graph& graph, const ImportLimits& limits) : graph_(graph), limits_(limits) {}
+  Builder(Graph& graph, const ImportLimits& limits, CompileContext& context)
+      : graph_(graph), limits_(limits), context_(context) {}
 
   // The name that nodes get from now on.
   void set_node(std::string name) { node_ = std::move(name); }
@@ -57,27 +59,38 @@ class Builder {
   ValueId floats(const std::vector<float>& values, Shape shape);
   // 0, 1, .. n-1 along dimension `axis` of a tensor of `rank` dimensions whose others are 1.
   ValueId iota(int64_t n, int rank, int axis);
-  // Memory for a constant that the file does not hold; counts against ImportLimits::folded_bytes. Throws invalid_model
-  // when nothing is left of them.
+  // Memory for a constant that the file does not hold; counts against the compilation's. Throws invalid_model when
+  // too little is left.
   std::shared_ptr<Tensor> new_tensor(DType dtype, Shape shape);
-
-  bool affords(int64_t bytes) const { return bytes <= limits_.folded_bytes - folded_bytes_; }
+  bool affords(int64_t bytes) const { return context_.affords(bytes); }
+  // No name stands for v any more: its constant is freed unless a node that was emitted reads it.
+  void forget(ValueId v);
+  // Calls f(begin, end) for pieces of 0..n: for loops of a converter's own over elements, which a token may stop.
+  template <class F>
+  void in_slices(int64_t n, F&& f) const {
+    constexpr int64_t slice = 1 << 18;
+    for (int64_t begin = 0; begin < n; begin += slice) {
+      context_.check();
+      f(begin, std::min(begin + slice, n));
+    }
+  }
 
   // Throws NeedsInputValue or not_supported: the value that `what` describes is not known before the run.
   [[noreturn]] void need_value(ValueId v, const std::string& what) const;
 
  private:
-  bool foldable(const Node& node) const;
-  double cost(const Node& node) const;  // of the reference code
-  void fold(const Node& node);
+  bool fold(const Node& node);  // false: it stays a node
+  void charge_node();
   void check(std::span<const int64_t> shape) const;
 
   Graph& graph_;
   const ImportLimits& limits_;
+  CompileContext& context_;
   std::string node_;
-  int64_t folded_bytes_ = 0;
-  double folded_operations_ = 0;
-  std::vector<NodeId> producer_;  // by value; may be shorter than the list of values
+  int64_t node_bytes_ = 0;                                    // of the nodes emitted so far
+  std::vector<std::shared_ptr<const MemoryCharge>> charges_;  // for them
+  std::vector<bool> read_;                                    // by value: an emitted node reads it; may be shorter
+  std::vector<NodeId> producer_;                              // by value; may be shorter than the list of values
 };
 
 // The elements of a constant, converted.

@@ -1,4 +1,5 @@
 // Operators that move elements by indices.
+#include "graph/ops/common.hpp"
 #include "import/converters.hpp"
 
 namespace pando::onnx {
@@ -53,34 +54,49 @@ Values one_hot(const OnnxNode& n, Builder& b) {
   return {b.map(MapOp::where, {hot, on, off})};
 }
 
+// Calls f(i) for the elements i of a constant, in order, that are not zero.
+template <class F>
+void for_each_nonzero(const Builder& b, const Tensor& t, F&& f) {
+  dispatch(t.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    b.in_slices(element_count(t.shape), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; i++)
+        if (widen(load<T>(t.data, i)) != 0) f(i);
+    });
+  });
+}
+
+int64_t count_nonzero(const Builder& b, const Tensor& t) {
+  int64_t count = 0;
+  for_each_nonzero(b, t, [&](int64_t) { count++; });
+  return count;
+}
+
 // The condition must be known, since the output's shape depends on it.
 Values compress(const OnnxNode& n, Builder& b) {
-  std::vector<int64_t> condition = n.constant_ints(1, "the condition"), picked;
+  TensorPtr condition = n.constant(1, "the condition");
   ValueId x = n.in(0);
   int axis = 0;
   if (n.has_attr("axis")) axis = n.axis(n.i("axis", 0), b.rank(x));
   else x = b.reshape(x, {b.count(x)});
-  if (static_cast<int64_t>(condition.size()) > b.shape(x)[axis])
-    n.invalid("{} conditions for {} elements", condition.size(), b.shape(x)[axis]);
-  for (size_t i = 0; i < condition.size(); i++)
-    if (condition[i]) picked.push_back(static_cast<int64_t>(i));
-  return {b.gather(x, b.ints(picked), axis)};
+  if (int64_t conditions = element_count(condition->shape); conditions > b.shape(x)[axis])
+    n.invalid("{} conditions for {} elements", conditions, b.shape(x)[axis]);
+  auto picked = b.new_tensor(DType::i64, {count_nonzero(b, *condition)});
+  auto* p = reinterpret_cast<int64_t*>(writable(*picked));
+  for_each_nonzero(b, *condition, [&](int64_t i) { *p++ = i; });
+  return {b.gather(x, b.constant(picked), axis)};
 }
 
 // [rank, count] coordinates: their number depends on the data, so the data must be known.
 Values non_zero(const OnnxNode& n, Builder& b) {
   TensorPtr t = n.constant(0, "the number of elements that are not zero");
-  std::vector<double> x = elements<double>(*t);
-  std::vector<int64_t> flat;
-  for (size_t i = 0; i < x.size(); i++)
-    if (x[i] != 0) flat.push_back(static_cast<int64_t>(i));
-  auto count = static_cast<int64_t>(flat.size()), rank = static_cast<int64_t>(t->shape.size());
+  const int64_t count = count_nonzero(b, *t), rank = static_cast<int64_t>(t->shape.size());
   auto out = b.new_tensor(DType::i64, {rank, count});
   auto* p = reinterpret_cast<int64_t*>(writable(*out));
-  for (int64_t k = 0; k < count; k++) {
-    int64_t rest = flat[k];
-    for (int64_t d = rank - 1; d >= 0; rest /= t->shape[d], d--) p[d * count + k] = rest % t->shape[d];
-  }
+  for_each_nonzero(b, *t, [&](int64_t i) {
+    for (int64_t d = rank - 1; d >= 0; i /= t->shape[d], d--) p[d * count] = i % t->shape[d];
+    p++;
+  });
   return {b.constant(out)};
 }
 

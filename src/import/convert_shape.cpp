@@ -152,12 +152,12 @@ Values trilu(const OnnxNode& n, Builder& b) {
   int64_t k = n.has(1) ? n.constant_int(1, "k") : 0;
   bool upper = n.flag("upper", true);
   auto mask = b.new_tensor(DType::boolean, {rows, columns});
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t c = 0; c < columns; c++) {
-      int64_t distance = c - r;  // compared without k + r, which may overflow
-      bool keep = upper ? distance >= k : distance <= k;
-      writable(*mask)[r * columns + c] = static_cast<std::byte>(keep);
+  b.in_slices(rows * columns, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      int64_t distance = i % columns - i / columns;  // compared without k + row, which may overflow
+      writable(*mask)[i] = static_cast<std::byte>(upper ? distance >= k : distance <= k);
     }
+  });
   return {b.map(MapOp::where, {b.constant(mask), x, b.scalar(b.dtype(x), 0)})};
 }
 
@@ -169,10 +169,12 @@ Values cosine_window(const OnnxNode& n, Builder& b, double a0, double a1, double
   auto t = b.new_tensor(DType::f64, {size});
   auto* p = reinterpret_cast<double*>(writable(*t));
   auto period = static_cast<double>(n.flag("periodic", true) ? size : size - 1);
-  for (int64_t i = 0; i < size; i++) {
-    double angle = period > 0 ? 2 * std::numbers::pi * static_cast<double>(i) / period : 0;
-    p[i] = a0 - a1 * std::cos(angle) + a2 * std::cos(2 * angle);
-  }
+  b.in_slices(size, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      double angle = period > 0 ? 2 * std::numbers::pi * static_cast<double>(i) / period : 0;
+      p[i] = a0 - a1 * std::cos(angle) + a2 * std::cos(2 * angle);
+    }
+  });
   return {b.cast(b.constant(t), type)};
 }
 

@@ -98,13 +98,15 @@ std::vector<bool> live_nodes(const GraphProto& graph, const Producers& producers
 class Importer {
  public:
   Importer(const ModelProto& model, std::shared_ptr<const void> owner, const ImportOptions& options,
-           const ImportLimits& limits)
+           const ImportLimits& limits, int64_t file_bytes)
       : model_(model),
         owner_(std::move(owner)),
         options_(options),
         limits_(limits),
-        files_(options.folder),
-        builder_(graph_, limits) {}
+        own_context_(file_bytes),
+        context_(options.context ? *options.context : own_context_),
+        files_(options.folder, context_),
+        builder_(graph_, limits, context_) {}
 
   Graph run() {
     graph_.name = std::string(model_.graph.name);
@@ -114,8 +116,13 @@ class Importer {
     add_inputs();
     Producers producers = find_producers(model_.graph);
     std::vector<bool> live = live_nodes(model_.graph, producers);
-    for (uint32_t i : sorted_nodes(model_.graph, producers))
-      if (live[i]) convert(model_.graph.nodes[i]);
+    count_reads(live);
+    for (uint32_t i : sorted_nodes(model_.graph, producers)) {
+      if (!live[i]) continue;
+      auto first = static_cast<ValueId>(graph_.values.size());
+      convert(model_.graph.nodes[i]);
+      forget_constants(model_.graph.nodes[i], first);
+    }
     add_outputs();
     remove_dead(graph_);
     return std::move(graph_);
@@ -214,6 +221,43 @@ class Importer {
     }
   }
 
+  // Constants are freed after their last reader. Nodes inside of nodes read names as well: where there are any, nothing
+  // is counted and nothing freed.
+  void count_reads(const std::vector<bool>& live) {
+    const GraphProto& graph = model_.graph;
+    for (size_t i = 0; i < graph.nodes.size(); i++) {
+      if (!live[i]) continue;
+      for (const AttributeProto& a : graph.nodes[i].attributes)
+        if (a.type == AttributeProto::g) return reads_.clear();
+      for (std::string_view name : graph.nodes[i].inputs) reads_[name]++;
+    }
+    for (const ValueInfo& output : graph.outputs) reads_[output.name]++;
+    for (const auto& [name, v] : values_) add_reads(name, v);
+  }
+
+  // `name` is another name of v.
+  void add_reads(std::string_view name, ValueId v) {
+    if (reads_.empty()) return;
+    pending_.resize(graph_.values.size(), 0);
+    if (auto at = reads_.find(name); at != reads_.end()) pending_[v] += at->second;
+  }
+
+  // After the conversion of `node`, which made the values from `first` on.
+  void forget_constants(const NodeProto& node, ValueId first) {
+    if (reads_.empty()) return;
+    pending_.resize(graph_.values.size(), 0);
+    auto forget = [&](ValueId v) {
+      if (pending_[v] == 0 && graph_.is_constant(v)) builder_.forget(v);
+    };
+    for (std::string_view name : node.inputs) {
+      auto at = values_.find(name);
+      if (name.empty() || at == values_.end()) continue;
+      pending_[at->second]--;
+      if (at->second < first) forget(at->second);
+    }
+    for (auto v = first; v < graph_.values.size(); v++) forget(v);
+  }
+
   // The value of a name; initializers become constants when first asked for.
   ValueId value(std::string_view name) {
     if (auto v = values_.find(name); v != values_.end()) return v->second;
@@ -222,6 +266,7 @@ class Importer {
     ValueId v = graph_.add_constant(std::string(name),
                                     decode_tensor(*t->second, owner_, files_, limits_, options_.missing_data));
     values_.emplace(name, v);
+    add_reads(name, v);
     return v;
   }
 
@@ -273,6 +318,7 @@ class Importer {
     if (!values_.emplace(name, v).second || initializers_.count(name))
       fail(ErrorCode::invalid_model, "'{}' is the name of two values", name);
     if (graph_.values[v].name.empty()) graph_.values[v].name = std::string(name);
+    add_reads(name, v);
   }
 
   // Every output is a value of its own that has the output's name: an input or another output that passes through is
@@ -305,9 +351,13 @@ class Importer {
   std::shared_ptr<const void> owner_;
   const ImportOptions& options_;
   const ImportLimits& limits_;
+  CompileContext own_context_;  // where the caller has none
+  CompileContext& context_;
   ExternalFiles files_;
   Graph graph_;
   Builder builder_;
+  std::unordered_map<std::string_view, int64_t> reads_;  // by name: nodes to come that read it; empty: not counted
+  std::vector<int64_t> pending_;                         // the same by value, over all of its names; may be shorter
   std::unordered_map<std::string_view, ValueId> values_;
   std::unordered_map<std::string_view, const TensorProto*> initializers_;
   std::unordered_map<std::string_view, int64_t> symbols_;
@@ -327,7 +377,8 @@ ModelPort to_port(const ValueInfo& info, const ImportLimits& limits) {
 OnnxModel::OnnxModel(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, const ImportLimits& limits)
     : proto_(std::make_shared<const onnx::ModelProto>(onnx::read_model(bytes, limits))),
       owner_(std::move(owner)),
-      limits_(limits) {}
+      limits_(limits),
+      bytes_(static_cast<int64_t>(bytes.size())) {}
 
 ModelPorts OnnxModel::ports() const {
   const onnx::GraphProto& graph = proto_->graph;
@@ -344,7 +395,7 @@ ModelPorts OnnxModel::ports() const {
 }
 
 Graph OnnxModel::graph(const ImportOptions& options) const {
-  return onnx::Importer(*proto_, owner_, options, limits_).run();
+  return onnx::Importer(*proto_, owner_, options, limits_, bytes_).run();
 }
 
 }  // namespace pando

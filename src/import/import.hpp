@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/compile_context.hpp"
 #include "graph/graph.hpp"
 
 namespace pando {
@@ -16,7 +17,6 @@ struct ImportLimits {
   size_t name_bytes = 4096;
   int depth = 16;  // nested messages
   int64_t tensor_elements = int64_t{1} << 40;
-  int64_t folded_bytes = int64_t{1} << 30;  // constants made by evaluating nodes while shapes are inferred, in all
 };
 
 struct ImportOptions {
@@ -24,6 +24,9 @@ struct ImportOptions {
   std::map<std::string, TensorPtr> input_values;  // inputs whose values are fixed: become constants
   std::string folder;                             // where external data may lie: nothing outside it is read
   bool missing_data = false;  // weights without data become placeholders: enough to plan, not to run
+  // Memory and arithmetic for constants that are computed, and the token that stops it; null: a budget of its own, by
+  // the file's size. External files that are opened add to it.
+  CompileContext* context = nullptr;
 };
 
 // What the file says of an input or output; -1: unknown dimension.
@@ -60,11 +63,13 @@ class OnnxModel {
   // Unknown dimensions must be given, except that an unknown first dimension is 1. Throws invalid_model, not_supported
   // (with the words "not supported" and the operator's name), invalid_argument, NeedsInputValue.
   Graph graph(const ImportOptions& options = {}) const;
+  int64_t bytes() const { return bytes_; }  // of the file, external data not included
 
  private:
   std::shared_ptr<const onnx::ModelProto> proto_;
   std::shared_ptr<const void> owner_;
   ImportLimits limits_;
+  int64_t bytes_ = 0;
 };
 
 // Names of the ONNX operators that the importer accepts, sorted; for docs/operators.md and messages.

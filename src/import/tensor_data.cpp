@@ -185,6 +185,7 @@ std::shared_ptr<const MappedFile> ExternalFiles::open(const std::string& locatio
     fail(ErrorCode::invalid_model, "external data '{}' is outside of the model's folder", location);
   if (!fs::is_regular_file(path)) fail(ErrorCode::io, "external data '{}' is not a file", location);
   file = std::make_shared<const MappedFile>(path.string());
+  context_.add_file(file->stored_bytes());
   return file;
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "base/compile_context.hpp"
 #include "base/memory.hpp"
 #include "import/onnx_reader.hpp"
 
@@ -13,15 +14,16 @@ namespace pando::onnx {
 // product is over `limit`.
 int64_t checked_count(std::span<const int64_t> shape, int64_t limit, std::string_view kind, std::string_view name);
 
-// External data: files inside one folder, mapped once each.
+// External data: files inside one folder, mapped once each. Their bytes add to the context's budget.
 class ExternalFiles {
  public:
-  explicit ExternalFiles(std::string folder) : folder_(std::move(folder)) {}
+  ExternalFiles(std::string folder, CompileContext& context) : folder_(std::move(folder)), context_(context) {}
   // Throws invalid_model when `location` leads out of the folder, io when the file cannot be read.
   std::shared_ptr<const MappedFile> open(const std::string& location);
 
  private:
   std::string folder_;
+  CompileContext& context_;
   std::map<std::string, std::shared_ptr<const MappedFile>> files_;
 };
 

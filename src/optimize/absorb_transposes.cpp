@@ -50,8 +50,8 @@ bool absorb(Rewriter& rw, Node& matmul) {
 
 }  // namespace
 
-Graph absorb_transposes(Graph graph) {
-  return rewrite_nodes(std::move(graph), [](Rewriter& rw, Node& node) {
+Graph absorb_transposes(Graph graph, CompileContext& context) {
+  return rewrite_nodes(std::move(graph), context, [](Rewriter& rw, Node& node) {
     if (node.op == &matmul_op) absorb(rw, node);
     return false;  // changed in place
   });

@@ -9,6 +9,8 @@ namespace {
 
 // Weights of matmul are scaled by copying them, so only small ones.
 constexpr int64_t most_scaled_weights = 1 << 18;
+// A factor and an addend are written out for all channels.
+constexpr int64_t max_channels = 1 << 22;
 
 std::vector<float> floats(const Tensor& t) {
   std::vector<float> list(static_cast<size_t>(element_count(t.shape)));
@@ -36,6 +38,7 @@ std::optional<Line> line(const Rewriter& rw, const Node& node, ValueId x) {
   ValueId out = node.outputs[0];
   if (!in || rw.dtype(out) != DType::f32 || rw.shape(x) != rw.shape(out)) return {};
   int64_t channels = rw.shape(x).back();
+  if (channels > max_channels) return {};
   auto fill = [&](float c) { return std::vector<float>(static_cast<size_t>(channels), c); };
   switch (in->op) {
     case MapOp::mul_imm: return Line{x, fill(in->p0), {}};
@@ -158,8 +161,8 @@ bool fold_pad(Rewriter& rw, Node& conv) {
 
 }  // namespace
 
-Graph fold_scales(Graph graph) {
-  return rewrite_nodes(std::move(graph), [](Rewriter& rw, Node& node) {
+Graph fold_scales(Graph graph, CompileContext& context) {
+  return rewrite_nodes(std::move(graph), context, [](Rewriter& rw, Node& node) {
     if (node.op == &conv_op) fold_pad(rw, node);
     return node.op == &map_op && fold_line(rw, node);
   });

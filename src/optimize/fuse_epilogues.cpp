@@ -58,6 +58,6 @@ bool fuse(Rewriter& rw, Node& map) {
 
 }  // namespace
 
-Graph fuse_epilogues(Graph graph) { return rewrite_nodes(std::move(graph), fuse); }
+Graph fuse_epilogues(Graph graph, CompileContext& context) { return rewrite_nodes(std::move(graph), context, fuse); }
 
 }  // namespace pando

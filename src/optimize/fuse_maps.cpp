@@ -31,8 +31,8 @@ bool fuse_one(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph fuse_maps(Graph graph) {
-  return rewrite_nodes(std::move(graph), [](Rewriter& rw, Node& node) {
+Graph fuse_maps(Graph graph, CompileContext& context) {
+  return rewrite_nodes(std::move(graph), context, [](Rewriter& rw, Node& node) {
     if (fusible(rw, node))
       while (fuse_one(rw, node)) {
       }

@@ -90,10 +90,10 @@ std::vector<ValueId> first_of_equal_constants(const Graph& graph) {
 
 }  // namespace
 
-Graph merge_equal(Graph graph) {
+Graph merge_equal(Graph graph, CompileContext& context) {
   std::vector<ValueId> first = first_of_equal_constants(graph);
   std::unordered_map<std::string, ValueId> seen;
-  return rewrite_nodes(std::move(graph), [&](Rewriter& rw, Node& node) {
+  return rewrite_nodes(std::move(graph), context, [&](Rewriter& rw, Node& node) {
     for (size_t i = 0; i < node.inputs.size(); i++)
       if (ValueId v = node.inputs[i]; v != none && first[v] != v) rw.exchange_input(node, i, first[v]);
     Key key;

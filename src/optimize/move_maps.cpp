@@ -15,9 +15,11 @@ struct Path {
   bool reorders = false;  // some step is a transpose
 };
 
+constexpr size_t max_steps = 16;  // a map moves over the whole path again and again: keeps long chains linear
+
 Path path_to(const Rewriter& rw, ValueId v) {
   Path path;
-  while (rw.single(v)) {
+  while (rw.single(v) && path.steps.size() < max_steps) {
     const Node* node = rw.producer(v);
     if (!node) return {};
     if (node->op == &matmul_op || node->op == &conv_op || node->op == &map_op) {
@@ -43,6 +45,8 @@ bool keeps_last(const Path& path) {
   });
 }
 
+constexpr int64_t max_tiled = 1 << 20;  // elements of a constant that is written out several times
+
 // [values..., values..., ...]: what varies along the last dimension, for one `times` as long.
 TensorPtr tiled(const TensorPtr& t, int64_t times) {
   int64_t n = element_count(t->shape);
@@ -65,7 +69,7 @@ Moved how(const Rewriter& rw, ValueId v, const Shape& out, const Shape& in, cons
   for (const Node& node : path.steps)
     if (rw.shape(node.inputs[0]).back() % n != 0 && path.reorders) return Moved::no;
   if (in.back() == n) return Moved::per_channel;
-  return in.back() % n == 0 && rw.is_constant(v) ? Moved::per_channel : Moved::no;
+  return in.back() % n == 0 && in.back() <= max_tiled && rw.is_constant(v) ? Moved::per_channel : Moved::no;
 }
 
 ValueId operand(Rewriter& rw, ValueId v, Moved moved, const Shape& in, const std::string& name) {
@@ -103,6 +107,6 @@ bool move(Rewriter& rw, Node& map) {
 
 }  // namespace
 
-Graph move_maps(Graph graph) { return rewrite_nodes(std::move(graph), move); }
+Graph move_maps(Graph graph, CompileContext& context) { return rewrite_nodes(std::move(graph), context, move); }
 
 }  // namespace pando

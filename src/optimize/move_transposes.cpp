@@ -22,12 +22,14 @@ enum class Prefer { moved, plain };
 
 class Mover {
  public:
-  Mover(Graph graph, Prefer prefer) : rw_(std::move(graph)), prefer_(prefer) {}
+  Mover(Graph graph, Prefer prefer, const CompileContext& context)
+      : rw_(std::move(graph)), prefer_(prefer), context_(context) {}
   // After run: the other preference could have led elsewhere.
   bool preferred() const { return preferred_; }
 
   Graph run() {
     for (Node& node : rw_.take()) {
+      context_.check();
       rw_.next(node);
       if (!move(node)) keep(node);
     }
@@ -45,6 +47,7 @@ class Mover {
  private:
   Rewriter rw_;
   Prefer prefer_;
+  const CompileContext& context_;
   mutable bool preferred_ = false;
   std::map<ValueId, Laid> laid_;                      // of values that are not made yet
   std::map<std::pair<ValueId, Perm>, ValueId> made_;  // transposes done, by base and perm
@@ -333,14 +336,14 @@ double transpose_bytes(const Graph& graph) {
 
 }  // namespace
 
-Graph move_transposes(Graph graph) {
+Graph move_transposes(Graph graph, CompileContext& context) {
   if (std::none_of(graph.nodes.begin(), graph.nodes.end(), [](const Node& n) { return n.op == &transpose_op; }))
     return graph;
-  Mover plain(graph, Prefer::plain);
+  Mover plain(graph, Prefer::plain, context);
   Graph best = plain.run();
   double least = transpose_bytes(best);
   if (plain.preferred()) {
-    Graph moved = Mover(graph, Prefer::moved).run();
+    Graph moved = Mover(graph, Prefer::moved, context).run();
     if (double bytes = transpose_bytes(moved); bytes <= least) best = std::move(moved), least = bytes;
   }
   return least <= transpose_bytes(graph) ? best : graph;

@@ -19,8 +19,12 @@
 namespace pando {
 namespace {
 
-Graph fold_small_constants(Graph graph) { return fold_constants(std::move(graph), false); }
-Graph fold_all_constants(Graph graph) { return fold_constants(std::move(graph), true); }
+Graph fold_small_constants(Graph graph, CompileContext& context) {
+  return fold_constants(std::move(graph), false, context);
+}
+Graph fold_all_constants(Graph graph, CompileContext& context) {
+  return fold_constants(std::move(graph), true, context);
+}
 
 constexpr auto fuse = &OptimizeOptions::fuse, layout = &OptimizeOptions::layout;
 
@@ -61,9 +65,11 @@ constexpr Pass passes[] = {
 std::span<const Pass> pass_list() { return passes; }
 
 Graph optimize(Graph graph, const OptimizeOptions& options) {
+  CompileContext own;
+  CompileContext& context = options.context ? *options.context : own;
   for (const Pass& pass : passes) {
     if (pass.when && !(options.*pass.when)) continue;
-    graph = pass.run(std::move(graph));
+    graph = pass.run(std::move(graph), context);
 #ifndef NDEBUG
     try {
       verify(graph);

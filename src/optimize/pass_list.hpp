@@ -9,7 +9,7 @@ namespace pando {
 struct Pass {
   const char* name;
   bool OptimizeOptions::*when;  // the option that turns it on; nullptr: always
-  Graph (*run)(Graph);
+  Graph (*run)(Graph, CompileContext&);
 };
 std::span<const Pass> pass_list();
 

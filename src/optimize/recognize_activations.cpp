@@ -99,8 +99,8 @@ std::optional<Unary> match_unary(const Rewriter& rw, const Node& node) {
 
 }  // namespace
 
-Graph recognize_activations(Graph graph) {
-  return rewrite_nodes(std::move(graph), [](Rewriter& rw, Node& node) {
+Graph recognize_activations(Graph graph, CompileContext& context) {
+  return rewrite_nodes(std::move(graph), context, [](Rewriter& rw, Node& node) {
     auto found = match_unary(rw, node);
     if (!found) return false;
     MapAttrs attrs;

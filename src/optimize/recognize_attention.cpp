@@ -193,6 +193,8 @@ bool match_attention(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph recognize_attention(Graph graph) { return rewrite_nodes(std::move(graph), match_attention); }
+Graph recognize_attention(Graph graph, CompileContext& context) {
+  return rewrite_nodes(std::move(graph), context, match_attention);
+}
 
 }  // namespace pando

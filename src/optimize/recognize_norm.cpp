@@ -110,8 +110,8 @@ bool match_scale_bias(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph recognize_norm(Graph graph) {
-  return rewrite_nodes(std::move(graph), [](Rewriter& rw, Node& node) {
+Graph recognize_norm(Graph graph, CompileContext& context) {
+  return rewrite_nodes(std::move(graph), context, [](Rewriter& rw, Node& node) {
     if (node.op != &map_op || rw.dtype(node.outputs[0]) != DType::f32) return false;
     return match_core(rw, node) || match_scale_bias(rw, node);
   });

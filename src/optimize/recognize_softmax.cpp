@@ -32,6 +32,8 @@ bool match_softmax(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph recognize_softmax(Graph graph) { return rewrite_nodes(std::move(graph), match_softmax); }
+Graph recognize_softmax(Graph graph, CompileContext& context) {
+  return rewrite_nodes(std::move(graph), context, match_softmax);
+}
 
 }  // namespace pando

@@ -2,6 +2,7 @@
 #pragma once
 #include <optional>
 
+#include "base/compile_context.hpp"
 #include "graph/ops/ops.hpp"
 
 namespace pando {
@@ -59,9 +60,10 @@ class Rewriter {
 
 // Calls rewrite(rw, node) for every node, its operands resolved; emits the node when the answer is false.
 template <class F>
-Graph rewrite_nodes(Graph graph, F&& rewrite) {
+Graph rewrite_nodes(Graph graph, const CompileContext& context, F&& rewrite) {
   Rewriter rw(std::move(graph));
   for (Node& node : rw.take()) {
+    context.check();
     rw.next(node);
     if (!rewrite(rw, node)) rw.emit(std::move(node));
   }

@@ -101,6 +101,8 @@ bool simplify_map(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph simplify_maps(Graph graph) { return rewrite_nodes(std::move(graph), simplify_map); }
+Graph simplify_maps(Graph graph, CompileContext& context) {
+  return rewrite_nodes(std::move(graph), context, simplify_map);
+}
 
 }  // namespace pando

@@ -183,6 +183,8 @@ bool simplify_move(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph simplify_movement(Graph graph) { return rewrite_nodes(std::move(graph), simplify_move); }
+Graph simplify_movement(Graph graph, CompileContext& context) {
+  return rewrite_nodes(std::move(graph), context, simplify_move);
+}
 
 }  // namespace pando

@@ -26,6 +26,8 @@ bool unflatten(Rewriter& rw, Node& node) {
 
 }  // namespace
 
-Graph unflatten_matmuls(Graph graph) { return rewrite_nodes(std::move(graph), unflatten); }
+Graph unflatten_matmuls(Graph graph, CompileContext& context) {
+  return rewrite_nodes(std::move(graph), context, unflatten);
+}
 
 }  // namespace pando

@@ -11,7 +11,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   pando::ImportLimits limits;
   limits.nodes = 1000;
   limits.tensor_elements = 1 << 24;
-  limits.folded_bytes = 1 << 24;
   try {
     pando::OnnxModel model(bytes, nullptr, limits);
     pando::ImportOptions options;

@@ -120,6 +120,76 @@ TEST(Import, LargeFloatsAreNotFolded) {
   EXPECT_EQ(g.nodes.size(), 2u);
 }
 
+// ---- constants that are computed share a budget ----
+
+// `c`: a constant of n bytes that is not in the file.
+ModelWriter expanded(int64_t n) {
+  ModelWriter m;
+  m.ints("n", {n});
+  return m.node("ConstantOfShape", {"n"}, {"c"}, {attr_tensor("value", raw_tensor<int8_t>("", i8, {1}, {1}))});
+}
+
+TEST(ImportBudget, ResultsOfUnknownSizeAreCountedFirst) {
+  const int64_t n = int64_t{64} << 20;  // as coordinates 512 MiB
+  expect_error(ErrorCode::invalid_model, {"node 'NonZero_node'", "left to compute constants"},
+               [&] { import_model(expanded(n).node("NonZero", {"c"}, {"z"}).output("z", i64)); });
+  expect_error(ErrorCode::invalid_model, {"node 'Compress_node'", "left to compute constants"}, [&] {
+    import_model(expanded(n).input("x", f32, {n}).node("Compress", {"x", "c"}, {"y"}).output("y"));
+  });
+  expect_error(ErrorCode::invalid_model, {"node 'Reshape_node'", "too long"}, [&] {
+    import_model(expanded(n).input("x", f32, {1}).node("Reshape", {"x", "c"}, {"y"}).output("y"));
+  });
+}
+
+TEST(ImportBudget, AShapeBeyondItIsRefusedByName) {
+  const int64_t n = int64_t{1} << 30;
+  expect_error(ErrorCode::invalid_model, {"node 'NonZero_node'", "takes more memory or time"},
+               [&] { import_model(expanded(n).node("NonZero", {"c"}, {"z"}).output("z", i64)); });
+}
+
+TEST(ImportBudget, WhatNoShapeNeedsStaysANode) {
+  Graph g = import_model(expanded(int64_t{1} << 30).node("Neg", {"c"}, {"y"}).output("y", i8));
+  EXPECT_EQ(g.nodes.size(), 2u);
+}
+
+// A dozen nodes on a constant of 32 MiB need the memory of two at a time, and give it back.
+TEST(ImportBudget, ConstantsAreFreedAfterTheirLastReader) {
+  ModelWriter m;
+  m.ints("n", {int64_t{4} << 20});
+  m.node("ConstantOfShape", {"n"}, {"d0"}, {attr_tensor("value", raw_tensor<int64_t>("", i64, {1}, {-7}))});
+  for (int i = 0; i < 12; i++) {
+    const std::string k = std::to_string(i);
+    m.node("Identity", {"d" + k}, {"e" + k}).node("Neg", {"e" + k}, {"d" + std::to_string(i + 1)});
+  }
+  m.node("ReduceMax", {"d12"}, {"y"}, {attr("keepdims", int64_t{0})}).output("y", i64);
+  CompileContext context;
+  const int64_t before = context.bytes_left();
+  ImportOptions options;
+  options.context = &context;
+  {
+    Graph g = import_model(m, options);
+    ASSERT_TRUE(g.is_constant(g.outputs[0]));
+    EXPECT_EQ(g.values[g.outputs[0]].constant->bytes(), 8u);
+    EXPECT_EQ(context.bytes_left(), before - 8);
+  }
+  EXPECT_EQ(context.bytes_left(), before);
+}
+
+TEST(ImportBudget, GrowsWithTheFile) {
+  EXPECT_EQ(CompileContext(1000).bytes_left() - CompileContext().bytes_left(), 4000);
+}
+
+TEST(ImportBudget, ATokenStopsIt) {
+  CancelToken token;
+  CompileContext context(0, &token);
+  ImportOptions options;
+  options.context = &context;
+  token.cancel();
+  expect_error(ErrorCode::cancelled, {"cancelled"}, [&] {
+    import_model(ModelWriter().input("x", f32, {2}).node("Relu", {"x"}, {"y"}).output("y"), options);
+  });
+}
+
 TEST(Import, AsksForValuesThatShapesDependOn) {
   ModelWriter m;
   m.input("x", t::f32, {2, 6}).input("n", t::i64, {2}).output("y");

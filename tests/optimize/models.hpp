@@ -151,9 +151,10 @@ inline Graph check_optimize(const Graph& before, double tolerance = 1e-4, Optimi
   verify(before);
   std::vector<TensorPtr> inputs = random_inputs(before, 7), expected = evaluate(before, inputs);
   Graph graph = before;
+  CompileContext context;
   for (const Pass& pass : pass_list()) {
     if (pass.when && !(options.*pass.when)) continue;
-    graph = pass.run(std::move(graph));
+    graph = pass.run(std::move(graph), context);
     EXPECT_NO_THROW(verify(graph)) << pass.name;
     std::vector<TensorPtr> actual = evaluate(graph, inputs);
     EXPECT_EQ(actual.size(), expected.size());

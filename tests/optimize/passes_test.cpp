@@ -30,7 +30,8 @@ TEST(FoldConstants, ReshapedConstantSharesItsBytes) {
   Builder b;
   ValueId x = b.input({6}), w = b.weights({2, 3});
   const std::byte* bytes = b.g.values[w].constant->data;
-  Graph g = fold_constants(b.done({b.add(x, b.reshape(w, {6}))}), true);
+  CompileContext context;
+  Graph g = fold_constants(b.done({b.add(x, b.reshape(w, {6}))}), true, context);
   ASSERT_EQ(g.nodes.size(), 1u);
   EXPECT_EQ(g.values[g.nodes[0].inputs[1]].constant->data, bytes);
 }
@@ -44,7 +45,8 @@ TEST(FoldConstants, UnalignedBytesAreRead) {
   *t = {DType::f32, {8}, bytes->data() + 1, bytes};
   Builder b;
   ValueId x = b.input({8}), c = b.g.add_constant("", t);
-  Graph g = fold_constants(b.done({b.add(x, b.relu(c))}), true);
+  CompileContext context;
+  Graph g = fold_constants(b.done({b.add(x, b.relu(c))}), true, context);
   ASSERT_EQ(g.nodes.size(), 1u);
   EXPECT_EQ(element(*g.values[g.nodes[0].inputs[1]].constant, 7), 7);
 }
@@ -103,11 +105,28 @@ TEST(Movement, GatherOfOneIndexIsASlice) {
   EXPECT_EQ(count_ops(g)["slice"], 1);
 }
 
+// Sums of 64 MiB in turn: the memory of two, and arithmetic only as far as the budget reaches.
+TEST(FoldConstants, KeepsToTheBudget) {
+  Builder b;
+  ValueId x = b.input({1});
+  ValueId c = b.add(b.weights({4096, 1}), b.weights({1, 4096}));
+  for (int i = 0; i < 30; i++) c = b.map(i % 2 ? MapOp::abs : MapOp::neg, {c});
+  ValueId m = b.g.add(reduce_op, "max", {c}, ReduceAttrs{ReduceKind::max, {0, 1}});
+  Graph before = b.done({b.add(x, b.reshape(m, {1}))});
+  CompileContext context;
+  const int64_t bytes = context.bytes_left();
+  Graph g = fold_constants(std::move(before), true, context);
+  EXPECT_GE(context.bytes_left(), bytes - (int64_t{64} << 20));  // one is left, whose reader is not folded
+  EXPECT_GT(count_ops(g)["map"], 10);
+  EXPECT_LT(count_ops(g)["map"], 31);
+}
+
 TEST(MergeEqual, OneOfTwo) {
   Builder b;
   ValueId x = b.input({4});
   ValueId y = b.add(b.map(MapOp::mul, {x, b.scalar(3)}), b.map(MapOp::mul, {x, b.scalar(3)}));
-  Graph g = merge_equal(b.done({b.add(y, b.mul(x, b.scalar(4)))}));
+  CompileContext context;
+  Graph g = merge_equal(b.done({b.add(y, b.mul(x, b.scalar(4)))}), context);
   EXPECT_EQ(g.nodes.size(), 4u);
 }
 
