@@ -72,7 +72,13 @@ PANDO_API pando_status pando_engine_create(int threads, pando_engine** out);
 PANDO_API int pando_engine_threads(const pando_engine* engine);
 PANDO_API void pando_engine_destroy(pando_engine* engine);
 
+/* Maps the file. While the model, or a compiled model made from it, lives, the file and its external data must not be
+ * overwritten or truncated: results would change, and a read beyond a file's new end is a SIGBUS. Replace a file by
+ * renaming a new one to its name, or use pando_model_read. pando_compile returns PANDO_IO when a file was changed since
+ * it was loaded. External data: relative paths without ".." in the folder of path; links there are followed. */
 PANDO_API pando_status pando_model_load(const char* path, pando_model** out);
+/* The same, but the file and its external data are read into memory: they may change afterwards. */
+PANDO_API pando_status pando_model_read(const char* path, pando_model** out);
 /* The bytes are copied. folder: where external data may lie; NULL: none allowed. */
 PANDO_API pando_status pando_model_load_memory(const void* bytes, size_t size, const char* folder, pando_model** out);
 PANDO_API size_t pando_model_input_count(const pando_model* model);

@@ -157,12 +157,28 @@ class PANDO_API Compiled {
   std::shared_ptr<Impl> impl_;
 };
 
+struct LoadOptions {
+  // Read the model and its external data into memory instead of mapping them: what becomes of the files afterwards does
+  // not matter, at the price of their size in memory.
+  bool read = false;
+};
+
+// The file is mapped, and weights that need no packing are read from the mapping during runs. So while a Model, or a
+// Compiled made from it, lives, its files must not be overwritten or truncated: results would change, and a read beyond
+// the new end of a file is a SIGBUS. Replace a file by renaming a new one to its name (what was loaded stays as it
+// was), or load with LoadOptions::read. compile() throws io when it finds that a file was changed since it was loaded.
+//
+// External data lies where the model's `location` texts say, relative to the folder of `path` as it was given: absolute
+// paths and ".." are refused (invalid_model), whatever the file is. Links in that folder are followed wherever they
+// lead, for the model, for the data and for folders on the way: who laid them there decides. What they lead to must be
+// a regular file.
 class PANDO_API Model {
  public:
   // Maps the file; weights are not copied. Throws io, invalid_model.
-  static Model load(const std::string& path);
+  static Model load(const std::string& path, const LoadOptions& options = {});
   // From memory, which is copied. `folder`: where external data may lie; empty: none allowed.
-  static Model from_memory(std::span<const std::byte> bytes, const std::string& folder = {});
+  static Model from_memory(std::span<const std::byte> bytes, const std::string& folder = {},
+                           const LoadOptions& options = {});
   const std::vector<Port>& inputs() const;
   const std::vector<Port>& outputs() const;
   Compiled compile(const Engine& engine, const CompileOptions& options = {}) const;

@@ -110,13 +110,22 @@ pando_status pando_engine_create(int threads, pando_engine** out) {
 int pando_engine_threads(const pando_engine* engine) { return engine ? engine->engine.threads() : 0; }
 void pando_engine_destroy(pando_engine* engine) { delete engine; }
 
-pando_status pando_model_load(const char* path, pando_model** out) {
+namespace {
+
+pando_status load_model(const char* path, bool read, pando_model** out) noexcept {
   return guarded([&] {
     require(path, "path");
     require(out, "out");
-    *out = new pando_model{Model::load(path)};
+    LoadOptions options;
+    options.read = read;
+    *out = new pando_model{Model::load(path, options)};
   });
 }
+
+}  // namespace
+
+pando_status pando_model_load(const char* path, pando_model** out) { return load_model(path, false, out); }
+pando_status pando_model_read(const char* path, pando_model** out) { return load_model(path, true, out); }
 pando_status pando_model_load_memory(const void* bytes, size_t size, const char* folder, pando_model** out) {
   return guarded([&] {
     require(bytes, "bytes");

@@ -20,10 +20,9 @@ struct Engine::Impl {
 
 struct Model::Impl {
   OnnxModel file;
-  std::string folder;  // of external data
   std::vector<Port> inputs, outputs;
   std::unique_ptr<WeightCache> weights;  // packed once for all shapes
-  Impl(OnnxModel model, std::string data_folder, std::unique_ptr<WeightCache> cache);
+  explicit Impl(OnnxModel model);
 };
 
 struct Compiled::Impl : private ForkAware {

@@ -1,6 +1,5 @@
 // Load and compile: bytes -> Graph -> optimized Graph -> TileGraph -> Program -> contexts.
 #include <cstring>
-#include <filesystem>
 #include <utility>
 
 #include "api/impl.hpp"
@@ -68,28 +67,25 @@ Graph import_model(const OnnxModel& file, const ImportOptions& options) {
 
 }  // namespace
 
-Model::Impl::Impl(OnnxModel model, std::string data_folder, std::unique_ptr<WeightCache> cache)
-    : file(std::move(model)), folder(std::move(data_folder)), weights(std::move(cache)) {
+Model::Impl::Impl(OnnxModel model)
+    : file(std::move(model)), weights(std::make_unique<WeightCache>(std::span<const std::byte>(), nullptr)) {
   ModelPorts found = file.ports();
   inputs = ports(found.inputs);
   outputs = ports(found.outputs);
 }
 
-Model Model::load(const std::string& path) {
-  auto file = std::make_shared<MappedFile>(path);
-  std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  auto release = [f = file.get()](const void* begin, size_t size) { f->release(begin, size); };
+Model Model::load(const std::string& path, const LoadOptions& options) {
   Model model;
-  model.impl_ =
-      std::make_shared<Impl>(OnnxModel(file->bytes(), file), folder.empty() ? std::string(".") : folder.string(),
-                             std::make_unique<WeightCache>(file->bytes(), release));
+  model.impl_ = std::make_shared<Impl>(OnnxModel::open(path, options.read ? FileMode::read : FileMode::map));
   return model;
 }
 
-Model Model::from_memory(std::span<const std::byte> bytes, const std::string& folder) {
+Model Model::from_memory(std::span<const std::byte> bytes, const std::string& folder, const LoadOptions& options) {
   auto copy = std::make_shared<std::vector<std::byte>>(bytes.begin(), bytes.end());
   Model model;
-  model.impl_ = std::make_shared<Impl>(OnnxModel(*copy, copy), folder, std::make_unique<WeightCache>(*copy, nullptr));
+  model.impl_ =
+      std::make_shared<Impl>(OnnxModel(*copy, copy, {}, folder, options.read ? FileMode::read : FileMode::map));
+  model.impl_->weights->add_file(*copy, nullptr);
   return model;
 }
 
@@ -116,10 +112,12 @@ Compiled Model::compile(const Engine& engine, const CompileOptions& options) con
   CompileContext context(impl_->file.bytes(), options.cancel);
   ImportOptions import_options;
   import_options.context = &context;
-  import_options.folder = impl_->folder;
   for (const auto& [name, shape] : options.shapes) import_options.input_shapes[name] = shape;
   for (const auto& [name, array] : options.values) import_options.input_values[name] = as_constant(array);
   Graph graph = import_model(impl_->file, import_options);
+  for (const auto& file : impl_->file.files())
+    impl_->weights->add_file(file->bytes(),
+                             [f = file.get()](const void* begin, size_t size) { f->release(begin, size); });
   stats.import_ms = watch.ms();
 
   report(options, "optimize", 0);
@@ -144,6 +142,7 @@ Compiled Model::compile(const Engine& engine, const CompileOptions& options) con
     return true;
   };
   impl.program = bind(*tiles, bind_options);
+  impl_->file.check_unchanged();  // what was packed is what was loaded
   for (int i = 0; i < options.contexts; i++) {
     impl.contexts.push_back(
         std::make_unique<runtime::RunContext>(impl.engine->engine, impl.program, impl.context_options(false)));

@@ -65,14 +65,11 @@ std::unique_ptr<plan::CostModel> load_costs(const std::string& name) {
 
 plan::Space load_space(const SimulateRequest& r, bool with_weights, uint32_t micro_batches) {
   plan::Cluster cluster = load_machine(r.machine);
-  auto file = std::make_shared<MappedFile>(r.model);
-  OnnxModel model(file->bytes(), file);
+  const OnnxModel model = OnnxModel::open(r.model);
   CompileContext context(model.bytes());
   ImportOptions options;
   options.context = &context;
   options.missing_data = !with_weights;
-  std::filesystem::path folder = std::filesystem::path(r.model).parent_path();
-  options.folder = folder.empty() ? std::string(".") : folder.string();
   for (const auto& [name, shape] : r.shapes) options.input_shapes[name] = shape;
   if (r.batch < 0) fail(ErrorCode::invalid_argument, "batch {}: expected 1 or more", r.batch);
   if (r.batch > 0 || micro_batches > 1)
@@ -136,9 +133,8 @@ std::optional<plan::Space> micro_space(const SimulateRequest& r, const plan::Spa
   SimulateRequest how = r;
   if (how.micro_batches == 0) {
     // Of the model's own inputs: in training the optimizer's states are inputs too.
-    MappedFile file(r.model);
     int64_t batch = 0;
-    for (const ModelPort& p : OnnxModel(file.bytes(), nullptr).ports().inputs)
+    for (const ModelPort& p : OnnxModel::open(r.model).ports().inputs)
       for (ValueId v : space.graph().inputs)
         if (space.graph().values[v].name == p.name && !space.graph().shape(v).empty())
           batch = std::gcd(batch, space.graph().shape(v)[0]);

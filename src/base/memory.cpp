@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 
 #include "base/error.hpp"
 
@@ -33,6 +34,23 @@ std::byte* map_huge(size_t bytes) {
   return p + before;
 }
 
+struct Descriptor {
+  int fd;
+  ~Descriptor() {
+    if (fd >= 0) close(fd);
+  }
+};
+
+void read_all(int fd, const std::string& path, const AlignedBuffer& to) {
+  for (size_t done = 0; done < to.size();) {
+    const ssize_t n = read(fd, to.data() + done, to.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail(ErrorCode::io, "cannot read '{}': {}", path, std::strerror(errno));
+    if (n == 0) fail(ErrorCode::io, "cannot read '{}': it became shorter while it was read", path);
+    done += static_cast<size_t>(n);
+  }
+}
+
 }  // namespace
 
 AlignedBuffer::AlignedBuffer(size_t bytes) : size_(bytes) {
@@ -44,29 +62,50 @@ AlignedBuffer::AlignedBuffer(size_t bytes) : size_(bytes) {
 
 void AlignedBuffer::Unmap::operator()(std::byte* p) const { munmap(p, bytes); }
 
-MappedFile::MappedFile(const std::string& path) {
-  int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe is refused, not waited for
-  if (fd < 0) fail(ErrorCode::io, "cannot open '{}': {}", path, std::strerror(errno));
-  struct stat st {};
-  bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-  stored_ = std::min<int64_t>(st.st_size, st.st_blocks * 512);
-  if (ok && st.st_size > 0) {
-    void* p = mmap(nullptr, static_cast<size_t>(st.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
-    ok = p != MAP_FAILED;
-    if (ok) {
-      data_ = static_cast<const std::byte*>(p);
-      size_ = static_cast<size_t>(st.st_size);
-    }
+MappedFile::Stamp MappedFile::stamp_of(const struct stat& status) {
+  return {status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
+}
+
+MappedFile::MappedFile(const std::string& path, FileMode mode)
+    : path_(path), absolute_path_(std::filesystem::absolute(path).string()), mode_(mode) {
+  Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};  // a pipe is refused, not waited for
+  if (file.fd < 0) fail(ErrorCode::io, "cannot open '{}': {}", path, std::strerror(errno));
+  struct stat status {};
+  if (fstat(file.fd, &status) != 0) fail(ErrorCode::io, "cannot read '{}': {}", path, std::strerror(errno));
+  if (!S_ISREG(status.st_mode))
+    fail(ErrorCode::io, "cannot read '{}': {}", path,
+         S_ISDIR(status.st_mode) ? "it is a folder, not a file" : "not a readable regular file");
+  stamp_ = stamp_of(status);
+  size_ = static_cast<size_t>(status.st_size);
+  stored_ = std::min<int64_t>(status.st_size, status.st_blocks * 512);
+  if (mode == FileMode::read) {
+    copy_ = AlignedBuffer(size_);
+    read_all(file.fd, path, copy_);
+    data_ = copy_.data();
+    return;
   }
-  close(fd);
-  if (!ok) fail(ErrorCode::io, "cannot read '{}': not a readable regular file", path);
+  if (size_ > 0) {
+    void* p = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd, 0);
+    if (p == MAP_FAILED) fail(ErrorCode::io, "cannot map '{}': {}", path, std::strerror(errno));
+    data_ = static_cast<const std::byte*>(p);
+  }
 }
 
 MappedFile::~MappedFile() {
-  if (data_) munmap(const_cast<std::byte*>(data_), size_);
+  if (mode_ == FileMode::map && data_) munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::check_unchanged() const {
+  struct stat status {};
+  if (mode_ == FileMode::read || stat(absolute_path_.c_str(), &status) != 0) return;
+  const Stamp now = stamp_of(status);
+  if (now.device != stamp_.device || now.inode != stamp_.inode || now == stamp_) return;
+  fail(ErrorCode::io, "'{}' was changed after it was loaded ({} bytes then, {} now): load it again", path_, stamp_.size,
+       now.size);
 }
 
 void MappedFile::release(const void* begin, size_t size) const {
+  if (mode_ == FileMode::read) return;
   uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)), first = reinterpret_cast<uintptr_t>(begin);
   uintptr_t lo = (first + page - 1) / page * page, hi = (first + size) / page * page;
   auto* at = const_cast<std::byte*>(static_cast<const std::byte*>(begin)) + (lo - first);

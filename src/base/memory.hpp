@@ -1,9 +1,12 @@
-// Aligned heap buffers and read-only mapped files.
+// Aligned heap buffers and files, mapped or read.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
+
+struct stat;
 
 namespace pando {
 
@@ -25,20 +28,39 @@ class AlignedBuffer {
   size_t size_ = 0;
 };
 
-// A whole file mapped read-only; the mapping lives as long as the object. Throws io with path and reason.
+enum class FileMode { map, read };
+
+// A whole regular file, mapped read-only or read into memory of our own; the bytes live as long as the object. Throws
+// io with path and reason. What is mapped changes with the file, and a page that the file has lost ends the process:
+// so it must be replaced by renaming, never overwritten or truncated.
 class MappedFile {
  public:
-  explicit MappedFile(const std::string& path);
+  explicit MappedFile(const std::string& path, FileMode mode = FileMode::map);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
+  const std::string& path() const { return path_; }
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   // What the file takes on its disk: less than its bytes where it has holes.
   int64_t stored_bytes() const { return stored_; }
   // The pages of [begin, begin+size) are not needed soon: lets the kernel drop them from this process.
   void release(const void* begin, size_t size) const;
+  // Throws io when the mapped file has changed since it was opened, by its size and time of modification. When the path
+  // leads to another file by now, or to none, what is mapped is still the one that was opened.
+  void check_unchanged() const;
 
  private:
+  struct Stamp {
+    uint64_t device = 0, inode = 0;
+    int64_t size = 0, seconds = 0, nanoseconds = 0;
+    bool operator==(const Stamp&) const = default;
+  };
+  static Stamp stamp_of(const struct stat& status);
+
+  std::string path_, absolute_path_;
+  FileMode mode_;
+  Stamp stamp_;
+  AlignedBuffer copy_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
   int64_t stored_ = 0;

@@ -30,19 +30,45 @@ size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 }  // namespace
 
 struct WeightCache::State {
-  std::span<const std::byte> file;
-  std::function<void(const void*, size_t)> release;
+  struct File {
+    std::span<const std::byte> bytes;
+    std::function<void(const void*, size_t)> release;
+  };
   ForkAwareMutex mutex;
+  std::vector<File> files;
   std::unordered_map<std::string, Packed> packed;
 
-  State(std::span<const std::byte> bytes, std::function<void(const void*, size_t)> release_pages)
-      : file(bytes), release(std::move(release_pages)) {}
-  bool in_file(const std::byte* p) const { return p >= file.data() && p < file.data() + file.size(); }
+  struct Place {
+    size_t file, offset;
+  };
+  std::optional<Place> find(const std::byte* p) {
+    std::lock_guard lock(mutex);
+    for (size_t i = 0; i < files.size(); i++)
+      if (const auto& b = files[i].bytes; p >= b.data() && p < b.data() + b.size())
+        return Place{i, static_cast<size_t>(p - b.data())};
+    return {};
+  }
+  void release(const Tensor& t) {
+    const std::optional<Place> place = find(t.data);
+    if (!place) return;
+    std::unique_lock lock(mutex);
+    auto release_bytes = files[place->file].release;
+    lock.unlock();
+    if (release_bytes) release_bytes(t.data, t.bytes());
+  }
 };
 
 WeightCache::WeightCache(std::span<const std::byte> file, std::function<void(const void*, size_t)> release)
-    : state_(new State(file, std::move(release))) {}
+    : state_(new State{}) {
+  if (!file.empty()) add_file(file, std::move(release));
+}
 WeightCache::~WeightCache() = default;
+
+void WeightCache::add_file(std::span<const std::byte> file, std::function<void(const void*, size_t)> release) {
+  if (file.empty() || state_->find(file.data())) return;
+  std::lock_guard lock(state_->mutex);
+  state_->files.push_back({file, std::move(release)});
+}
 
 struct Binder::State {
   const TileGraph& tiles;
@@ -88,10 +114,10 @@ namespace {
 
 constexpr uint32_t base_arena = 0, base_weights = 1;
 
-// What a constant is known by: its place in the model's file, or a hash of its content.
-std::string identity(const Tensor& t, const WeightCache::State& cache) {
+// What a constant is known by: its place in one of the model's files, or a hash of its content.
+std::string identity(const Tensor& t, WeightCache::State& cache) {
   std::string shape = to_string(t.shape);
-  if (cache.in_file(t.data)) return fmt::format("{}@{}", shape, t.data - cache.file.data());
+  if (auto place = cache.find(t.data)) return fmt::format("{}@{}+{}", shape, place->file, place->offset);
   XXH128_hash_t hash = XXH3_128bits(t.data, t.bytes());
   return fmt::format("{}#{:x}{:016x}", shape, hash.high64, hash.low64);
 }
@@ -276,8 +302,7 @@ void fill_weights(Binder::State& state, const BindOptions& options) {
     program.owners[p.constant] = memory[i].memory;
     program.packed_bytes += memory[i].bytes;
     if (!state.cache) continue;
-    for (const TensorPtr& t : p.from)
-      if (state.cache->release && state.cache->in_file(t->data)) state.cache->release(t->data, t->bytes());
+    for (const TensorPtr& t : p.from) state.cache->release(*t);
     state.keep_packed(p.key, memory[i]);
   }
 }

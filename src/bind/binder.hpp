@@ -80,6 +80,8 @@ class WeightCache {
   // their content. `release` (may be empty) is told which bytes of the file have been packed.
   WeightCache(std::span<const std::byte> file, std::function<void(const void*, size_t)> release);
   ~WeightCache();
+  // The same of another file, say one of external data; none that is known again.
+  void add_file(std::span<const std::byte> file, std::function<void(const void*, size_t)> release);
   struct State;
   State& state() { return *state_; }
 

@@ -21,6 +21,7 @@ void add_common(CLI::App& command, CommonOptions& o) {
   command.add_option("--tile-us", o.tile_us, "target time of a tile in microseconds (default: chosen)")
       ->check(CLI::Range(0.0, 1e9));
   command.add_flag("--no-winograd", o.no_winograd, "3x3 convolutions by the direct method: slower, smaller errors");
+  command.add_flag("--read", o.read, "read the files into memory instead of mapping them: they may change afterwards");
   // For tests and experiments: not in the help.
   command.add_option("--isa", o.isa)->group("");
   command.add_flag("--no-optimize", o.no_optimize)->group("");

@@ -39,7 +39,9 @@ Compiled compile(const Model& model, const Engine& engine, const InputSource& so
 Session prepare(const CommonOptions& options, PrepareOptions how) {
   auto begin = std::chrono::steady_clock::now();
   Session session;
-  Model model = Model::load(options.model);
+  LoadOptions load;
+  load.read = options.read;
+  Model model = Model::load(options.model, load);
   auto opened = std::chrono::steady_clock::now();
   InputSource source(options, model);
   if (!how.draw_missing) source.require_all();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/compile_context.hpp"
+#include "base/memory.hpp"
 #include "graph/graph.hpp"
 
 namespace pando {
@@ -22,10 +23,9 @@ struct ImportLimits {
 struct ImportOptions {
   std::map<std::string, Shape> input_shapes;      // for inputs with unknown dimensions (or to override them)
   std::map<std::string, TensorPtr> input_values;  // inputs whose values are fixed: become constants
-  std::string folder;                             // where external data may lie: nothing outside it is read
   bool missing_data = false;  // weights without data become placeholders: enough to plan, not to run
   // Memory and arithmetic for constants that are computed, and the token that stops it; null: a budget of its own, by
-  // the file's size. External files that are opened add to it.
+  // the file's size.
   CompileContext* context = nullptr;
 };
 
@@ -52,20 +52,33 @@ class NeedsInputValue : public Error {
 namespace onnx {
 struct ModelProto;
 }
+class ExternalFiles;
 
 // A file, parsed once for any number of shapes. A value; threads: as any const object.
 class OnnxModel {
  public:
-  // `owner` keeps `bytes` alive: graphs' constants point into them, no weight is copied. Throws invalid_model.
-  OnnxModel(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, const ImportLimits& limits = {});
+  // `owner` keeps `bytes` alive: graphs' constants point into them, no weight is copied. `folder`: where external data
+  // may lie (external_files.hpp); empty: there is none. Throws invalid_model.
+  OnnxModel(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, const ImportLimits& limits = {},
+            const std::string& folder = {}, FileMode external_data = FileMode::map);
+  // A file with its external data beside it; every later error names it. Throws io, invalid_model.
+  static OnnxModel open(const std::string& path, FileMode mode = FileMode::map);
   // Throws invalid_model, not_supported.
   ModelPorts ports() const;
   // Unknown dimensions must be given, except that an unknown first dimension is 1. Throws invalid_model, not_supported
   // (with the words "not supported" and the operator's name), invalid_argument, NeedsInputValue.
+  // io also when a mapped file has changed since it was opened.
   Graph graph(const ImportOptions& options = {}) const;
-  int64_t bytes() const { return bytes_; }  // of the file, external data not included
+  int64_t bytes() const;  // of the file and of the external data that was found when it was loaded
+  // The files that constants may point into: the model's own, unless it came from memory, and external data so far.
+  std::vector<std::shared_ptr<const MappedFile>> files() const;
+  // Throws io when one of files() was changed since it was opened.
+  void check_unchanged() const;
 
  private:
+  void open_external_data();
+  std::shared_ptr<const MappedFile> file_;  // null: from memory
+  std::shared_ptr<ExternalFiles> external_;
   std::shared_ptr<const onnx::ModelProto> proto_;
   std::shared_ptr<const void> owner_;
   ImportLimits limits_;

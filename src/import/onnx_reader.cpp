@@ -3,6 +3,8 @@
 #include <cstring>
 #include <protozero/pbf_reader.hpp>
 
+#include "import/file_kind.hpp"
+
 namespace pando::onnx {
 namespace {
 
@@ -301,9 +303,18 @@ DType to_dtype(int32_t element_type, std::string_view what) {
 }
 
 ModelProto read_model(std::span<const std::byte> bytes, const ImportLimits& limits) {
-  return guarded("the model", [&] {
-    return ModelReader(limits).model({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-  });
+  try {
+    return guarded("the model", [&] {
+      return ModelReader(limits).model({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    });
+  } catch (const Error& e) {
+    // What the wire format says of a file that is something else helps nobody.
+    if (std::string kind = kind_of_file(bytes); !kind.empty())
+      fail(ErrorCode::invalid_model, "not an ONNX model: it is {}", kind);
+    if (std::string cut = where_cut_off(bytes); !cut.empty())
+      fail(ErrorCode::invalid_model, "not a whole ONNX model: {}", cut);
+    throw;
+  }
 }
 
 TensorProto read_tensor(std::string_view message) {

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
-#include <filesystem>
+
+#include "import/file_kind.hpp"
 
 namespace pando::onnx {
 namespace {
@@ -124,33 +125,49 @@ uint64_t parse_number(const TensorProto& proto, std::string_view key, std::strin
   return value;
 }
 
+// The end of a message about a file whose content is no tensors at all.
+std::string remark_on(std::span<const std::byte> bytes) {
+  const std::string kind = kind_of_file(bytes);
+  return kind.empty() ? kind : ": it is " + kind;
+}
+
 TensorPtr from_file(const TensorProto& proto, DType dtype, int64_t count, ExternalFiles& files) {
-  std::string location;
   uint64_t offset = 0, length = 0;
   bool has_length = false;
   for (auto [key, value] : proto.external_data) {
-    if (key == "location") location = std::string(value);
     if (key == "offset") offset = parse_number(proto, key, value);
     if (key == "length") {
       length = parse_number(proto, key, value);
       has_length = true;
     }
   }
+  const std::string location = location_of(proto);
   if (location.empty()) fail(ErrorCode::invalid_model, "tensor '{}' has external data without a location", proto.name);
   std::shared_ptr<const MappedFile> file = files.open(location);
   std::span<const std::byte> bytes = file->bytes();
   if (offset > bytes.size() || (has_length && length > bytes.size() - offset))
-    fail(ErrorCode::invalid_model, "tensor '{}': bytes {} + {} are outside of '{}' ({} bytes)", proto.name, offset,
-         length, location, bytes.size());
+    fail(ErrorCode::invalid_model, "tensor '{}': bytes {} + {} are outside of '{}' ({} bytes){}", proto.name, offset,
+         length, location, bytes.size(), remark_on(bytes));
   if (!has_length) {
     size_t expected = static_cast<size_t>(is_four_bit(proto.type) ? (count + 1) / 2 : count) * size_of(dtype);
     length = std::min<uint64_t>(expected, bytes.size() - offset);
   }
   std::string_view raw(reinterpret_cast<const char*>(bytes.data()) + offset, length);
+  const size_t expected = static_cast<size_t>(is_four_bit(proto.type) ? (count + 1) / 2 : count) * size_of(dtype);
+  if (length < expected && offset + length == bytes.size())
+    fail(ErrorCode::invalid_model, "tensor '{}' {} {} has {} bytes at {} of '{}', expected {}: the file ends early{}",
+         proto.name, name_of(dtype), to_string(proto.dims), length, offset, location, expected, remark_on(bytes));
   return from_raw(proto, dtype, count, raw, file);
 }
 
 }  // namespace
+
+std::string location_of(const TensorProto& proto) {
+  std::string location;
+  for (auto [key, value] : proto.external_data)
+    if (key == "location") location = std::string(value);
+  return location;
+}
 
 int64_t checked_count(std::span<const int64_t> shape, int64_t limit, std::string_view kind, std::string_view name) {
   int64_t n = 1;
@@ -162,31 +179,6 @@ int64_t checked_count(std::span<const int64_t> shape, int64_t limit, std::string
     else n *= d;
   }
   return empty ? 0 : n;
-}
-
-std::shared_ptr<const MappedFile> ExternalFiles::open(const std::string& location) {
-  namespace fs = std::filesystem;
-  std::shared_ptr<const MappedFile>& file = files_[location];
-  if (file) return file;
-  if (folder_.empty())
-    fail(ErrorCode::invalid_model, "the model wants external data '{}', but has no folder", location);
-  fs::path relative(location);
-  bool inside = !relative.is_absolute() && location.find('\0') == std::string::npos;
-  for (const fs::path& part : relative) inside = inside && part != "..";
-  if (!inside) fail(ErrorCode::invalid_model, "external data '{}' is outside of the model's folder", location);
-  // Symbolic links count as what they lead to.
-  std::error_code error;
-  fs::path root = fs::canonical(folder_, error);
-  if (error) fail(ErrorCode::io, "cannot open folder '{}': {}", folder_, error.message());
-  fs::path path = fs::canonical(root / relative, error);
-  if (error) fail(ErrorCode::io, "cannot open external data '{}': {}", location, error.message());
-  auto [root_end, path_end] = std::mismatch(root.begin(), root.end(), path.begin(), path.end());
-  if (root_end != root.end())
-    fail(ErrorCode::invalid_model, "external data '{}' is outside of the model's folder", location);
-  if (!fs::is_regular_file(path)) fail(ErrorCode::io, "external data '{}' is not a file", location);
-  file = std::make_shared<const MappedFile>(path.string());
-  context_.add_file(file->stored_bytes());
-  return file;
 }
 
 TensorPtr decode_tensor(const TensorProto& proto, const std::shared_ptr<const void>& owner, ExternalFiles& files,

@@ -51,7 +51,7 @@ struct NamedTensor {
 TensorPtr read_tensor_file(const fs::path& path, const onnx::ValueInfo& info) {
   auto file = std::make_shared<const MappedFile>(path.string());
   std::string_view bytes(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
-  onnx::ExternalFiles none_allowed("");
+  ExternalFiles none_allowed("");
   onnx::TensorProto proto = onnx::read_tensor(bytes);
   if (proto.type == static_cast<int32_t>(onnx::ElementType::u16)) proto.type = info.element_type;
   return onnx::decode_tensor(proto, file, none_allowed, {}, false);

@@ -305,10 +305,11 @@ TEST(Import, RefusesDamagedFiles) {
 
 // ---- tensors ----
 
-Graph constant_model(const std::string& tensor, const ImportOptions& options = {}) {
+Graph constant_model(const std::string& tensor, const std::string& folder = {}) {
   ModelWriter m;
   m.output("c").initializer(tensor);
-  return import_model(m, options);
+  auto owner = std::make_shared<const std::string>(m.bytes());
+  return OnnxModel(as_span(*owner), owner, {}, folder).graph();
 }
 template <class T>
 std::vector<T> only_constant(const Graph& g, DType dtype) {
@@ -378,7 +379,7 @@ class ImportExternal : public ::testing::Test {
     write("model/sub/data.bin", 64);
     std::filesystem::create_symlink("../secret.bin", root_ / "model/link.bin");
     std::filesystem::create_symlink("sub/data.bin", root_ / "model/inner.bin");
-    options_.folder = (root_ / "model").string();
+    folder_ = (root_ / "model").string();
   }
   void TearDown() override { std::filesystem::remove_all(root_); }
   void write(const std::string& name, size_t floats) const {
@@ -402,10 +403,10 @@ class ImportExternal : public ::testing::Test {
     entry("offset", offset);
     entry("length", length);
     pbf_writer(tensor).add_int32(14, 1);
-    return constant_model(tensor, options_);
+    return constant_model(tensor, folder_);
   }
   std::filesystem::path root_;
-  ImportOptions options_;
+  std::string folder_;
 };
 
 TEST_F(ImportExternal, IsMapped) {
@@ -416,13 +417,42 @@ TEST_F(ImportExternal, IsMapped) {
 }
 
 TEST_F(ImportExternal, NothingOutsideOfTheFolderIsRead) {
-  for (std::string location : {"../secret.bin", "sub/../../secret.bin", "link.bin"})
+  for (std::string location : {"../secret.bin", "sub/../../secret.bin", "..", "sub/..", "link.bin/../../secret.bin"})
     expect_error(ErrorCode::invalid_model, {"outside"}, [&] { load(location); });
   expect_error(ErrorCode::invalid_model, {"outside"}, [&] { load((root_ / "secret.bin").string()); });
   expect_error(ErrorCode::io, {"missing.bin"}, [&] { load("missing.bin"); });
   expect_error(ErrorCode::io, {"sub"}, [&] { load("sub"); });
-  options_.folder.clear();
+  folder_.clear();
   expect_error(ErrorCode::invalid_model, {"folder"}, [&] { load("data.bin"); });
+}
+
+// Links in the folder are its owner's: they may lead anywhere, and folders on the way may be links.
+TEST_F(ImportExternal, LinksAreFollowed) {
+  const std::vector<float> expected{0, 1, 2, 3};
+  std::filesystem::create_directory(root_ / "store");
+  write("store/4f2a", 64);
+  std::filesystem::create_symlink("../../store/4f2a", root_ / "model/sub/relative.bin");
+  std::filesystem::create_symlink(root_ / "store/4f2a", root_ / "model/absolute.bin");
+  std::filesystem::create_symlink("absolute.bin", root_ / "model/twice.bin");
+  std::filesystem::create_directory_symlink("../store", root_ / "model/weights");
+  for (std::string location : {"link.bin", "sub/relative.bin", "absolute.bin", "twice.bin", "weights/4f2a"})
+    EXPECT_EQ(only_constant<float>(load(location), DType::f32), expected) << location;
+  std::filesystem::create_directory_symlink("model", root_ / "linked_model");
+  folder_ = (root_ / "linked_model").string();
+  EXPECT_EQ(only_constant<float>(load("sub/relative.bin"), DType::f32), expected);
+  // What they lead to must be a regular file.
+  std::filesystem::create_symlink("/dev/zero", root_ / "model/device.bin");
+  std::filesystem::create_symlink("nowhere", root_ / "model/broken.bin");
+  std::filesystem::create_symlink("loop.bin", root_ / "model/loop.bin");
+  for (std::string location : {"device.bin", "broken.bin", "loop.bin", "weights"})
+    expect_error(ErrorCode::io, {location}, [&] { load(location); });
+}
+
+TEST_F(ImportExternal, SaysWhatAFileIsInstead) {
+  std::ofstream(root_ / "model/pointer.bin") << "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+  expect_error(ErrorCode::invalid_model, {"'c'", "pointer.bin", "Git LFS"}, [&] { load("pointer.bin", "4096"); });
+  write("model/short.bin", 3);
+  expect_error(ErrorCode::invalid_model, {"'c'", "short.bin", "12 bytes", "16"}, [&] { load("short.bin"); });
 }
 
 TEST_F(ImportExternal, RangesAreChecked) {

@@ -42,6 +42,19 @@ std::string raw_tensor(const std::string& name, int32_t type, const Shape& dims,
   return out;
 }
 
+// A tensor whose elements lie in another file.
+inline std::string external_tensor(const std::string& name, int32_t type, const Shape& dims,
+                                   const std::string& location) {
+  std::string out = tensor_header(name, type, dims), entry;
+  pbf_writer e(entry);
+  e.add_string(1, "location");
+  e.add_string(2, location);
+  pbf_writer w(out);
+  w.add_message(13, entry);
+  w.add_int32(14, 1);
+  return out;
+}
+
 // Dimensions below 0 are open; their symbol is "d<-n>", none for -1.
 inline std::string value_info(const std::string& name, int32_t type, const Shape& dims) {
   std::string out, type_proto, tensor_type, shape;
