@@ -85,12 +85,18 @@ PANDO_API size_t pando_model_input_count(const pando_model* model);
 PANDO_API size_t pando_model_output_count(const pando_model* model);
 PANDO_API pando_status pando_model_input(const pando_model* model, size_t index, pando_port* out);
 PANDO_API pando_status pando_model_output(const pando_model* model, size_t index, pando_port* out);
+/* Inputs that have a default value in the file, not counted above. A compiled model has the default as a constant,
+ * unless pando_options_set_shape names the input: then it is one of the compiled model's inputs, in the file's order.
+ * pando_options_set_value gives it another constant. */
+PANDO_API size_t pando_model_default_count(const pando_model* model);
+PANDO_API pando_status pando_model_default(const pando_model* model, size_t index, pando_port* out);
 PANDO_API void pando_model_destroy(pando_model* model);
 
 PANDO_API pando_status pando_options_create(pando_options** out);
 PANDO_API pando_status pando_options_set_shape(pando_options* options, const char* input, const int64_t* shape,
                                                size_t rank);
-/* Fixes an input's value, which is copied; the compiled model then has no such input. */
+/* Fixes an input's value, which is copied; the compiled model then has no such input. pando_compile compares type and
+ * shape with the file's declaration. */
 PANDO_API pando_status pando_options_set_value(pando_options* options, const char* input, pando_dtype dtype,
                                                const int64_t* shape, size_t rank, const void* data);
 /* "depth-first", "breadth-first" or "barrier" */

@@ -87,9 +87,14 @@ class PANDO_API InputValueNeeded : public Error {
   std::string input;
 };
 
+// An input may have a default value in the file (Model::defaults). A compiled model has its default as a constant, so
+// that weights that are listed as inputs can be packed, unless the input is named in `shapes`: then it is an input like
+// the others, in the file's order, and has to be given in every run. In `values` it gets another constant.
 struct CompileOptions {
-  std::map<std::string, std::vector<int64_t>> shapes;  // of inputs with open dimensions
-  std::map<std::string, Array> values;  // fixed values of inputs that shapes depend on; then they are no inputs
+  std::map<std::string, std::vector<int64_t>> shapes;  // of inputs with open dimensions, or with a default value
+  // Fixed values of inputs, say of those that shapes depend on: they are no inputs then. Type and shape must fit the
+  // file's declaration.
+  std::map<std::string, Array> values;
   Policy policy = Policy::depth_first;
   int contexts = 1;            // runs in flight at once; more wait
   double tile_us = 0;          // target time of a tile; 0: chosen
@@ -125,7 +130,10 @@ class PANDO_API Compiled {
   const std::vector<Port>& outputs() const;
   const CompileStats& stats() const;
 
-  // Inputs by name; makes the outputs, in the order of outputs(). Throws invalid_argument, cancelled.
+  // Inputs by name; makes the outputs, in the order of outputs(). Throws invalid_argument, cancelled. An input with a
+  // default value may be given too: when the model was not compiled for that, it is compiled again, with its stats and
+  // traces apart, the first time that this set of inputs is given, and kept. So name it in CompileOptions to begin
+  // with.
   std::vector<Array> run(const std::map<std::string, Array>& inputs, const RunOptions& options = {});
   // Caller-bound memory in the order of inputs() and outputs(), dense, aligned to the element: no heap allocation. An
   // output must overlap neither an input nor another output.
@@ -179,11 +187,15 @@ class PANDO_API Model {
   // From memory, which is copied. `folder`: where external data may lie; empty: none allowed.
   static Model from_memory(std::span<const std::byte> bytes, const std::string& folder = {},
                            const LoadOptions& options = {});
-  const std::vector<Port>& inputs() const;
+  const std::vector<Port>& inputs() const;  // that must be given
   const std::vector<Port>& outputs() const;
+  // Inputs that have a default value in the file: CompileOptions says what becomes of them. Weights that files of IR
+  // version 3 and older have to list as inputs are none.
+  const std::vector<Port>& defaults() const;
   Compiled compile(const Engine& engine, const CompileOptions& options = {}) const;
 
  private:
+  friend class Compiled;
   struct Impl;
   std::shared_ptr<Impl> impl_;
 };

@@ -84,6 +84,8 @@ pando_status port_at(const std::vector<Port>& ports, size_t index, pando_port* o
 }
 
 std::vector<int64_t> shape_of(const int64_t* extents, size_t rank) {
+  constexpr size_t highest = 64;  // of a tensor in a file
+  if (rank > highest) fail(ErrorCode::invalid_argument, "a shape of {} dimensions: expected at most {}", rank, highest);
   if (rank > 0) require(extents, "shape");
   return {extents, extents + rank};
 }
@@ -142,6 +144,11 @@ pando_status pando_model_input(const pando_model* m, size_t index, pando_port* o
 pando_status pando_model_output(const pando_model* m, size_t index, pando_port* out) {
   if (!m) return fail_with(PANDO_INVALID_ARGUMENT, "model is NULL");
   return port_at(m->model.outputs(), index, out);
+}
+size_t pando_model_default_count(const pando_model* m) { return m ? m->model.defaults().size() : 0; }
+pando_status pando_model_default(const pando_model* m, size_t index, pando_port* out) {
+  if (!m) return fail_with(PANDO_INVALID_ARGUMENT, "model is NULL");
+  return port_at(m->model.defaults(), index, out);
 }
 void pando_model_destroy(pando_model* model) { delete model; }
 

@@ -210,6 +210,10 @@ void Compiled::run(std::span<const void* const> inputs, std::span<void* const> o
 }
 
 std::vector<Array> Compiled::run(const std::map<std::string, Array>& inputs, const RunOptions& options) {
+  if (impl_->model) {
+    std::map<std::string, Array> rest = inputs;
+    if (std::optional<Compiled> other = impl_->variant_for(rest, options.cancel)) return other->run(rest, options);
+  }
   for (const auto& given : inputs)
     if (std::none_of(impl_->inputs.begin(), impl_->inputs.end(), [&](const Port& p) { return p.name == given.first; }))
       fail(ErrorCode::invalid_argument, "the model has no input '{}'", given.first);

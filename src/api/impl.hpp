@@ -1,7 +1,10 @@
 // The inside of the public classes.
 #pragma once
 #include <condition_variable>
+#include <map>
 #include <mutex>
+#include <optional>
+#include <set>
 
 #include "base/memory.hpp"
 #include "base/process.hpp"
@@ -20,7 +23,7 @@ struct Engine::Impl {
 
 struct Model::Impl {
   OnnxModel file;
-  std::vector<Port> inputs, outputs;
+  std::vector<Port> inputs, outputs, defaults;
   std::unique_ptr<WeightCache> weights;  // packed once for all shapes
   explicit Impl(OnnxModel model);
 };
@@ -47,6 +50,17 @@ struct Compiled::Impl : private ForkAware {
   mutable std::mutex trace_mutex;
   std::unique_ptr<runtime::RunContext> traced;
 
+  // What runs that feed inputs with a default value need: null where there are none.
+  std::shared_ptr<Model::Impl> model;
+  std::mutex variants_mutex;
+  std::set<std::string> fixed;               // defaults that shapes depend on: a variant per value
+  std::map<std::string, Compiled> variants;  // by what is fed
+  // Another compiled model that takes the inputs with a default value among `given`, which loses those that it has as
+  // constants; empty when this one will do.
+  std::optional<Compiled> variant_for(std::map<std::string, Array>& given, const CancelToken* cancel);
+  static Compiled make(const std::shared_ptr<Model::Impl>& model, std::shared_ptr<Engine::Impl> engine,
+                       const CompileOptions& options);
+
   runtime::RunContext& take();
   void give_back(runtime::RunContext& context);
   runtime::RunContext::Options context_options(bool trace) const;
@@ -59,7 +73,7 @@ struct Compiled::Impl : private ForkAware {
 };
 
 // Everything `pando inspect` prints, as JSON.
-std::string describe(const TileGraph& tiles, const Compiled& model, bool with_tiles);
+std::string describe(const TileGraph& tiles, const Compiled& model, const std::vector<Port>& defaults, bool with_tiles);
 // The last run of a traced context as Chrome trace events.
 std::string chrome_trace(const runtime::RunContext& context, int workers);
 // A name out of a file as a JSON string; bytes that are not UTF-8 are replaced.

@@ -20,6 +20,13 @@ json port_rows(const std::vector<Port>& ports) {
   return rows;
 }
 
+// As the file declares them: extents that it leaves open are -1.
+json default_rows(const std::vector<Port>& ports) {
+  json rows = json::array();
+  for (const Port& p : ports) rows.push_back({{"name", p.name}, {"type", name_of(p.dtype)}, {"shape", p.shape}});
+  return rows;
+}
+
 json operator_row(const TileGraph& g, const OpTiles& op) {
   const Node& node = g.graph->nodes[op.node];
   NodeView view{*g.graph, node};
@@ -73,12 +80,13 @@ std::string json_text(const std::string& text) {
   return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-std::string describe(const TileGraph& g, const Compiled& model, bool with_tiles) {
+std::string describe(const TileGraph& g, const Compiled& model, const std::vector<Port>& defaults, bool with_tiles) {
   const CompileStats& stats = model.stats();
   json out;
   out["model"] = g.graph->name;
   out["inputs"] = port_rows(model.inputs());
   out["outputs"] = port_rows(model.outputs());
+  out["defaults"] = default_rows(defaults);
   out["operators"] = json::array();
   double work_us = 0, path_us = 0;
   std::map<std::string, int> kinds;

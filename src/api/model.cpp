@@ -72,6 +72,7 @@ Model::Impl::Impl(OnnxModel model)
   ModelPorts found = file.ports();
   inputs = ports(found.inputs);
   outputs = ports(found.outputs);
+  defaults = ports(found.defaults);
 }
 
 Model Model::load(const std::string& path, const LoadOptions& options) {
@@ -91,8 +92,14 @@ Model Model::from_memory(std::span<const std::byte> bytes, const std::string& fo
 
 const std::vector<Port>& Model::inputs() const { return impl_->inputs; }
 const std::vector<Port>& Model::outputs() const { return impl_->outputs; }
+const std::vector<Port>& Model::defaults() const { return impl_->defaults; }
 
 Compiled Model::compile(const Engine& engine, const CompileOptions& options) const {
+  return Compiled::Impl::make(impl_, engine.impl_, options);
+}
+
+Compiled Compiled::Impl::make(const std::shared_ptr<Model::Impl>& model, std::shared_ptr<Engine::Impl> engine,
+                              const CompileOptions& options) {
   ExitGate::refuse_after_exit();
   ScopedExitGate inside;
   ScopedFloatMode mode;
@@ -102,21 +109,23 @@ Compiled Model::compile(const Engine& engine, const CompileOptions& options) con
   Compiled out;
   out.impl_ = std::make_shared<Compiled::Impl>();
   Compiled::Impl& impl = *out.impl_;
-  impl.engine = engine.impl_;
+  impl.engine = std::move(engine);
+  if (!model->defaults.empty()) impl.model = model;
   impl.options = options;
   CompileStats& stats = impl.stats;
   Stopwatch watch;
-  check_shapes(options, impl_->inputs);
+  check_shapes(options, model->inputs);
+  check_shapes(options, model->defaults);
 
   report(options, "import", 0);
-  CompileContext context(impl_->file.bytes(), options.cancel);
+  CompileContext context(model->file.bytes(), options.cancel);
   ImportOptions import_options;
   import_options.context = &context;
   for (const auto& [name, shape] : options.shapes) import_options.input_shapes[name] = shape;
   for (const auto& [name, array] : options.values) import_options.input_values[name] = as_constant(array);
-  Graph graph = import_model(impl_->file, import_options);
-  for (const auto& file : impl_->file.files())
-    impl_->weights->add_file(file->bytes(),
+  Graph graph = import_model(model->file, import_options);
+  for (const auto& file : model->file.files())
+    model->weights->add_file(file->bytes(),
                              [f = file.get()](const void* begin, size_t size) { f->release(begin, size); });
   stats.import_ms = watch.ms();
 
@@ -135,14 +144,14 @@ Compiled Model::compile(const Engine& engine, const CompileOptions& options) con
   stats.tile_ms = watch.ms();
 
   BindOptions bind_options;
-  bind_options.weights = impl_->weights.get();
+  bind_options.weights = model->weights.get();
   bind_options.tile_boxes = options.inspect;
   bind_options.progress = [&](double done) {
     report(options, "bind", done);
     return true;
   };
   impl.program = bind(*tiles, bind_options);
-  impl_->file.check_unchanged();  // what was packed is what was loaded
+  model->file.check_unchanged();  // what was packed is what was loaded
   for (int i = 0; i < options.contexts; i++) {
     impl.contexts.push_back(
         std::make_unique<runtime::RunContext>(impl.engine->engine, impl.program, impl.context_options(false)));
@@ -154,7 +163,7 @@ Compiled Model::compile(const Engine& engine, const CompileOptions& options) con
   impl.inputs = ports(program.inputs);
   impl.outputs = ports(program.outputs);
   // By the file's names: passes may have replaced the values, and one value may be two outputs.
-  for (size_t i = 0; i < impl.outputs.size(); i++) impl.outputs[i].name = impl_->outputs.at(i).name;
+  for (size_t i = 0; i < impl.outputs.size(); i++) impl.outputs[i].name = model->outputs.at(i).name;
   stats.tiles = program.tiles;
   stats.events = program.events;
   stats.edges = program.successors.size();

@@ -161,7 +161,7 @@ std::string Compiled::trace_json() const {
 
 std::string Compiled::inspect_json(bool tiles) const {
   if (!impl_->tiles) fail(ErrorCode::invalid_argument, "the model was compiled without CompileOptions::inspect");
-  return describe(*impl_->tiles, *this, tiles);
+  return describe(*impl_->tiles, *this, impl_->model ? impl_->model->defaults : std::vector<Port>(), tiles);
 }
 
 }  // namespace pando

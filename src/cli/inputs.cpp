@@ -90,8 +90,8 @@ InputSource::InputSource(const CommonOptions& options, const Model& model) : mod
     // A name may hold '=' itself.
     size_t at = text.find('=');
     auto named = [&](const Port& p) { return text.compare(0, at, p.name) == 0; };
-    while (at != text.npos && std::none_of(model.inputs().begin(), model.inputs().end(), named))
-      at = text.find('=', at + 1);
+    auto none_named = [&](const std::vector<Port>& ports) { return std::none_of(ports.begin(), ports.end(), named); };
+    while (at != text.npos && none_named(model.inputs()) && none_named(model.defaults())) at = text.find('=', at + 1);
     const Port& port = find(text.substr(0, at == text.npos ? text.find('=') : at));
     if (arrays_.count(port.name)) fail_argument(fmt::format("input '{}' is given twice", port.name));
     take_file(port, text.substr(at + 1));
@@ -109,7 +109,14 @@ const Port& InputSource::find(const std::string& name) const {
     if (port.name == name) return port;
     names.push_back(fmt::format("'{}'", port.name));
   }
+  for (const Port& port : model_.defaults())
+    if (port.name == name) return port;
   fail_argument(fmt::format("the model has no input '{}': its inputs are {}", name, fmt::join(names, ", ")));
+}
+
+bool InputSource::is_default(const Port& port) const {
+  return std::any_of(model_.defaults().begin(), model_.defaults().end(),
+                     [&](const Port& p) { return p.name == port.name; });
 }
 
 void InputSource::take_file(const Port& port, const std::string& path) {
@@ -209,7 +216,13 @@ void InputSource::read_description(const CommonOptions& options) {
       take_file(port, (folder / entry.text("file")).string());
       continue;
     }
-    if (entry.has("shape")) take_shape(port, entry.extents("shape"));
+    if (entry.has("shape")) {
+      take_shape(port, entry.extents("shape"));
+    } else if (is_default(port)) {  // a shape is what makes it an input
+      if (std::count(port.shape.begin(), port.shape.end(), -1) > 0)
+        entry.bad(fmt::format("'shape' is missing: the model says {}", describe_port(port)));
+      take_shape(port, port.shape);
+    }
     Spec spec;
     if (entry.has("values")) spec.values = entry.numbers("values");
     if (entry.has("fill")) spec.fill = entry.number("fill");
@@ -226,7 +239,10 @@ void InputSource::read_description(const CommonOptions& options) {
 
 void InputSource::require_all() const {
   std::vector<std::string> missing;
-  for (const Port& port : model_.inputs())
+  std::vector<Port> needed = model_.inputs();
+  for (const Port& port : model_.defaults())
+    if (shapes_.count(port.name)) needed.push_back(port);
+  for (const Port& port : needed)
     if (!arrays_.count(port.name) && !specs_.count(port.name))
       missing.push_back(fmt::format("'{}' {}", port.name, describe_port(port)));
   if (!missing.empty())

@@ -26,7 +26,8 @@ class InputSource {
     double low = 0, high = 1;  // floats
     int64_t max = 2;           // integers 0..max-1
   };
-  const Port& find(const std::string& name) const;
+  const Port& find(const std::string& name) const;  // among those with a default value, too
+  bool is_default(const Port& port) const;
   void take_file(const Port& port, const std::string& path);
   void take_shape(const Port& port, const std::vector<int64_t>& shape);
   void read_description(const CommonOptions& options);

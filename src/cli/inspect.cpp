@@ -91,6 +91,9 @@ void inspect(const InspectSettings& options) {
   fmt::print("model    {}\n", all["model"].get<std::string>());
   print_ports("input", all["inputs"]);
   print_ports("output", all["outputs"]);
+  if (size_t count = all["defaults"].size(); count > 0)
+    fmt::print("default  {} input{} with a default value: {}{}\n", count, count > 1 ? "s" : "",
+               all["defaults"][0]["name"].get<std::string>(), count > 1 ? ", .." : "");
   print_operators(all["operators"]);
   print_summary(all);
   if (options.tiles) print_tiles(all["tiles"]);

@@ -10,7 +10,9 @@ namespace {
 
 // The input that shapes depend on: all its dimensions must be known before the model is compiled.
 Port resolved(const Model& model, const InputSource& source, const InputValueNeeded& e) {
-  for (Port port : model.inputs()) {
+  std::vector<Port> all = model.inputs();
+  all.insert(all.end(), model.defaults().begin(), model.defaults().end());
+  for (Port port : all) {
     if (port.name != e.input) continue;
     auto shape = source.shapes().find(port.name);
     if (shape != source.shapes().end()) port.shape = shape->second;

@@ -50,7 +50,7 @@ template std::vector<double> elements(const Tensor&);
 void Builder::check(std::span<const int64_t> shape) const {
   if (shape.size() > static_cast<size_t>(max_rank))
     fail(ErrorCode::not_supported, "node '{}': tensors of {} dimensions are not supported", node_, shape.size());
-  checked_count(shape, limits_.tensor_elements, "the output of node", node_);
+  checked_count(shape, limits_.tensor_elements, "the output of node", node_, ErrorCode::not_supported);
 }
 
 Values Builder::add_all(const OpDef& op, Values inputs, std::any attrs) {

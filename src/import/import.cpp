@@ -14,6 +14,7 @@ namespace onnx {
 namespace {
 
 constexpr int64_t newest_opset = 25;
+constexpr int64_t first_ir_of_defaults = 4;  // before, every weight had to be listed as an input
 
 // Operators whose meaning before this opset differs from what the converters know; all others are read as of opset 6.
 struct Changed {
@@ -150,6 +151,10 @@ class Importer {
         bool found = false;
         for (const ValueInfo& v : model_.graph.inputs) found = found || v.name == name;
         if (!found) fail(ErrorCode::invalid_argument, "the model has no input '{}'", name);
+        if (model_.ir_version < first_ir_of_defaults && initializers_.count(name))
+          fail(ErrorCode::invalid_argument,
+               "'{}' is a weight of the model (IR version {}), not an input that may be given", name,
+               model_.ir_version);
       }
     };
     check(options_.input_shapes);
@@ -196,26 +201,40 @@ class Importer {
     }
   }
 
-  // Inputs with an initializer are weights that may be overridden (all weights are, up to IR version 3): not inputs
-  // here unless a value is given.
+  // The value may settle what the declaration leaves open, nothing else.
+  static void check_value(const ValueInfo& info, DType dtype, const Tensor& value) {
+    bool fits = value.dtype == dtype && (!info.has_shape || value.shape.size() == info.shape.size());
+    for (size_t i = 0; fits && info.has_shape && i < info.shape.size(); i++)
+      fits = info.shape[i] == -1 || info.shape[i] == value.shape[i];
+    if (!fits)
+      fail(ErrorCode::invalid_argument, "the value of input '{}' is {} {}, expected {} {}", info.name,
+           name_of(value.dtype), to_string(value.shape), name_of(dtype),
+           info.has_shape ? to_string(info.shape) : std::string("of any shape"));
+    check_rank(info.name, value.shape);
+  }
+
+  static void check_rank(std::string_view name, const Shape& shape) {
+    if (shape.size() > static_cast<size_t>(max_rank))
+      fail(ErrorCode::not_supported, "input '{}' has {} dimensions: more than {} are not supported", name, shape.size(),
+           max_rank);
+  }
+
   void add_inputs() {
     read_symbols();
     for (const ValueInfo& info : model_.graph.inputs) {
       std::string name(info.name);
       auto fixed = options_.input_values.find(name);
-      if (fixed == options_.input_values.end() && initializers_.count(info.name)) continue;  // only a default value
+      const bool given = fixed != options_.input_values.end() || options_.input_shapes.count(name);
+      if (!given && initializers_.count(info.name)) continue;  // its default value is a constant
       DType dtype = to_dtype(info.element_type, name);
       ValueId v;
       if (fixed != options_.input_values.end()) {
-        if (fixed->second->dtype != dtype)
-          fail(ErrorCode::invalid_argument, "the value of input '{}' has type {}, expected {}", name,
-               name_of(fixed->second->dtype), name_of(dtype));
+        check_value(info, dtype, *fixed->second);
         v = graph_.add_constant(name, fixed->second);
       } else {
         Shape shape = resolve_shape(info);
-        if (shape.size() > static_cast<size_t>(max_rank))
-          fail(ErrorCode::not_supported, "input '{}' has {} dimensions: not supported", name, shape.size());
-        checked_count(shape, limits_.tensor_elements, "input", name);
+        check_rank(name, shape);
+        checked_count(shape, limits_.tensor_elements, "input", name, ErrorCode::invalid_argument);
         v = graph_.add_value(name, dtype, std::move(shape));
         graph_.inputs.push_back(v);
       }
@@ -378,8 +397,11 @@ ModelPorts ports_of(const ModelProto& model, const ImportLimits& limits) {
   std::unordered_set<std::string_view> initializers;
   for (const TensorProto& t : graph.initializers) initializers.insert(t.name);
   ModelPorts ports;
-  for (const ValueInfo& info : graph.inputs)
+  for (const ValueInfo& info : graph.inputs) {
     if (!initializers.count(info.name)) ports.inputs.push_back(to_port(info, limits));
+    else if (model.ir_version >= first_ir_of_defaults && is_supported(info.element_type))
+      ports.defaults.push_back(to_port(info, limits));
+  }
   for (const ValueInfo& info : graph.outputs) ports.outputs.push_back(to_port(info, limits));
   ports.name = std::string(graph.name);
   ports.producer = std::string(model.producer);

@@ -21,7 +21,9 @@ struct ImportLimits {
 };
 
 struct ImportOptions {
-  std::map<std::string, Shape> input_shapes;      // for inputs with unknown dimensions (or to override them)
+  // For inputs with unknown dimensions (or to override them). An input with a default value becomes an input of the
+  // graph when it is named here; else its default is a constant.
+  std::map<std::string, Shape> input_shapes;
   std::map<std::string, TensorPtr> input_values;  // inputs whose values are fixed: become constants
   bool missing_data = false;  // weights without data become placeholders: enough to plan, not to run
   // Memory and arithmetic for constants that are computed, and the token that stops it; null: a budget of its own, by
@@ -36,7 +38,9 @@ struct ModelPort {
   Shape shape;
 };
 struct ModelPorts {
-  std::vector<ModelPort> inputs, outputs;  // inputs without those that have an initializer
+  std::vector<ModelPort> inputs, outputs;
+  std::vector<ModelPort> defaults;  // inputs that have an initializer: none before IR version 4, where weights have to
+                                    // be listed as inputs
   std::string name, producer;
   int64_t opset = 0;
 };

@@ -279,7 +279,9 @@ class ModelReader {
 
 }  // namespace
 
-DType to_dtype(int32_t element_type, std::string_view what) {
+namespace {
+
+std::optional<DType> dtype_of(int32_t element_type) {
   switch (static_cast<ElementType>(element_type)) {
     case ElementType::f32: return DType::f32;
     case ElementType::u8:
@@ -296,6 +298,17 @@ DType to_dtype(int32_t element_type, std::string_view what) {
     case ElementType::u32: return DType::u32;
     case ElementType::u64: return DType::u64;
     case ElementType::bf16: return DType::bf16;
+    default: return {};
+  }
+}
+
+}  // namespace
+
+bool is_supported(int32_t element_type) { return dtype_of(element_type).has_value(); }
+
+DType to_dtype(int32_t element_type, std::string_view what) {
+  if (std::optional<DType> known = dtype_of(element_type)) return *known;
+  switch (static_cast<ElementType>(element_type)) {
     case ElementType::undefined: fail(ErrorCode::not_supported, "'{}' is not a tensor: not supported", what);
     case ElementType::string: fail(ErrorCode::not_supported, "'{}' holds strings: not supported", what);
     default: fail(ErrorCode::not_supported, "'{}' has ONNX element type {}: not supported", what, element_type);

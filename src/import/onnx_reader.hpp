@@ -39,6 +39,7 @@ enum class ElementType : int32_t {
 };
 // The type that holds such elements here (4-bit integers are widened to 8 bits). Throws not_supported, naming `what`.
 DType to_dtype(int32_t element_type, std::string_view what);
+bool is_supported(int32_t element_type);
 
 // A repeated number may come as any mix of packed chunks and single items.
 struct NumberField {

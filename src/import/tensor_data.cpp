@@ -169,13 +169,14 @@ std::string location_of(const TensorProto& proto) {
   return location;
 }
 
-int64_t checked_count(std::span<const int64_t> shape, int64_t limit, std::string_view kind, std::string_view name) {
+int64_t checked_count(std::span<const int64_t> shape, int64_t limit, std::string_view kind, std::string_view name,
+                      ErrorCode code) {
   int64_t n = 1;
   bool empty = false;
   for (int64_t d : shape) {
-    if (d < 0) fail(ErrorCode::invalid_model, "{} '{}' has a negative dimension: {}", kind, name, to_string(shape));
+    if (d < 0) fail(code, "{} '{}' has a negative dimension: {}", kind, name, to_string(shape));
     if (d == 0) empty = true;
-    else if (n > limit / d) fail(ErrorCode::invalid_model, "{} '{}' is too large: {}", kind, name, to_string(shape));
+    else if (n > limit / d) fail(code, "{} '{}' is too large: {}", kind, name, to_string(shape));
     else n *= d;
   }
   return empty ? 0 : n;

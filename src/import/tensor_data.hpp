@@ -8,9 +8,10 @@
 
 namespace pando::onnx {
 
-// The product of the extents. Throws invalid_model, naming `kind` and `name` of the tensor, when one is negative or the
-// product is over `limit`.
-int64_t checked_count(std::span<const int64_t> shape, int64_t limit, std::string_view kind, std::string_view name);
+// The product of the extents. Throws invalid_model or `code`, naming `kind` and `name` of the tensor, when one is
+// negative or the product is over `limit`.
+int64_t checked_count(std::span<const int64_t> shape, int64_t limit, std::string_view kind, std::string_view name,
+                      ErrorCode code = ErrorCode::invalid_model);
 
 // Where external data lies, as the file says it; empty when it does not.
 std::string location_of(const TensorProto& proto);

@@ -124,6 +124,61 @@ inline std::string attr_tensor(const std::string& name, const std::string& tenso
   return out;
 }
 
+// Given by the caller of the function that the node is in.
+inline std::string attr_ref(const std::string& name, const std::string& of_function, int32_t type) {
+  std::string out;
+  pbf_writer w(out);
+  w.add_string(1, name);
+  w.add_int32(20, type);
+  w.add_string(21, of_function);
+  return out;
+}
+
+inline std::string node_proto(const std::string& op, const std::vector<std::string>& inputs,
+                              const std::vector<std::string>& outputs, const std::vector<std::string>& attributes = {},
+                              const std::string& domain = "", const std::string& overload = "") {
+  std::string out;
+  pbf_writer w(out);
+  for (const std::string& s : inputs) w.add_string(1, s);
+  for (const std::string& s : outputs) w.add_string(2, s);
+  w.add_string(3, op + "_node");
+  w.add_string(4, op);
+  for (const std::string& a : attributes) w.add_message(5, a);
+  if (!domain.empty()) w.add_string(7, domain);
+  if (!overload.empty()) w.add_string(8, overload);
+  return out;
+}
+
+inline std::string opset_proto(const std::string& domain, int64_t version) {
+  std::string out;
+  pbf_writer w(out);
+  if (!domain.empty()) w.add_string(1, domain);
+  w.add_int64(2, version);
+  return out;
+}
+
+struct FunctionWriter {
+  std::string domain, name;
+  std::vector<std::string> inputs, outputs, nodes;
+  std::vector<std::string> attributes = {}, defaults = {};  // names; whole attributes
+  int64_t opset = 17;
+  std::string overload = {};
+  std::string bytes() const {
+    std::string out;
+    pbf_writer w(out);
+    w.add_string(1, name);
+    for (const std::string& s : inputs) w.add_string(4, s);
+    for (const std::string& s : outputs) w.add_string(5, s);
+    for (const std::string& s : attributes) w.add_string(6, s);
+    for (const std::string& s : nodes) w.add_message(7, s);
+    w.add_message(9, opset_proto("", opset));
+    w.add_string(10, domain);
+    for (const std::string& s : defaults) w.add_message(11, s);
+    if (!overload.empty()) w.add_string(13, overload);
+    return out;
+  }
+};
+
 class ModelWriter {
  public:
   explicit ModelWriter(int64_t opset = 17) : opset_(opset) {}
@@ -148,30 +203,41 @@ class ModelWriter {
   ModelWriter& node(const std::string& op, const std::vector<std::string>& inputs,
                     const std::vector<std::string>& outputs, const std::vector<std::string>& attributes = {},
                     const std::string& domain = "") {
-    std::string out;
-    pbf_writer w(out);
-    for (const std::string& s : inputs) w.add_string(1, s);
-    for (const std::string& s : outputs) w.add_string(2, s);
-    w.add_string(3, op + "_node");
-    w.add_string(4, op);
-    for (const std::string& a : attributes) w.add_message(5, a);
-    if (!domain.empty()) w.add_string(7, domain);
-    pbf_writer(graph_).add_message(1, out);
+    return node(node_proto(op, inputs, outputs, attributes, domain));
+  }
+  ModelWriter& node(const std::string& proto) {
+    pbf_writer(graph_).add_message(1, proto);
     return *this;
   }
-  std::string bytes() const {
-    std::string out, opset;
-    pbf_writer(opset).add_int64(2, opset_);
+  ModelWriter& function(const FunctionWriter& f) {
+    pbf_writer(functions_).add_message(25, f.bytes());
+    return *this;
+  }
+  ModelWriter& ir(int64_t version) {
+    ir_ = version;
+    return *this;
+  }
+  // The graph by itself, as an attribute.
+  std::string as_attr(const std::string& name) const {
+    std::string out;
     pbf_writer w(out);
-    w.add_int64(1, 8);
-    w.add_message(7, graph_);
-    w.add_message(8, opset);
+    w.add_string(1, name);
+    w.add_message(6, graph_);
+    w.add_int32(20, 5);
     return out;
+  }
+  std::string bytes() const {
+    std::string out;
+    pbf_writer w(out);
+    w.add_int64(1, ir_);
+    w.add_message(7, graph_);
+    w.add_message(8, opset_proto("", opset_));
+    return out + functions_;
   }
 
  private:
-  std::string graph_;
-  int64_t opset_;
+  std::string graph_, functions_;
+  int64_t opset_, ir_ = 8;
 };
 
 inline std::span<const std::byte> as_span(const std::string& s) {
