@@ -35,8 +35,9 @@ Convert find_converter(std::string_view op) {
 namespace pando {
 
 std::vector<std::string> supported_onnx_ops() {
-  std::vector<std::string> names;
+  std::vector<std::string> names{"If"};  // the importer takes a branch itself
   for (const onnx::Converter& c : onnx::table()) names.emplace_back(c.op);
+  std::sort(names.begin(), names.end());
   return names;
 }
 

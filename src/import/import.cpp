@@ -1,20 +1,17 @@
 #include "import/import.hpp"
 
-#include <filesystem>
-#include <queue>
-#include <unordered_map>
+#include <algorithm>
 #include <unordered_set>
 
 #include "import/converters.hpp"
-#include "import/external_files.hpp"
+#include "import/importer.hpp"
+#include "import/scope.hpp"
 #include "import/tensor_data.hpp"
 
-namespace pando {
-namespace onnx {
+namespace pando::onnx {
 namespace {
 
 constexpr int64_t newest_opset = 25;
-constexpr int64_t first_ir_of_defaults = 4;  // before, every weight had to be listed as an input
 
 // Operators whose meaning before this opset differs from what the converters know; all others are read as of opset 6.
 struct Changed {
@@ -29,73 +26,32 @@ bool too_old(std::string_view op, int64_t opset) {
                      [&](const Changed& c) { return c.op == op && opset < c.opset; });
 }
 
-// Which node makes a value: by name, as ONNX does.
-using Producers = std::unordered_map<std::string_view, uint32_t>;
+bool is_default_domain(std::string_view domain) { return domain.empty() || domain == "ai.onnx"; }
 
-std::string display_name(const NodeProto& node) {
-  if (!node.name.empty()) return std::string(node.name);
-  for (std::string_view output : node.outputs)
-    if (!output.empty()) return std::string(output);
-  return std::string(node.op_type);
+// How functions are found. Nothing but a separator that no name holds keeps the parts apart.
+std::string function_key(std::string_view domain, std::string_view name, std::string_view overload) {
+  return fmt::format("{}\n{}\n{}", is_default_domain(domain) ? std::string_view() : domain, name, overload);
 }
 
-Producers find_producers(const GraphProto& graph) {
-  Producers producers;
-  for (uint32_t i = 0; i < graph.nodes.size(); i++)
-    for (std::string_view name : graph.nodes[i].outputs)
-      if (!name.empty() && !producers.emplace(name, i).second)
-        fail(ErrorCode::invalid_model, "node '{}' ({}): its output '{}' is made twice", display_name(graph.nodes[i]),
-             graph.nodes[i].op_type, name);
-  return producers;
+std::string operator_name(const NodeProto& proto) {
+  return fmt::format("{}{}{}", proto.domain, proto.domain.empty() ? "" : ".", proto.op_type);
 }
 
-// Node indices, producers first, otherwise in file order.
-std::vector<uint32_t> sorted_nodes(const GraphProto& graph, const Producers& producers) {
-  size_t n = graph.nodes.size();
-  std::vector<std::vector<uint32_t>> consumers(n);
-  std::vector<uint32_t> waits(n, 0);
-  for (uint32_t i = 0; i < n; i++)
-    for (std::string_view name : graph.nodes[i].inputs)
-      if (auto p = producers.find(name); !name.empty() && p != producers.end()) {
-        consumers[p->second].push_back(i);
-        waits[i]++;
-      }
-  std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> ready;
-  for (uint32_t i = 0; i < n; i++)
-    if (waits[i] == 0) ready.push(i);
-  std::vector<uint32_t> order;
-  while (!ready.empty()) {
-    uint32_t i = ready.top();
-    ready.pop();
-    order.push_back(i);
-    for (uint32_t c : consumers[i])
-      if (--waits[c] == 0) ready.push(c);
-  }
-  for (uint32_t i = 0; i < n && order.size() < n; i++)
-    if (waits[i] > 0)
-      fail(ErrorCode::invalid_model, "the graph has a cycle through or before node '{}' ({})",
-           display_name(graph.nodes[i]), graph.nodes[i].op_type);
-  return order;
-}
-
-// Nodes that some graph output depends on: others are not looked at further.
-std::vector<bool> live_nodes(const GraphProto& graph, const Producers& producers) {
-  std::vector<bool> live(graph.nodes.size(), false);
-  std::vector<uint32_t> stack;
-  auto visit = [&](std::string_view name) {
-    auto p = producers.find(name);
-    if (p == producers.end() || live[p->second]) return;
-    live[p->second] = true;
-    stack.push_back(p->second);
-  };
-  for (const ValueInfo& output : graph.outputs) visit(output.name);
-  while (!stack.empty()) {
-    uint32_t i = stack.back();
-    stack.pop_back();
-    for (std::string_view name : graph.nodes[i].inputs) visit(name);
-  }
-  return live;
-}
+// Nodes that are to be converted, in their order. Frames form a stack instead of calls of ours, which a file could nest
+// as deep as it likes: calls of functions and branches have a frame of their own, and so has what a branch reads of the
+// graphs around it and nobody else has asked for.
+struct Frame {
+  Scope* scope;
+  std::vector<uint32_t> nodes;
+  size_t next = 0;
+  // Of a call or a branch: the node that it stands for, and the names in `scope` of the node's outputs ("": not
+  // wanted).
+  std::unique_ptr<Scope> own;
+  Scope* caller = nullptr;
+  uint32_t node = 0;
+  std::vector<std::string_view> results;
+  ValueId first = 0;  // value that is made next when it begins
+};
 
 // One import: names to values, node after node through the table of converters.
 class Importer {
@@ -109,41 +65,312 @@ class Importer {
         own_context_(file_bytes),
         context_(options.context ? *options.context : own_context_),
         files_(files),
+        inlined_bytes_left_((int64_t{256} << 20) + 4 * std::min(file_bytes, INT64_MAX / 64)),
         builder_(graph_, limits, context_) {}
 
   Graph run() {
     graph_.name = std::string(model_.graph.name);
-    check_version();
-    add_initializers();
+    if (model_.opset != 0 || model_.functions.empty()) check_version(model_.opset);
+    find_functions();
+    const Body body = make_body(model_.graph.nodes);
+    main_ = std::make_unique<Scope>(body, model_.opset);
+    main_->add_initializers(model_.graph);
     check_option_names();
     add_inputs();
-    Producers producers = find_producers(model_.graph);
-    std::vector<bool> live = live_nodes(model_.graph, producers);
+    std::vector<std::string_view> outputs;
+    for (const ValueInfo& output : model_.graph.outputs) outputs.push_back(output.name);
+    std::vector<uint32_t> live = needed_for(*main_, outputs);
     count_reads(live);
-    for (uint32_t i : sorted_nodes(model_.graph, producers)) {
-      if (!live[i]) continue;
-      auto first = static_cast<ValueId>(graph_.values.size());
-      convert(model_.graph.nodes[i]);
-      forget_constants(model_.graph.nodes[i], first);
-    }
+    frames_.push_back({main_.get(), std::move(live)});
+    convert_all();
     add_outputs();
     remove_dead(graph_);
     return std::move(graph_);
   }
 
  private:
-  void check_version() const {
-    if (model_.opset < 1 || model_.opset > newest_opset)
-      fail(ErrorCode::not_supported, "opset {} is not supported: expected 1 to {}", model_.opset, newest_opset);
-    if (model_.graph.sparse_initializers) fail(ErrorCode::not_supported, "sparse initializers are not supported");
+  static void check_version(int64_t opset) {
+    if (opset < 1 || opset > newest_opset)
+      fail(ErrorCode::not_supported, "opset {} is not supported: expected 1 to {}", opset, newest_opset);
   }
 
-  void add_initializers() {
-    // Only what a node or an output names is decoded: an unused one may well be of a type that is not supported.
-    for (const TensorProto& t : model_.graph.initializers)
-      if (!initializers_.emplace(t.name, &t).second)
-        fail(ErrorCode::invalid_model, "initializer '{}' is given twice", t.name);
+  void find_functions() {
+    for (const FunctionProto& f : model_.functions)
+      if (!functions_.emplace(function_key(f.domain, f.name, f.overload), &f).second)
+        fail(ErrorCode::invalid_model, "function {}.{} is defined twice", f.domain, f.name);
   }
+
+  const FunctionProto* find_function(const NodeProto& proto) const {
+    if (functions_.empty()) return nullptr;
+    auto at = functions_.find(function_key(proto.domain, proto.op_type, proto.overload));
+    return at == functions_.end() ? nullptr : at->second;
+  }
+
+  // ---- names ----
+
+  // The value of a name, in the scope or around it; `none`: absent. Empty when nothing makes it.
+  std::optional<ValueId> value(Scope& scope, std::string_view name) {
+    for (Scope* s = &scope; s; s = s->outer) {
+      if (auto v = s->values.find(name); v != s->values.end()) return v->second;
+      auto t = s->initializers.find(name);
+      if (t == s->initializers.end()) continue;
+      ValueId v = graph_.add_constant(s->prefix + std::string(name),
+                                      decode_tensor(*t->second, owner_, files_, limits_, options_.missing_data));
+      s->values.emplace(name, v);
+      if (s == main_.get()) add_reads(name, v);
+      return v;
+    }
+    return {};
+  }
+
+  // A value keeps the first name that it gets: Identity and its like only add another way to find it.
+  void bind(Scope& scope, std::string_view name, ValueId v) {
+    if (!scope.values.emplace(name, v).second || scope.initializers.count(name))
+      fail(ErrorCode::invalid_model, "'{}' is the name of two values", name);
+    if (v == none) return;
+    if (graph_.values[v].name.empty()) graph_.values[v].name = scope.prefix + std::string(name);
+    if (&scope == main_.get()) add_reads(name, v);
+  }
+
+  // Nodes of the scope, not converted yet, that `names` depend on; others are not looked at further. What branches read
+  // of them is not among it: that is known when the branch is.
+  std::vector<uint32_t> needed_for(Scope& scope, const std::vector<std::string_view>& names) const {
+    std::vector<uint32_t> needed, stack;
+    std::unordered_set<uint32_t> seen;
+    auto visit = [&](std::string_view name) {
+      auto p = scope.body->producers.find(name);
+      if (p == scope.body->producers.end() || scope.states[p->second] == Scope::State::done) return;
+      if (scope.states[p->second] == Scope::State::started) {
+        const NodeProto& node = scope.body->nodes[p->second];
+        fail(ErrorCode::invalid_model, "the graph has a cycle through node '{}' ({})", display_name(node),
+             node.op_type);
+      }
+      if (seen.insert(p->second).second) stack.push_back(p->second);
+    };
+    for (std::string_view name : names) visit(name);
+    while (!stack.empty()) {
+      const uint32_t i = stack.back();
+      stack.pop_back();
+      needed.push_back(i);
+      for (std::string_view name : scope.body->nodes[i].inputs) visit(name);
+    }
+    const std::vector<uint32_t>& rank = scope.body->rank;
+    std::sort(needed.begin(), needed.end(), [&](uint32_t a, uint32_t b) { return rank[a] < rank[b]; });
+    return needed;
+  }
+
+  // False when nodes must be converted first that `name` depends on: they are next then.
+  bool is_ready(Scope& scope, std::string_view name) {
+    for (Scope* s = &scope; s; s = s->outer) {
+      if (s->values.count(name) || s->initializers.count(name)) return true;
+      if (!s->body->producers.count(name)) continue;
+      frames_.push_back({s, needed_for(*s, {name})});
+      return false;
+    }
+    return true;  // nothing makes it
+  }
+
+  // ---- nodes ----
+
+  void convert_all() {
+    while (!frames_.empty()) {
+      context_.check();
+      Frame& frame = frames_.back();
+      if (frame.next == frame.nodes.size()) {
+        finish();
+        continue;
+      }
+      const uint32_t i = frame.nodes[frame.next];
+      if (frame.scope->states[i] == Scope::State::done) frame.next++;
+      else convert(*frame.scope, i);
+    }
+  }
+
+  // All nodes of the frame on top are converted: what it stands for gets its outputs.
+  void finish() {
+    if (!frames_.back().caller) return frames_.pop_back();
+    for (size_t k = 0; k < frames_.back().results.size(); k++) {
+      const std::string_view name = frames_.back().results[k];
+      if (!name.empty() && !is_ready(*frames_.back().own, name)) return;
+    }
+    Frame frame = std::move(frames_.back());
+    frames_.pop_back();
+    const NodeProto& proto = frame.caller->body->nodes[frame.node];
+    for (size_t k = 0; k < frame.results.size(); k++) {
+      if (proto.outputs[k].empty()) continue;
+      std::optional<ValueId> v = value(*frame.own, frame.results[k]);
+      if (!v)
+        fail(ErrorCode::invalid_model, "node '{}' ({}): nothing in it makes its output '{}'",
+             frame.caller->prefix + display_name(proto), operator_name(proto), frame.results[k]);
+      bind(*frame.caller, proto.outputs[k], *v);
+    }
+    if (!frame.own->outer) active_.erase(frame.own->function);
+    done(*frame.caller, frame.node, frame.first);
+  }
+
+  void done(Scope& scope, uint32_t i, ValueId first) {
+    scope.states[i] = Scope::State::done;
+    if (&scope == main_.get()) forget_constants(scope.body->nodes[i], first);
+  }
+
+  // One step of the node: it is done then, or what it waits for is on top of the frames.
+  void convert(Scope& scope, uint32_t i) {
+    const NodeProto& written = scope.body->nodes[i];
+    scope.states[i] = Scope::State::started;
+    for (std::string_view input : written.inputs)
+      if (!input.empty() && !is_ready(scope, input)) return;
+    const std::string name = scope.prefix + display_name(written);
+    const auto first = static_cast<ValueId>(graph_.values.size());
+    Values inputs;
+    for (std::string_view input : written.inputs) {
+      std::optional<ValueId> v = input.empty() ? none : value(scope, input);
+      if (!v)
+        fail(ErrorCode::invalid_model, "node '{}' ({}) reads '{}', which nothing makes", name, written.op_type, input);
+      inputs.push_back(*v);
+    }
+    builder_.set_node(name);
+    std::optional<NodeProto> resolved = with_arguments(scope, written);
+    const NodeProto& proto = resolved ? *resolved : written;
+    if (const FunctionProto* function = find_function(proto)) return call(scope, i, proto, *function, inputs);
+    if (is_default_domain(proto.domain) && proto.op_type == "If") return branch(scope, i, proto, inputs);
+    const Values outputs = converted(scope, proto, name, std::move(inputs));
+    for (size_t k = 0; k < proto.outputs.size(); k++) {
+      if (proto.outputs[k].empty()) continue;
+      if (k >= outputs.size() || outputs[k] == none)
+        fail(ErrorCode::not_supported, "node '{}' ({}): output {} ('{}') is not supported", name, proto.op_type, k,
+             proto.outputs[k]);
+      bind(scope, proto.outputs[k], outputs[k]);
+    }
+    done(scope, i, first);
+  }
+
+  Values converted(const Scope& scope, const NodeProto& proto, const std::string& name, Values inputs) {
+    Convert converter = is_default_domain(proto.domain) ? find_converter(proto.op_type) : nullptr;
+    if (!converter)
+      fail(ErrorCode::not_supported, "operator {} is not supported (node '{}')", operator_name(proto), name);
+    if (scope.opset == 0) check_version(scope.opset);
+    if (too_old(proto.op_type, scope.opset))
+      fail(ErrorCode::not_supported, "operator {} of opset {} is not supported (node '{}')", proto.op_type, scope.opset,
+           name);
+    const OnnxNode node(proto, std::move(inputs), scope.opset, builder_, decode_attribute, this);
+    try {
+      return converter(node, builder_);
+    } catch (const NeedsInputValue&) {
+      throw;
+    } catch (const Error& e) {
+      std::string message = e.what();
+      if (message.find(name) != std::string::npos) throw;
+      fail(e.code(), "node '{}' ({}): {}", name, proto.op_type, message);
+    }
+  }
+
+  static TensorPtr decode_attribute(void* self, std::string_view message) {
+    auto* importer = static_cast<Importer*>(self);
+    return decode_tensor(read_tensor(message), importer->owner_, importer->files_, importer->limits_,
+                         importer->options_.missing_data);
+  }
+
+  // ---- functions ----
+
+  // In a function: the node with the call's attributes in the places that refer to them. Those that the call leaves out
+  // and that have no default are left out here, too. Empty when the node is as it is written.
+  static std::optional<NodeProto> with_arguments(const Scope& scope, const NodeProto& written) {
+    auto refers = [](const AttributeProto& a) { return !a.reference.empty(); };
+    if (std::none_of(written.attributes.begin(), written.attributes.end(), refers)) return {};
+    const Scope* of_call = &scope;
+    while (of_call->outer) of_call = of_call->outer;
+    if (!of_call->function)
+      fail(ErrorCode::invalid_model, "node '{}' ({}) refers to an attribute of a function, but is in none",
+           display_name(written), written.op_type);
+    NodeProto node = written;
+    node.attributes.clear();
+    for (const AttributeProto& a : written.attributes) {
+      if (!refers(a)) {
+        node.attributes.push_back(a);
+        continue;
+      }
+      for (const AttributeProto& argument : of_call->arguments) {
+        if (argument.name != a.reference) continue;
+        node.attributes.push_back(argument);
+        node.attributes.back().name = a.name;
+        break;
+      }
+    }
+    return node;
+  }
+
+  void call(Scope& scope, uint32_t i, const NodeProto& proto, const FunctionProto& f, const Values& inputs) {
+    const std::string called = operator_name(proto);
+    auto bad = [&](const std::string& why) {
+      fail(ErrorCode::invalid_model, "node '{}' (function {}): {}", builder_.node(), called, why);
+    };
+    if (!active_.insert(&f).second) bad("it calls itself");
+    inlined_nodes_ += f.nodes.size() + 1;
+    inlined_bytes_left_ -= f.bytes;
+    if (inlined_nodes_ > limits_.inlined_nodes || inlined_bytes_left_ < 0)
+      bad(fmt::format("the file's functions expand to more than {} nodes, or too many bytes", limits_.inlined_nodes));
+    if (inputs.size() > f.inputs.size() || proto.outputs.size() > f.outputs.size())
+      bad(fmt::format("{} inputs and {} outputs, expected at most {} and {}", inputs.size(), proto.outputs.size(),
+                      f.inputs.size(), f.outputs.size()));
+    auto own = std::make_unique<Scope>(body_of(&f, f.nodes), f.opset != 0 ? f.opset : model_.opset);
+    if (f.opset != 0) check_version(f.opset);
+    own->function = &f;
+    own->prefix = scope.prefix.size() < longest_prefix ? builder_.node() + "/" : scope.prefix;
+    own->arguments = proto.attributes;
+    own->arguments.insert(own->arguments.end(), f.defaults.begin(), f.defaults.end());  // the first of a name counts
+    for (size_t k = 0; k < f.inputs.size(); k++)
+      if (!own->values.emplace(f.inputs[k], k < inputs.size() ? inputs[k] : none).second)
+        bad(fmt::format("it has two inputs '{}'", f.inputs[k]));
+    enter(scope, i, proto, std::move(own), f.outputs);
+  }
+
+  // ---- branches ----
+
+  void branch(Scope& scope, uint32_t i, const NodeProto& proto, const Values& inputs) {
+    const OnnxNode node(proto, inputs, scope.opset, builder_, decode_attribute, this);
+    const bool taken = node.constant_int(0, "the condition") != 0;
+    const std::string_view which = taken ? "then_branch" : "else_branch";
+    const auto at = std::find_if(proto.attributes.begin(), proto.attributes.end(),
+                                 [&](const AttributeProto& a) { return a.name == which; });
+    if (at == proto.attributes.end() || !at->graph) node.invalid("it has no graph '{}'", which);
+    if (scope.depth >= limits_.depth) node.invalid("more than {} branches within branches", limits_.depth);
+    std::unique_ptr<const GraphProto>& graph = branches_[at->graph->data()];
+    if (!graph) graph = std::make_unique<const GraphProto>(read_graph(*at->graph, limits_));
+    if (!graph->inputs.empty()) node.invalid("'{}' has inputs", which);
+    if (proto.outputs.size() > graph->outputs.size())
+      node.invalid("{} outputs, '{}' has {}", proto.outputs.size(), which, graph->outputs.size());
+    auto own = std::make_unique<Scope>(body_of(graph.get(), graph->nodes), scope.opset);
+    own->outer = &scope;
+    own->depth = scope.depth + 1;
+    own->prefix = scope.prefix;
+    own->function = scope.function;
+    own->add_initializers(*graph);
+    std::vector<std::string_view> outputs;
+    for (const ValueInfo& output : graph->outputs) outputs.push_back(output.name);
+    enter(scope, i, proto, std::move(own), outputs);
+  }
+
+  // Puts the nodes of a call or a branch on top that the outputs of node i, those it names, depend on.
+  void enter(Scope& scope, uint32_t i, const NodeProto& proto, std::unique_ptr<Scope> own,
+             std::span<const std::string_view> outputs) {
+    Frame frame;
+    frame.scope = own.get();
+    for (size_t k = 0; k < proto.outputs.size(); k++)
+      frame.results.push_back(proto.outputs[k].empty() ? std::string_view() : outputs[k]);
+    frame.nodes = needed_for(*own, frame.results);
+    frame.own = std::move(own);
+    frame.caller = &scope;
+    frame.node = i;
+    frame.first = static_cast<ValueId>(graph_.values.size());
+    frames_.push_back(std::move(frame));
+  }
+
+  const Body& body_of(const void* key, std::span<const NodeProto> nodes) {
+    auto at = bodies_.find(key);
+    return at != bodies_.end() ? at->second : bodies_.emplace(key, make_body(nodes)).first->second;
+  }
+
+  // ---- inputs and outputs ----
 
   void check_option_names() const {
     auto check = [&](const auto& given) {
@@ -151,7 +378,7 @@ class Importer {
         bool found = false;
         for (const ValueInfo& v : model_.graph.inputs) found = found || v.name == name;
         if (!found) fail(ErrorCode::invalid_argument, "the model has no input '{}'", name);
-        if (model_.ir_version < first_ir_of_defaults && initializers_.count(name))
+        if (model_.ir_version < first_ir_of_defaults && main_->initializers.count(name))
           fail(ErrorCode::invalid_argument,
                "'{}' is a weight of the model (IR version {}), not an input that may be given", name,
                model_.ir_version);
@@ -225,7 +452,7 @@ class Importer {
       std::string name(info.name);
       auto fixed = options_.input_values.find(name);
       const bool given = fixed != options_.input_values.end() || options_.input_shapes.count(name);
-      if (!given && initializers_.count(info.name)) continue;  // its default value is a constant
+      if (!given && main_->initializers.count(info.name)) continue;  // its default value is a constant
       DType dtype = to_dtype(info.element_type, name);
       ValueId v;
       if (fixed != options_.input_values.end()) {
@@ -234,112 +461,14 @@ class Importer {
       } else {
         Shape shape = resolve_shape(info);
         check_rank(name, shape);
-        checked_count(shape, limits_.tensor_elements, "input", name, ErrorCode::invalid_argument);
+        checked_count(shape, limits_.tensor_elements, "input", name,
+                      options_.input_shapes.count(name) ? ErrorCode::invalid_argument : ErrorCode::invalid_model);
         v = graph_.add_value(name, dtype, std::move(shape));
         graph_.inputs.push_back(v);
       }
-      if (!values_.emplace(info.name, v).second) fail(ErrorCode::invalid_model, "input '{}' is given twice", name);
+      if (!main_->values.emplace(info.name, v).second)
+        fail(ErrorCode::invalid_model, "input '{}' is given twice", name);
     }
-  }
-
-  // Constants are freed after their last reader. Nodes inside of nodes read names as well: where there are any, nothing
-  // is counted and nothing freed.
-  void count_reads(const std::vector<bool>& live) {
-    const GraphProto& graph = model_.graph;
-    for (size_t i = 0; i < graph.nodes.size(); i++) {
-      if (!live[i]) continue;
-      for (const AttributeProto& a : graph.nodes[i].attributes)
-        if (a.type == AttributeProto::g) return reads_.clear();
-      for (std::string_view name : graph.nodes[i].inputs) reads_[name]++;
-    }
-    for (const ValueInfo& output : graph.outputs) reads_[output.name]++;
-    for (const auto& [name, v] : values_) add_reads(name, v);
-  }
-
-  // `name` is another name of v.
-  void add_reads(std::string_view name, ValueId v) {
-    if (reads_.empty()) return;
-    pending_.resize(graph_.values.size(), 0);
-    if (auto at = reads_.find(name); at != reads_.end()) pending_[v] += at->second;
-  }
-
-  // After the conversion of `node`, which made the values from `first` on.
-  void forget_constants(const NodeProto& node, ValueId first) {
-    if (reads_.empty()) return;
-    pending_.resize(graph_.values.size(), 0);
-    auto forget = [&](ValueId v) {
-      if (pending_[v] == 0 && graph_.is_constant(v)) builder_.forget(v);
-    };
-    for (std::string_view name : node.inputs) {
-      auto at = values_.find(name);
-      if (name.empty() || at == values_.end()) continue;
-      pending_[at->second]--;
-      if (at->second < first) forget(at->second);
-    }
-    for (auto v = first; v < graph_.values.size(); v++) forget(v);
-  }
-
-  // The value of a name; initializers become constants when first asked for.
-  ValueId value(std::string_view name) {
-    if (auto v = values_.find(name); v != values_.end()) return v->second;
-    auto t = initializers_.find(name);
-    if (t == initializers_.end()) return none;
-    ValueId v = graph_.add_constant(std::string(name),
-                                    decode_tensor(*t->second, owner_, files_, limits_, options_.missing_data));
-    values_.emplace(name, v);
-    add_reads(name, v);
-    return v;
-  }
-
-  static TensorPtr decode_attribute(void* self, std::string_view message) {
-    auto* importer = static_cast<Importer*>(self);
-    return decode_tensor(read_tensor(message), importer->owner_, importer->files_, importer->limits_,
-                         importer->options_.missing_data);
-  }
-
-  void convert(const NodeProto& proto) {
-    std::string name = display_name(proto);
-    bool own_domain = proto.domain.empty() || proto.domain == "ai.onnx";
-    Convert converter = own_domain ? find_converter(proto.op_type) : nullptr;
-    if (!converter)
-      fail(ErrorCode::not_supported, "operator {}{}{} is not supported (node '{}')", proto.domain,
-           proto.domain.empty() ? "" : ".", proto.op_type, name);
-    if (too_old(proto.op_type, model_.opset))
-      fail(ErrorCode::not_supported, "operator {} of opset {} is not supported (node '{}')", proto.op_type,
-           model_.opset, name);
-    Values inputs;
-    for (std::string_view input : proto.inputs) {
-      inputs.push_back(input.empty() ? none : value(input));
-      if (!input.empty() && inputs.back() == none)
-        fail(ErrorCode::invalid_model, "node '{}' ({}) reads '{}', which nothing makes", name, proto.op_type, input);
-    }
-    builder_.set_node(name);
-    OnnxNode node(proto, std::move(inputs), model_.opset, builder_, decode_attribute, this);
-    Values outputs;
-    try {
-      outputs = converter(node, builder_);
-    } catch (const NeedsInputValue&) {
-      throw;
-    } catch (const Error& e) {
-      std::string message = e.what();
-      if (message.find(name) != std::string::npos) throw;
-      fail(e.code(), "node '{}' ({}): {}", name, proto.op_type, message);
-    }
-    for (size_t i = 0; i < proto.outputs.size(); i++) {
-      if (proto.outputs[i].empty()) continue;
-      if (i >= outputs.size() || outputs[i] == none)
-        fail(ErrorCode::not_supported, "node '{}' ({}): output {} ('{}') is not supported", name, proto.op_type, i,
-             proto.outputs[i]);
-      bind(proto.outputs[i], outputs[i]);
-    }
-  }
-
-  // A value keeps the first name that it gets: Identity and its like only add another way to find it.
-  void bind(std::string_view name, ValueId v) {
-    if (!values_.emplace(name, v).second || initializers_.count(name))
-      fail(ErrorCode::invalid_model, "'{}' is the name of two values", name);
-    if (graph_.values[v].name.empty()) graph_.values[v].name = std::string(name);
-    add_reads(name, v);
   }
 
   // Every output is a value of its own that has the output's name: an input or another output that passes through is
@@ -349,7 +478,7 @@ class Importer {
     std::unordered_set<std::string_view> names;
     for (const ValueInfo& info : model_.graph.outputs) {
       std::string name(info.name);
-      ValueId v = value(info.name);
+      ValueId v = value(*main_, info.name).value_or(none);
       if (v == none) fail(ErrorCode::invalid_model, "nothing makes the graph output '{}'", name);
       if (!names.insert(info.name).second) fail(ErrorCode::invalid_model, "graph output '{}' is given twice", name);
       if (graph_.is_constant(v)) {
@@ -368,6 +497,46 @@ class Importer {
     if (graph_.outputs.empty()) fail(ErrorCode::invalid_model, "the graph has no outputs");
   }
 
+  // ---- constants that are no longer read ----
+
+  // Constants are freed after their last reader. Nodes inside of nodes read names as well: where there are any, nothing
+  // is counted and nothing freed.
+  void count_reads(const std::vector<uint32_t>& live) {
+    const GraphProto& graph = model_.graph;
+    for (uint32_t i : live) {
+      for (const AttributeProto& a : graph.nodes[i].attributes)
+        if (a.type == AttributeProto::g) return reads_.clear();
+      for (std::string_view name : graph.nodes[i].inputs) reads_[name]++;
+    }
+    for (const ValueInfo& output : graph.outputs) reads_[output.name]++;
+    for (const auto& [name, v] : main_->values) add_reads(name, v);
+  }
+
+  // `name` is another name of v.
+  void add_reads(std::string_view name, ValueId v) {
+    if (reads_.empty() || v == none) return;
+    pending_.resize(graph_.values.size(), 0);
+    if (auto at = reads_.find(name); at != reads_.end()) pending_[v] += at->second;
+  }
+
+  // After the conversion of `node`, which made the values from `first` on.
+  void forget_constants(const NodeProto& node, ValueId first) {
+    if (reads_.empty()) return;
+    pending_.resize(graph_.values.size(), 0);
+    auto forget = [&](ValueId v) {
+      if (pending_[v] == 0 && graph_.is_constant(v)) builder_.forget(v);
+    };
+    for (std::string_view name : node.inputs) {
+      auto at = main_->values.find(name);
+      if (name.empty() || at == main_->values.end() || at->second == none) continue;
+      pending_[at->second]--;
+      if (at->second < first) forget(at->second);
+    }
+    for (auto v = first; v < graph_.values.size(); v++) forget(v);
+  }
+
+  static constexpr size_t longest_prefix = 256;
+
   const ModelProto& model_;
   std::shared_ptr<const void> owner_;
   const ImportOptions& options_;
@@ -375,127 +544,26 @@ class Importer {
   CompileContext own_context_;  // where the caller has none
   CompileContext& context_;
   ExternalFiles& files_;
+  size_t inlined_nodes_ = 0;
+  int64_t inlined_bytes_left_;
   Graph graph_;
   Builder builder_;
+  std::unique_ptr<Scope> main_;
+  std::vector<Frame> frames_;
+  std::unordered_map<std::string, const FunctionProto*> functions_;
+  std::unordered_set<const FunctionProto*> active_;                              // being expanded
+  std::unordered_map<const void*, Body> bodies_;                                 // of functions and branches
+  std::unordered_map<const char*, std::unique_ptr<const GraphProto>> branches_;  // by where they lie in the file
   std::unordered_map<std::string_view, int64_t> reads_;  // by name: nodes to come that read it; empty: not counted
   std::vector<int64_t> pending_;                         // the same by value, over all of its names; may be shorter
-  std::unordered_map<std::string_view, ValueId> values_;
-  std::unordered_map<std::string_view, const TensorProto*> initializers_;
   std::unordered_map<std::string_view, int64_t> symbols_;
 };
 
-// What the file says of a shape must be countable, the unknown dimensions left out.
-ModelPort to_port(const ValueInfo& info, const ImportLimits& limits) {
-  Shape known = info.shape;
-  std::erase(known, -1);
-  checked_count(known, limits.tensor_elements, "value", info.name);
-  return {std::string(info.name), to_dtype(info.element_type, info.name), info.shape};
-}
-
-ModelPorts ports_of(const ModelProto& model, const ImportLimits& limits) {
-  const GraphProto& graph = model.graph;
-  std::unordered_set<std::string_view> initializers;
-  for (const TensorProto& t : graph.initializers) initializers.insert(t.name);
-  ModelPorts ports;
-  for (const ValueInfo& info : graph.inputs) {
-    if (!initializers.count(info.name)) ports.inputs.push_back(to_port(info, limits));
-    else if (model.ir_version >= first_ir_of_defaults && is_supported(info.element_type))
-      ports.defaults.push_back(to_port(info, limits));
-  }
-  for (const ValueInfo& info : graph.outputs) ports.outputs.push_back(to_port(info, limits));
-  ports.name = std::string(graph.name);
-  ports.producer = std::string(model.producer);
-  ports.opset = model.opset;
-  return ports;
-}
-
-}  // namespace
-}  // namespace onnx
-
-namespace {
-
-// Runs `body`; its errors name the file.
-template <class F>
-auto naming(const MappedFile* file, F&& body) {
-  auto prefixed = [&](const Error& e) {
-    const std::string message = e.what();
-    return message.find(file->path()) == std::string::npos ? fmt::format("{}: {}", file->path(), message) : message;
-  };
-  try {
-    return body();
-  } catch (const NeedsInputValue& e) {
-    if (!file) throw;
-    throw NeedsInputValue(e.input, prefixed(e));
-  } catch (const Error& e) {
-    if (!file) throw;
-    throw Error(e.code(), prefixed(e));
-  }
-}
-
 }  // namespace
 
-OnnxModel::OnnxModel(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, const ImportLimits& limits,
-                     const std::string& folder, FileMode external_data)
-    : external_(std::make_shared<ExternalFiles>(folder, external_data)),
-      proto_(std::make_shared<const onnx::ModelProto>(onnx::read_model(bytes, limits))),
-      owner_(std::move(owner)),
-      limits_(limits),
-      bytes_(static_cast<int64_t>(bytes.size())) {
-  open_external_data();
+Graph import_graph(const ModelProto& model, std::shared_ptr<const void> owner, const ImportOptions& options,
+                   const ImportLimits& limits, ExternalFiles& files, int64_t file_bytes) {
+  return Importer(model, std::move(owner), options, limits, files, file_bytes).run();
 }
 
-OnnxModel OnnxModel::open(const std::string& path, FileMode mode) {
-  auto file = std::make_shared<const MappedFile>(path, mode);
-  // The folder that the path names, wherever a link may lead: that is where the model's files lie by their names.
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  OnnxModel model = naming(file.get(), [&] {
-    return OnnxModel(file->bytes(), file, {}, folder.empty() ? std::string(".") : folder.string(), mode);
-  });
-  model.file_ = std::move(file);
-  return model;
-}
-
-// Now, so that what is compiled later is what lies beside the model now. A file that cannot be opened is an error only
-// when a graph needs it.
-void OnnxModel::open_external_data() {
-  std::string last;
-  for (const onnx::TensorProto& t : proto_->graph.initializers) {
-    if (!t.external) continue;
-    std::string location = onnx::location_of(t);
-    if (location == std::exchange(last, location)) continue;
-    try {
-      external_->open(location);
-    } catch (const Error&) {
-    }
-  }
-}
-
-std::vector<std::shared_ptr<const MappedFile>> OnnxModel::files() const {
-  std::vector<std::shared_ptr<const MappedFile>> list = external_->opened();
-  if (file_) list.push_back(file_);
-  return list;
-}
-
-int64_t OnnxModel::bytes() const {
-  int64_t sum = bytes_;
-  for (const auto& file : external_->opened()) sum += file->stored_bytes();
-  return sum;
-}
-
-void OnnxModel::check_unchanged() const {
-  naming(file_.get(), [&] {
-    for (const auto& file : files()) file->check_unchanged();
-  });
-}
-
-ModelPorts OnnxModel::ports() const {
-  return naming(file_.get(), [&] { return onnx::ports_of(*proto_, limits_); });
-}
-
-Graph OnnxModel::graph(const ImportOptions& options) const {
-  check_unchanged();
-  return naming(file_.get(),
-                [&] { return onnx::Importer(*proto_, owner_, options, limits_, *external_, bytes()).run(); });
-}
-
-}  // namespace pando
+}  // namespace pando::onnx

@@ -16,7 +16,8 @@ namespace pando {
 struct ImportLimits {
   size_t nodes = 1'000'000;
   size_t name_bytes = 4096;
-  int depth = 16;  // nested messages
+  size_t inlined_nodes = 250'000;  // of functions, counted at each call
+  size_t depth = 64;               // branches within branches
   int64_t tensor_elements = int64_t{1} << 40;
 };
 

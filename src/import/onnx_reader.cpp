@@ -88,8 +88,9 @@ class ModelReader {
           break;
         case 8:
           has_opset = true;
-          opset(r.bytes(), m);
+          opset(r.bytes(), m.opset);
           break;
+        case 25: m.functions.push_back(function(r.bytes())); break;
         default: r.skip();
       }
     if (!has_ir || !has_opset || !has_graph)
@@ -100,7 +101,24 @@ class ModelReader {
     return m;
   }
 
-  TensorProto tensor(std::string_view bytes) {
+  GraphProto graph(std::string_view bytes) const {
+    GraphProto g;
+    for (Message r(bytes); r.next();) switch (r.tag()) {
+        case 1: add_node(r.bytes(), g.nodes); break;
+        case 2: g.name = name(r.bytes()); break;
+        case 5: g.initializers.push_back(tensor(r.bytes())); break;
+        case 11: g.inputs.push_back(value_info(r.bytes())); break;
+        case 12: g.outputs.push_back(value_info(r.bytes())); break;
+        case 15:
+          g.sparse_initializers = true;
+          r.skip();
+          break;
+        default: r.skip();
+      }
+    return g;
+  }
+
+  TensorProto tensor(std::string_view bytes) const {
     TensorProto t;
     for (Message r(bytes); r.next();) switch (r.tag()) {
         case 1:
@@ -129,7 +147,30 @@ class ModelReader {
     return s;
   }
 
-  static void opset(std::string_view bytes, ModelProto& m) {
+  FunctionProto function(std::string_view bytes) const {
+    FunctionProto f;
+    f.bytes = static_cast<int64_t>(bytes.size());
+    for (Message r(bytes); r.next();) switch (r.tag()) {
+        case 1: f.name = name(r.bytes()); break;
+        case 4: f.inputs.push_back(name(r.bytes())); break;
+        case 5: f.outputs.push_back(name(r.bytes())); break;
+        case 7: add_node(r.bytes(), f.nodes); break;
+        case 9: opset(r.bytes(), f.opset); break;
+        case 10: f.domain = name(r.bytes()); break;
+        case 11: f.defaults.push_back(attribute(r.bytes())); break;
+        case 13: f.overload = name(r.bytes()); break;
+        default: r.skip();
+      }
+    return f;
+  }
+
+  void add_node(std::string_view bytes, std::vector<NodeProto>& nodes) const {
+    if (nodes.size() >= limits_.nodes) fail(ErrorCode::invalid_model, "more than {} nodes", limits_.nodes);
+    nodes.push_back(node(bytes));
+  }
+
+  // Keeps the version of the default domain.
+  static void opset(std::string_view bytes, int64_t& of_default_domain) {
     std::string_view domain;
     int64_t version = 0;
     for (Message r(bytes); r.next();) switch (r.tag()) {
@@ -137,7 +178,7 @@ class ModelReader {
         case 2: version = static_cast<int64_t>(r.varint()); break;
         default: r.skip();
       }
-    if (domain.empty() || domain == "ai.onnx") m.opset = version;
+    if (domain.empty() || domain == "ai.onnx") of_default_domain = version;
   }
 
   static std::pair<std::string_view, std::string_view> entry(std::string_view bytes) {
@@ -150,27 +191,7 @@ class ModelReader {
     return e;
   }
 
-  GraphProto graph(std::string_view bytes) {
-    GraphProto g;
-    for (Message r(bytes); r.next();) switch (r.tag()) {
-        case 1:
-          if (g.nodes.size() >= limits_.nodes) fail(ErrorCode::invalid_model, "more than {} nodes", limits_.nodes);
-          g.nodes.push_back(node(r.bytes()));
-          break;
-        case 2: g.name = name(r.bytes()); break;
-        case 5: g.initializers.push_back(tensor(r.bytes())); break;
-        case 11: g.inputs.push_back(value_info(r.bytes())); break;
-        case 12: g.outputs.push_back(value_info(r.bytes())); break;
-        case 15:
-          g.sparse_initializers = true;
-          r.skip();
-          break;
-        default: r.skip();
-      }
-    return g;
-  }
-
-  NodeProto node(std::string_view bytes) {
+  NodeProto node(std::string_view bytes) const {
     NodeProto n;
     for (Message r(bytes); r.next();) switch (r.tag()) {
         case 1: n.inputs.push_back(name(r.bytes())); break;
@@ -179,12 +200,13 @@ class ModelReader {
         case 4: n.op_type = name(r.bytes()); break;
         case 5: n.attributes.push_back(attribute(r.bytes())); break;
         case 7: n.domain = name(r.bytes()); break;
+        case 8: n.overload = name(r.bytes()); break;
         default: r.skip();
       }
     return n;
   }
 
-  AttributeProto attribute(std::string_view bytes) {
+  AttributeProto attribute(std::string_view bytes) const {
     AttributeProto a;
     int32_t seen = AttributeProto::undefined;
     for (Message r(bytes); r.next();) switch (r.tag()) {
@@ -206,7 +228,7 @@ class ModelReader {
           seen = AttributeProto::t;
           break;
         case 6:
-          r.skip();
+          a.graph = r.bytes();
           seen = AttributeProto::g;
           break;
         case 7: {
@@ -227,13 +249,14 @@ class ModelReader {
           seen = AttributeProto::strings_type;
           break;
         case 20: a.type = static_cast<int32_t>(r.varint()); break;
+        case 21: a.reference = name(r.bytes()); break;
         default: r.skip();
       }
     if (a.type == AttributeProto::undefined) a.type = seen;
     return a;
   }
 
-  ValueInfo value_info(std::string_view bytes) {
+  ValueInfo value_info(std::string_view bytes) const {
     ValueInfo v;
     for (Message r(bytes); r.next();) switch (r.tag()) {
         case 1: v.name = name(r.bytes()); break;
@@ -247,7 +270,7 @@ class ModelReader {
     return v;
   }
 
-  void tensor_type(std::string_view bytes, ValueInfo& v) {
+  void tensor_type(std::string_view bytes, ValueInfo& v) const {
     for (Message r(bytes); r.next();) switch (r.tag()) {
         case 1: v.element_type = static_cast<int32_t>(r.varint()); break;
         case 2:
@@ -260,7 +283,7 @@ class ModelReader {
       }
   }
 
-  void dimension(std::string_view bytes, ValueInfo& v) {
+  void dimension(std::string_view bytes, ValueInfo& v) const {
     if (v.shape.size() >= 64) fail(ErrorCode::invalid_model, "'{}' has more than 64 dimensions", v.name);
     int64_t extent = -1;
     std::string_view symbol;
@@ -328,6 +351,10 @@ ModelProto read_model(std::span<const std::byte> bytes, const ImportLimits& limi
       fail(ErrorCode::invalid_model, "not a whole ONNX model: {}", cut);
     throw;
   }
+}
+
+GraphProto read_graph(std::string_view message, const ImportLimits& limits) {
+  return guarded("a graph", [&] { return ModelReader(limits).graph(message); });
 }
 
 TensorProto read_tensor(std::string_view message) {

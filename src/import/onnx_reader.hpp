@@ -61,18 +61,20 @@ struct AttributeProto {
   // AttributeProto.AttributeType
   enum Type : int32_t { undefined, f, i, s, t, g, floats_type, ints_type, strings_type };
   std::string_view name;
-  int32_t type = undefined;  // filled from the fields present where a file leaves it out
+  std::string_view reference;  // in a function: the attribute of the call that stands for this one; empty: none does
+  int32_t type = undefined;    // filled from the fields present where a file leaves it out
   float float_value = 0;
   int64_t int_value = 0;
   std::string_view string_value;
   std::optional<std::string_view> tensor;  // a TensorProto, parsed when asked for
+  std::optional<std::string_view> graph;   // a GraphProto, the same
   std::vector<float> floats;
   std::vector<int64_t> ints;
   std::vector<std::string_view> strings;
 };
 
 struct NodeProto {
-  std::string_view name, op_type, domain;
+  std::string_view name, op_type, domain, overload;
   std::vector<std::string_view> inputs, outputs;  // empty: an optional one that is absent
   std::vector<AttributeProto> attributes;
 };
@@ -94,14 +96,26 @@ struct GraphProto {
   bool sparse_initializers = false;
 };
 
+// An operator that the file defines by other operators.
+struct FunctionProto {
+  std::string_view domain, name, overload;
+  std::vector<std::string_view> inputs, outputs;
+  std::vector<NodeProto> nodes;
+  std::vector<AttributeProto> defaults;  // attributes that a call may leave out
+  int64_t opset = 0;                     // of the default domain in its nodes; 0: not said
+  int64_t bytes = 0;                     // of the message
+};
+
 struct ModelProto {
   std::string_view producer;
   int64_t ir_version = 0, opset = 0;  // opset of the default domain
   GraphProto graph;
+  std::vector<FunctionProto> functions;
 };
 
 // Demands ir_version, opset_import and graph.
 ModelProto read_model(std::span<const std::byte> bytes, const ImportLimits& limits);
+GraphProto read_graph(std::string_view message, const ImportLimits& limits);  // of an attribute
 TensorProto read_tensor(std::string_view message);  // a TensorProto by itself: attributes, test data
 
 // The numbers of a repeated field, varints or fixed-width.
