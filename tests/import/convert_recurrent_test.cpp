@@ -1,6 +1,8 @@
 // LSTM: directions and layouts by way of one another, and what is refused.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "import/evaluate.hpp"
 #include "import/model_writer.hpp"
 #include "support/evaluate.hpp"
@@ -141,16 +143,100 @@ TEST(ConvertLstm, RefusesWhatItCannotDo) {
     EXPECT_NE(message.find(what), std::string::npos) << message;
     EXPECT_NE(message.find("not supported"), std::string::npos) << message;
   }
-  for (int32_t length : {static_cast<int32_t>(steps), 1}) {
-    ModelWriter lengths = model({{}, 1, false, {"lengths"}});
-    lengths.initializer(raw_tensor("lengths", t::i32, {batch}, std::vector<int32_t>(batch, length)));
-    std::string message = refusal(lengths);
-    if (length == steps) EXPECT_EQ(message, "accepted");
-    else EXPECT_NE(message.find("sequence_lens"), std::string::npos) << message;
+}
+
+// Lengths that differ: each sequence as if it were alone, zeros behind its end.
+TEST(ConvertLstm, EachSequenceHasItsLength) {
+  const std::vector<int32_t> lengths{2, static_cast<int32_t>(steps), 0};
+  const Floats x = input();
+  for (bool layout : {false, true}) {
+    for (const char* direction : {"forward", "reverse", "bidirectional"}) {
+      const int64_t directions = std::string(direction) == "bidirectional" ? 2 : 1;
+      const struct Setup s {
+        {attr("direction", direction)}, directions, layout, { "lengths", "h", "c", "p" }
+      };
+      auto with_states = [&](int64_t n) {
+        ModelWriter m = model(s);
+        auto draw = [&](const std::string& name, Shape shape, uint32_t seed) {
+          TensorPtr v = test::random_tensor(DType::f32, shape, seed);
+          m.initializer(raw_tensor(name, t::f32, shape,
+                                   Floats(reinterpret_cast<const float*>(v->data),
+                                          reinterpret_cast<const float*>(v->data) + element_count(shape))));
+        };
+        draw("h", layout ? Shape{n, directions, hidden} : Shape{directions, n, hidden}, 5);
+        draw("c", layout ? Shape{n, directions, hidden} : Shape{directions, n, hidden}, 6);
+        draw("p", {directions, 3 * hidden}, 7);
+        return m;
+      };
+      const Floats fed = layout ? swapped(x, steps, batch, features) : x;
+      ModelWriter constant = with_states(batch), given = with_states(batch);
+      constant.initializer(raw_tensor("lengths", t::i32, {batch}, lengths));
+      given.input("lengths", t::i32, {batch});
+      const Outputs o = run_states(constant, fed);
+      // The same when the lengths come with a run; what is out of range is taken as the nearest that is in it.
+      const Graph g = import_model(given);
+      for (const std::vector<int32_t>& same : {lengths, {2, 99, -1}}) {
+        auto values = evaluate(g, {{"x", make_constant(DType::f32, g.shape(g.inputs[0]), fed)},
+                                   {"lengths", make_constant(DType::i32, {batch}, same)}});
+        EXPECT_EQ(std::memcmp(values[g.outputs[0]]->data, o.y.data(), o.y.size() * 4), 0);
+        EXPECT_EQ(std::memcmp(values[g.outputs[1]]->data, o.y_h.data(), o.y_h.size() * 4), 0);
+        EXPECT_EQ(std::memcmp(values[g.outputs[2]]->data, o.y_c.data(), o.y_c.size() * 4), 0);
+      }
+      auto y = [&](int64_t step, int64_t d, int64_t n, int64_t i) {
+        return layout ? o.y[static_cast<size_t>(((n * steps + step) * directions + d) * hidden + i)]
+                      : o.y[static_cast<size_t>(((step * directions + d) * batch + n) * hidden + i)];
+      };
+      auto state = [&](const Floats& v, int64_t d, int64_t n, int64_t i) {
+        return v[static_cast<size_t>(layout ? (n * directions + d) * hidden + i : (d * batch + n) * hidden + i)];
+      };
+      const TensorPtr h = test::random_tensor(DType::f32, {directions * batch * hidden}, 5);
+      const Floats initial(reinterpret_cast<const float*>(h->data),
+                           reinterpret_cast<const float*>(h->data) + directions * batch * hidden);
+      for (int64_t d = 0; d < directions; d++) {
+        const bool backward = d == 1 || std::string(direction) == "reverse";
+        for (int64_t i = 0; i < hidden; i++) {
+          for (int64_t n = 0; n < batch; n++) {
+            for (int64_t step = lengths[static_cast<size_t>(n)]; step < steps; step++) EXPECT_EQ(y(step, d, n, i), 0);
+            const int64_t last = backward ? 0 : lengths[static_cast<size_t>(n)] - 1;
+            if (last >= 0 && n != 2) {
+              EXPECT_EQ(state(o.y_h, d, n, i), y(last, d, n, i));
+            }
+          }
+          EXPECT_EQ(state(o.y_h, d, 2, i), state(initial, d, 2, i));
+        }
+      }
+    }
   }
-  ModelWriter given = model({{}, 1, false, {"lengths"}});
-  given.input("lengths", t::i32, {batch});
-  EXPECT_THROW(import_model(given), NeedsInputValue);
+}
+
+// The first two steps of a sequence are those of the same sequence cut off there; backwards, too.
+TEST(ConvertLstm, WhatIsBehindTheEndIsNotRead) {
+  for (const char* direction : {"forward", "reverse"}) {
+    ModelWriter m = model({{attr("direction", direction)}, 1, false, {"lengths"}});
+    m.initializer(raw_tensor("lengths", t::i32, {batch}, std::vector<int32_t>(batch, 2)));
+    Floats x = input();
+    const Outputs clean = run_states(m, x);
+    std::fill(x.begin() + 2 * batch * features, x.end(), NAN);
+    const Outputs spoiled = run_states(m, x);
+    EXPECT_EQ(clean.y, spoiled.y);
+    EXPECT_EQ(clean.y_h, spoiled.y_h);
+    EXPECT_EQ(clean.y_c, spoiled.y_c);
+    EXPECT_NE(clean.y_h, Floats(clean.y_h.size(), 0));
+  }
+}
+
+TEST(ConvertLstm, RefusesLengthsOutOfRange) {
+  for (int32_t length : {static_cast<int32_t>(steps) + 1, -1}) {
+    ModelWriter m = model({{}, 1, false, {"lengths"}});
+    m.initializer(raw_tensor("lengths", t::i32, {batch}, std::vector<int32_t>(batch, length)));
+    try {
+      import_model(m);
+      ADD_FAILURE() << length;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::invalid_model);
+      EXPECT_NE(std::string(e.what()).find("sequence_lens"), std::string::npos) << e.what();
+    }
+  }
 }
 
 TEST(ConvertLstm, WrongWeightsAreNamed) {
