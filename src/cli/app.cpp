@@ -10,15 +10,14 @@
 
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
+#include "cli/printable.hpp"
 
 namespace pando::cli {
 namespace {
 
 int report(std::string message, int code) {
-  for (char& c : message)
-    if (static_cast<unsigned char>(c) < ' ') c = ' ';  // names out of files: one line, no control codes
-  message = "pando: " + message + "\n";
-  std::fputs(message.c_str(), stderr);  // which may be closed: there is nowhere to say so
+  message = "pando: " + printable(std::move(message)) + "\n";  // one line
+  std::fputs(message.c_str(), stderr);                         // which may be closed: there is nowhere to say so
   return code;
 }
 

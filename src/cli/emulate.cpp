@@ -10,6 +10,7 @@
 #include "cli/files.hpp"
 #include "cli/inputs.hpp"
 #include "cli/npy.hpp"
+#include "cli/printable.hpp"
 #include "cli/progress.hpp"
 #include "cli/simulate.hpp"
 
@@ -50,7 +51,7 @@ void emulate(EmulateSettings s) {
   request.wall = s.wall;
   EmulateResult result = emulate_model_plan(request);
   if (!s.plan.json_file.empty()) write_file(s.plan.json_file, result.report);
-  json r = json::parse(result.report);
+  json r = parse_printable(result.report);
   fmt::print("predicted  {:.3f} ms ({})\n{:<10} {:.3f} ms, median of {}\nerror      {:+.1f} %\n",
              r["predicted_seconds"].get<double>() * 1e3, r["cost_model"].get<std::string>(),
              s.wall ? "wall" : "emulated", r["emulated_seconds"].get<double>() * 1e3, s.runs,
@@ -119,7 +120,7 @@ Command add_emulate(CLI::App& app) {
   c.add_flag("--random-inputs", s->random_inputs, "draw the inputs that are not given, also for --output-dir");
   c.add_option("--output-dir", s->folder, "write the outputs here; made if missing")->type_name("DIR");
   c.add_flag("--wall", s->wall, "in real time: every device is a thread on a CPU of its own");
-  c.add_option("--json", s->plan.json_file, "write the report here")->type_name("FILE");
+  c.add_option("--json", s->plan.json_file, "write the report here")->type_name("FILE")->check(not_empty);
   return [s] { emulate(*s); };
 }
 

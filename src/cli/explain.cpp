@@ -7,6 +7,7 @@
 #include "cli/commands.hpp"
 #include "cli/files.hpp"
 #include "cli/options.hpp"
+#include "cli/printable.hpp"
 #include "cli/simulate.hpp"
 
 namespace pando::cli {
@@ -79,7 +80,7 @@ void explain(ModelPlanSettings s) {
   load_plan(s);
   SimulateResult result = explain_model_plan(s.request);
   if (!s.json_file.empty()) write_file(s.json_file, result.report);
-  json report = json::parse(result.report);
+  json report = parse_printable(result.report);
   print_prediction(report);
   fmt::print("limits     {}\n", report["limits"].get<std::string>());
   print_path(report["path"]);
@@ -107,7 +108,7 @@ std::string changes_text(const json& changes) {
 void diff(const DiffSettings& s) {
   std::string text = diff_model_plans(read_file(s.from), read_file(s.to));
   if (!s.json_file.empty()) write_file(s.json_file, text);
-  json d = json::parse(text);
+  json d = parse_printable(text);
   if (d["same"].get<bool>()) fmt::print("the plans are the same\n");
   for (const json& c : d["settings"]) fmt::print("{}\n", changes_text(json::array({c})));
   for (const json& o : d["operators"]) fmt::print("{}  {}\n", o["op"].get<std::string>(), changes_text(o["changes"]));
@@ -129,7 +130,7 @@ Command add_diff(CLI::App& app) {
   CLI::App& c = *app.add_subcommand("diff", "Says what differs between two plans, a line per operator.");
   c.add_option("P", s->from, "plan file")->required();
   c.add_option("Q", s->to, "plan file")->required();
-  c.add_option("--json", s->json_file, "write the differences here")->type_name("FILE");
+  c.add_option("--json", s->json_file, "write the differences here")->type_name("FILE")->check(not_empty);
   return [s] { diff(*s); };
 }
 

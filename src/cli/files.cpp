@@ -29,10 +29,12 @@ struct Descriptor {
 }  // namespace
 
 std::string read_file(const std::string& path) {
-  Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};  // a pipe is refused, not waited for
   if (file.fd < 0) fail_io(path, "open", errno);
   struct stat status {};
-  if (fstat(file.fd, &status) == 0 && S_ISCHR(status.st_mode)) fail_io(path, "read", ENODEV);  // /dev/zero has no end
+  if (fstat(file.fd, &status) != 0) fail_io(path, "read", errno);
+  if (S_ISDIR(status.st_mode)) fail_io(path, "read", EISDIR);
+  if (!S_ISREG(status.st_mode)) throw Error(ErrorCode::io, fmt::format("{}: not a regular file", path));
   std::string content;
   char chunk[1 << 16];
   for (;;) {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.hpp"
+#include "cli/printable.hpp"
 #include "cli/session.hpp"
 
 namespace pando::cli {
@@ -87,7 +88,7 @@ void inspect(const InspectSettings& options) {
     fmt::print("{}\n", text);
     return;
   }
-  json all = json::parse(text);
+  json all = parse_printable(text);
   fmt::print("model    {}\n", all["model"].get<std::string>());
   print_ports("input", all["inputs"]);
   print_ports("output", all["outputs"]);

@@ -40,6 +40,8 @@ void add_common(CLI::App& command, CommonOptions& options);
 void check_common(const CommonOptions& options);
 // For whole numbers: 0 or more.
 std::string not_negative(const std::string& text);
+// For names of files.
+std::string not_empty(const std::string& text);
 
 struct NamedShape {
   std::string name;

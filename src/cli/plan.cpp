@@ -9,6 +9,7 @@
 #include "cli/commands.hpp"
 #include "cli/files.hpp"
 #include "cli/options.hpp"
+#include "cli/printable.hpp"
 #include "cli/progress.hpp"
 #include "cli/simulate.hpp"
 
@@ -141,7 +142,7 @@ void plan(const LayerPlanSettings& settings, const CLI::App& given) {
   bar.clear();
   if (!settings.json_file.empty()) write_file(settings.json_file, result.json);
   if (!result.feasible) throw NoPlan(result.reason);
-  print_plan(json::parse(result.json));
+  print_plan(parse_printable(result.json));
 }
 
 template <class T>
@@ -198,7 +199,7 @@ Command add_plan(CLI::App& app) {
       ->take_all()
       ->allow_extra_args(false);
   c.add_option("-o,--output", settings->model.output, "write a model's plan here")->type_name("FILE");
-  c.add_option("--json", settings->json_file, "write the report here")->type_name("FILE");
+  c.add_option("--json", settings->json_file, "write the report here")->type_name("FILE")->check(not_empty);
   return [settings, &c] { plan(*settings, c); };
 }
 

@@ -6,6 +6,7 @@
 #include "cli/files.hpp"
 #include "cli/inputs.hpp"
 #include "cli/npy.hpp"
+#include "cli/printable.hpp"
 #include "cli/progress.hpp"
 #include "cli/session.hpp"
 
@@ -38,7 +39,7 @@ void run(const RunSettings& options) {
   for (size_t i = 0; i < ports.size(); i++) {
     std::string path = fmt::format("{}/{}.npy", options.folder, names[i]);
     write_file(path, npy_bytes(session.outputs[i]), false);
-    fmt::print("{} {} -> {}\n", ports[i].name, describe_port(ports[i]), path);
+    fmt::print("{} {} -> {}\n", printable(ports[i].name), describe_port(ports[i]), path);
   }
 }
 

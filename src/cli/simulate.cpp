@@ -12,6 +12,7 @@
 #include "cli/commands.hpp"
 #include "cli/files.hpp"
 #include "cli/options.hpp"
+#include "cli/printable.hpp"
 #include "cli/progress.hpp"
 #include "cli/session.hpp"
 
@@ -74,7 +75,7 @@ void simulate(ModelPlanSettings s) {
   s.request.html = !s.html_file.empty();
   SimulateResult result = simulate_model_plan(s.request);
   write_results(s, result);
-  json report = json::parse(result.report);
+  json report = parse_printable(result.report);
   print_prediction(report);
   print_stages(report);
   print_devices(report);
@@ -234,7 +235,7 @@ void add_plan_options(CLI::App& c, ModelPlanSettings& s) {
       ->check(CLI::Range(1, 1 << 20));
   c.add_option("--chunks", s.request.chunks, "of a pipeline: stages per device, with --schedule interleaved")
       ->check(CLI::Range(1, 1 << 10));
-  c.add_option("--json", s.json_file, "write the report here")->type_name("FILE");
+  c.add_option("--json", s.json_file, "write the report here")->type_name("FILE")->check(not_empty);
 }
 
 void search_model(ModelPlanSettings s) {
@@ -250,7 +251,7 @@ void search_model(ModelPlanSettings s) {
   SimulateResult result = search_model_plan(s.request);
   bar.clear();
   write_results(s, result);
-  json report = json::parse(result.report);
+  json report = parse_printable(result.report);
   print_prediction(report);
   fmt::print("search     {}: {} proposals in {:.2f} s\n", report["search"].get<std::string>(),
              report["proposals"].get<int64_t>(), report["seconds"].get<double>());

@@ -1,6 +1,8 @@
 // The built command: results, figures, exit codes and error lines.
+#include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <cerrno>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -8,6 +10,8 @@
 #include "api/models.hpp"
 #include "cli/files.hpp"
 #include "cli/npy.hpp"
+#include "cli/printable.hpp"
+#include "import/model_writer.hpp"
 
 namespace pando::testing {
 namespace {
@@ -137,6 +141,41 @@ TEST(RunCommand, FixesValuesThatShapesDependOn) {
   expect_error("run " + path + " --random-inputs --input shape=" + file + " --output-dir " + folder, 1, "--shape");
 }
 
+// "scale" has a default value: it is fed where a flag or the description says so, and kept else.
+TEST(RunCommand, TakesInputsWithADefaultValue) {
+  const std::string path = temporary("default.onnx"), folder = temporary("default"), ten = temporary("ten.npy"),
+                    x = temporary("six.npy"), description = temporary("default.json");
+  cli::write_file(path, testing_onnx::ModelWriter()
+                            .input("x", testing_onnx::f32, {2})
+                            .input("scale:=0", testing_onnx::f32, {-1})
+                            .floats("scale:=0", {2}, {2, 2})
+                            .output("y")
+                            .node("Mul", {"x", "scale:=0"}, {"y"})
+                            .bytes());
+  Array six(DType::f32, {2}), factor(DType::f32, {1});
+  six.as<float>()[0] = six.as<float>()[1] = 6, factor.as<float>()[0] = 10;
+  cli::write_file(x, cli::npy_bytes(six));
+  cli::write_file(ten, cli::npy_bytes(factor));
+  auto result = [&](const std::string& flags) {
+    Result r = pando("run " + path + " --input x=" + x + " " + flags + " --output-dir " + folder);
+    EXPECT_EQ(r.code, 0) << r.err;
+    return cli::read_npy(folder + "/y.npy").as<float>()[1];
+  };
+  EXPECT_EQ(result(""), 12);
+  EXPECT_EQ(result("--random-inputs --read"), 12);
+  EXPECT_EQ(result("--input 'scale:=0=" + ten + "'"), 60);
+  cli::write_file(description, R"({"default.onnx": {"scale:=0": {"fill": 3, "shape": [2]}}})");
+  EXPECT_EQ(result("--inputs " + description), 18);
+  cli::write_file(description, R"({"default.onnx": {"scale:=0": {"fill": 3}}})");
+  expect_error("run " + path + " --inputs " + description + " --random-inputs --output-dir " + folder, 1, "'shape'");
+  expect_error("run " + path + " --input x=" + x + " --shape scale:=0:2 --output-dir " + folder, 1, "'scale:=0'");
+  EXPECT_EQ(pando("bench " + path + " --runs 2 --input 'scale:=0=" + ten + "'").code, 0);
+  EXPECT_TRUE(holds(pando("inspect " + path).out, "default  1 input"));
+  json all = json::parse(pando("inspect " + path + " --json --shape scale:=0:2").out);
+  EXPECT_EQ(all["inputs"].size(), 2u);
+  EXPECT_EQ(all["defaults"][0]["name"], "scale:=0");
+}
+
 TEST(BenchCommand, PrintsAndWritesItsFigures) {
   std::string file = temporary("bench.json");
   Result r = pando("bench " + small_cnn() + " --runs 20 --warmup 2 --threads 2 --json " + file);
@@ -230,6 +269,8 @@ TEST(Usage, EndsWithTwo) {
   expect_error("bench " + cnn + " --seed -1", 2, "--seed");
   expect_error("bench " + cnn + " --isa mmx", 2, "mmx");
   expect_error("bench " + cnn + " --runs 0", 2, "--runs");
+  expect_error("bench " + cnn + " --json ''", 2, "--json");
+  expect_error("bench " + cnn + " --inputs ''", 2, "--inputs");
   expect_error("bench " + cnn + " --nonsense", 2, "nonsense");
   expect_error("trace " + cnn, 2, "--output");
   expect_error("zoo lenet -o " + out, 2, "lenet");
@@ -443,6 +484,32 @@ TEST(Failure, IsOneLineWithoutControlCodes) {
   EXPECT_TRUE(holds(r.err, "not supported"));
   EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1);
   EXPECT_EQ(r.err.find('\x1b'), std::string::npos);
+}
+
+TEST(Output, HasNoControlCodes) {
+  EXPECT_EQ(cli::printable("a\x1b[1m\x7f\xc2\x9b\xc3\xa9\n"), "a [1m   \xc3\xa9 ");
+  OnnxWriter w("odd\x1b[31m", 1);
+  w.input("x\x1b[2J", Type::f32, {2});
+  w.output("y\x07", Type::f32, {2});
+  w.node("Relu", {"x\x1b[2J"}, {}, "y\x07");
+  const std::string path = temporary("control_names.onnx");
+  w.write(path);
+  for (const std::string& command :
+       {"inspect " + path + " --tiles", "run " + path + " --random-inputs --output-dir " + temporary("control")}) {
+    Result r = pando(command);
+    EXPECT_EQ(r.code, 0) << r.err;
+    EXPECT_TRUE(holds(r.out, "y "));
+    for (char c : {'\x1b', '\x07'}) EXPECT_EQ(r.out.find(c), std::string::npos) << r.out;
+  }
+}
+
+TEST(Failure, APipeIsNotWaitedFor) {
+  const std::string pipe = temporary("pipe"), cnn = small_cnn();
+  ASSERT_TRUE(mkfifo(pipe.c_str(), 0600) == 0 || errno == EEXIST);
+  const std::string out = " --random-inputs --output-dir " + temporary("never");
+  expect_error("run " + cnn + " --input x=" + pipe + out, 1, "not a regular file");
+  expect_error("run " + cnn + " --inputs " + pipe + out, 1, "not a regular file");
+  expect_error("run " + pipe + out, 1, "not a readable regular file");
 }
 
 // Two layers of 2 ms on an accelerator; an edge costs 1 ms.
