@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fails when a file of src/ includes a folder that its own may not include; prints each folder's size.
+"""Fails when a file of src/ includes a folder that its own may not include, or bind/ narrows unchecked; prints sizes.
 
 The table is the law of docs/architecture.md: who may include whom.
 """
@@ -25,6 +25,9 @@ ALLOWED = {
     "cli": set(),
 }
 LINE_LIMIT = 1000
+# Extents of a model are 64-bit: where bind/ makes them narrower, base/narrow.hpp checks that they fit.
+NARROWING = re.compile(r"static_cast<\s*(?:std::)?(?:u?int(?:8|16|32)?_t|(?:unsigned\s+|signed\s+)?(?:int|short|char)|"
+                       r"unsigned)\s*>")
 
 
 def main() -> int:
@@ -43,6 +46,9 @@ def main() -> int:
                 print(f"{path.relative_to(root.parent)}: {len(lines)} lines, the limit is {LINE_LIMIT}")
                 wrong += 1
             for number, line in enumerate(lines, 1):
+                if folder.name == "bind" and NARROWING.search(line):
+                    print(f"{path.relative_to(root.parent)}:{number}: narrows without a check (base/narrow.hpp)")
+                    wrong += 1
                 match = re.match(r'\s*#\s*include\s*"([^"/]+)/', line)
                 if not match or match[1] in {"pando", "hwy", folder.name}:
                     continue

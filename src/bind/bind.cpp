@@ -74,6 +74,7 @@ struct Binder::State {
   const TileGraph& tiles;
   Program& program;
   WeightCache::State* cache;
+  const CompileContext& context;
   struct Packing {
     std::string key;        // in the cache; empty: the Program's own
     size_t offset = 0;      // in the Program's own weights; bytes of shared ones
@@ -88,6 +89,7 @@ struct Binder::State {
   std::vector<uint32_t> raw_base_of_buffer;  // the same constants, where alignment does not matter
   // Packings that other Programs may share, by key: the constant that stands for them.
   std::unordered_map<std::string, uint32_t> asked_for = {};
+  std::unordered_map<const void*, uint32_t> number_of_function = {};
 
   std::optional<Packed> find_packed(const std::string& key) const {
     if (!cache) return {};
@@ -103,7 +105,7 @@ struct Binder::State {
   uint32_t add_constant(const std::byte* data, std::shared_ptr<const void> owner) {
     program.constants.push_back(data);
     program.owners.push_back(std::move(owner));
-    return static_cast<uint32_t>(program.constants.size() - 1);
+    return narrow<uint32_t>(program.constants.size() - 1);
   }
 };
 
@@ -169,20 +171,26 @@ Ref Binder::raw_input(int i) const {
 
 void Binder::kernel(Kernel k) { state_.program.kernels.push_back(k); }
 
+const CompileContext& Binder::context() const { return state_.context; }
+
 void Binder::scratch(size_t bytes) {
+  constexpr size_t max_scratch = size_t{1} << 34;  // each worker has one: windows of absurd extents ask for more
+  if (bytes > max_scratch)
+    fail(ErrorCode::not_supported, "a tile would need {} bytes of scratch, at most {} are supported", bytes,
+         max_scratch);
   state_.program.scratch_bytes = std::max(state_.program.scratch_bytes, round_up(bytes, 64));
 }
 
 uint32_t Binder::function(const void* f) {
   auto& list = state_.program.functions;
-  auto at = std::find(list.begin(), list.end(), f);
-  if (at == list.end()) at = list.insert(at, f);
-  return static_cast<uint32_t>(at - list.begin());
+  auto [at, is_new] = state_.number_of_function.try_emplace(f, narrow<uint32_t>(list.size()));
+  if (is_new) list.push_back(f);
+  return at->second;
 }
 
 uint32_t Binder::attributes(std::any a) {
   state_.program.attributes.push_back(std::move(a));
-  return static_cast<uint32_t>(state_.program.attributes.size() - 1);
+  return narrow<uint32_t>(state_.program.attributes.size() - 1);
 }
 
 uint32_t Binder::append(const void* data, size_t bytes) {
@@ -191,12 +199,11 @@ uint32_t Binder::append(const void* data, size_t bytes) {
   if (at + bytes > UINT32_MAX) fail(ErrorCode::not_supported, "more than 4 GiB of tile arguments are not supported");
   blob.resize(at + bytes);
   std::memcpy(blob.data() + at, data, bytes);
-  return static_cast<uint32_t>(at);
+  return narrow<uint32_t>(at);
 }
 
 void Binder::set_tile(uint32_t i, uint32_t offset) {
-  state_.program.code[op.first_tile + i] = {static_cast<uint32_t>(state_.program.kernels.size() - 1), op_offset_,
-                                            offset};
+  state_.program.code[op.first_tile + i] = {narrow<uint32_t>(state_.program.kernels.size() - 1), op_offset_, offset};
 }
 
 Ref Binder::pack(size_t bytes, std::function<void(std::byte*)> fill) {
@@ -323,18 +330,26 @@ std::shared_ptr<const Program> bind(const TileGraph& tiles, const BindOptions& o
   describe_ports(*tiles.graph, *program);
   label(tiles, options, *program);
 
+  const CompileContext own;
   Binder::State state{tiles,
                       *program,
                       options.weights ? &options.weights->state() : nullptr,
+                      options.context ? *options.context : own,
                       {},
                       0,
                       std::vector<uint32_t>(tiles.buffers.size(), UINT32_MAX),
                       std::vector<uint32_t>(tiles.buffers.size(), UINT32_MAX)};
   for (const OpTiles& op : tiles.ops) {
+    state.context.check();
     Binder binder(state, op);
     BindFn fn = op.algorithm == Algorithm::reference ? bind_reference : find_bind(*binder.node.op);
     if (writes_nothing(binder.view())) fn = bind_nothing;
-    fn(binder);
+    try {
+      fn(binder);
+    } catch (const Error& e) {  // of checks that do not know the node
+      if (e.code() != ErrorCode::not_supported || std::string_view(e.what()).starts_with("node '")) throw;
+      fail(e.code(), "node '{}' ({}): {}", display_name(*tiles.graph, binder.node), binder.node.op->name, e.what());
+    }
   }
   fill_weights(state, options);
   return program;

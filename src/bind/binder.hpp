@@ -3,6 +3,8 @@
 #include <cstring>
 #include <functional>
 
+#include "base/compile_context.hpp"
+#include "base/narrow.hpp"
 #include "graph/ops/ops.hpp"
 #include "runtime/program.hpp"
 #include "tile/tile_graph.hpp"
@@ -29,10 +31,11 @@ class Binder {
   Ref ref(ValueId v) const;
 
   // ---- code ----
-  void kernel(Kernel k);             // for the tiles that follow
-  void scratch(size_t bytes);        // what a tile needs at most
-  uint32_t function(const void* f);  // a JIT kernel's number in TileContext::functions
-  uint32_t attributes(std::any a);   // a struct's number in TileContext::attributes
+  const CompileContext& context() const;  // alive until bind() returns: also when weights are packed
+  void kernel(Kernel k);                  // for the tiles that follow
+  void scratch(size_t bytes);             // what a tile needs at most
+  uint32_t function(const void* f);       // a JIT kernel's number in TileContext::functions
+  uint32_t attributes(std::any a);        // a struct's number in TileContext::attributes
   // The operator's argument block; a trivially copyable struct. Call once, before the tiles'.
   template <class T>
   void op_args(const T& args) {
@@ -93,6 +96,7 @@ struct BindOptions {
   WeightCache* weights = nullptr;             // shared packed weights; nullptr: of this Program alone
   std::function<bool(double done)> progress;  // fraction of the weights packed; returning false cancels
   bool tile_boxes = false;                    // fill Program::tile_box
+  const CompileContext* context = nullptr;    // whose token stops it
 };
 // Throws Error that names the node. The Program keeps what it needs of the graph's constants alive.
 std::shared_ptr<const Program> bind(const TileGraph& tiles, const BindOptions& options = {});

@@ -19,8 +19,7 @@ kernels::ConvShape conv_shape(const Binder& b) {
   const auto& attrs = b.node.as<ConvAttrs>();
   const Shape &x = b.view().in_shape(input_x), &w = b.view().in_shape(input_w);
   const Extents &xs = b.input_strides(input_x), &ys = b.output_strides();
-  const int c = static_cast<int>(x.size()) - 1, ix = c - 1, sx = c - 2;  // sx: the attributes' index of x
-  auto narrow = [](int64_t v) { return static_cast<int>(v); };
+  const int c = narrow<int>(x.size()) - 1, ix = c - 1, sx = c - 2;  // sx: the attributes' index of x
   kernels::ConvShape s;
   s.in_w = x[ix];
   s.x_n = xs[0];
@@ -28,21 +27,21 @@ kernels::ConvShape conv_shape(const Binder& b) {
   s.x_c = xs[c];
   s.y_n = ys[0];
   s.y_x = ys[ix];
-  s.kw = narrow(w[2 + sx]);
-  s.sx = narrow(attrs.strides[sx]);
-  s.dx = narrow(attrs.dilations[sx]);
-  s.pad_x = narrow(attrs.pads_begin[sx]);
-  s.groups = narrow(attrs.group);
-  s.ci = narrow(w[1]);
-  s.co = narrow(w[0] / attrs.group);
+  s.kw = w[2 + sx];
+  s.sx = attrs.strides[sx];
+  s.dx = attrs.dilations[sx];
+  s.pad_x = attrs.pads_begin[sx];
+  s.groups = attrs.group;
+  s.ci = w[1];
+  s.co = w[0] / attrs.group;
   if (c == 3) {
     s.in_h = x[1];
     s.x_y = xs[1];
     s.y_y = ys[1];
-    s.kh = narrow(w[2]);
-    s.sy = narrow(attrs.strides[0]);
-    s.dy = narrow(attrs.dilations[0]);
-    s.pad_y = narrow(attrs.pads_begin[0]);
+    s.kh = w[2];
+    s.sy = attrs.strides[0];
+    s.dy = attrs.dilations[0];
+    s.pad_y = attrs.pads_begin[0];
   }
   return s;
 }
@@ -52,8 +51,7 @@ bool supported(const Binder& b) {
   const NodeView node = b.view();
   const size_t rank = node.out_shape().size();
   bool ok = (rank == 3 || rank == 4) && node.out().dtype == DType::f32 && node.in(input_w).constant &&
-            (!b.has(input_scale) || node.in(input_scale).constant) &&
-            b.output_strides()[static_cast<int>(rank) - 1] == 1;
+            (!b.has(input_scale) || node.in(input_scale).constant) && b.output_strides()[narrow<int>(rank) - 1] == 1;
   for (int64_t extent : node.in_shape(input_w)) ok &= extent > 0;
   return ok;
 }
@@ -67,17 +65,20 @@ void bind_conv_gemm(Binder& b) {
   const ImageDims dims = b.view().out_shape().size() == 4 ? ImageDims{0, 1, 2} : ImageDims{0, -1, 1};
   DirectOp op = make_direct(b, s, dims, attrs.epilogue, input_bias, conv_fixed_inputs);
   op.x = b.input(input_x);
-  const int64_t taps = static_cast<int64_t>(s.kh) * s.kw;
+  const int64_t taps = s.kh * s.kw;
   op.group_stride = kernels::packed_floats(s.co, s.ci * taps);
   const TensorPtr w = b.view().in(input_w).constant,
                   scale = b.has(input_scale) ? b.view().in(input_scale).constant : nullptr;
   const int64_t group_stride = op.group_stride;
   const size_t bytes = static_cast<size_t>(group_stride * s.groups) * sizeof(float);
-  op.weights = b.pack_weights(bytes, fmt::format("conv {}", s.groups), {input_w, input_scale}, [=](std::byte* to) {
-    for (int64_t g = 0; g < s.groups; g++)
-      kernels::pack_conv_weights(w->data + g * s.co * s.ci * taps * 4, scale ? scale->data + g * s.co * 4 : nullptr,
-                                 s.co, s.ci, taps, reinterpret_cast<float*>(to) + g * group_stride);
-  });
+  op.weights = b.pack_weights(
+      bytes, fmt::format("conv {}", s.groups), {input_w, input_scale}, [=, &context = b.context()](std::byte* to) {
+        for (int64_t g = 0; g < s.groups; g++) {
+          context.check();
+          kernels::pack_conv_weights(w->data + g * s.co * s.ci * taps * 4, scale ? scale->data + g * s.co * 4 : nullptr,
+                                     s.co, s.ci, taps, reinterpret_cast<float*>(to) + g * group_stride);
+        }
+      });
   b.kernel(run);
   b.op_args(op);
   b.scratch(op.plan.scratch_bytes());

@@ -10,7 +10,7 @@ int64_t block_extent(const Binder& b, int dim) { return dim < 0 ? 1 : b.op.block
 DirectOp make_direct(Binder& b, const kernels::ConvShape& shape, ImageDims dims, const Epilogue& epilogue,
                      int bias_input, int first_operand) {
   const Shape& out = b.view().out_shape();
-  const int channel = static_cast<int>(out.size()) - 1;
+  const int channel = narrow<int>(out.size()) - 1;
   DirectOp op{};
   op.y = b.output();
   op.epilogue = bind_epilogue(b, epilogue, bias_input, first_operand);
@@ -31,8 +31,7 @@ DirectOp make_direct(Binder& b, const kernels::ConvShape& shape, ImageDims dims,
 kernels::ConvBox direct_box(const Box& box, ImageDims dims) {
   auto at = [&](int dim) { return dim < 0 ? Interval{0, 1} : box[dim]; };
   const Interval n = at(dims.n), y = at(dims.y), x = at(dims.x), c = box[box.rank - 2];  // the domain ends in ci or k
-  auto i = [](int64_t v) { return static_cast<int32_t>(v); };
-  return {i(n.lo), i(n.hi), i(y.lo), i(y.hi), i(x.lo), i(x.hi), i(c.lo), i(c.hi)};
+  return {n.lo, n.hi, y.lo, y.hi, x.lo, x.hi, c.lo, c.hi};
 }
 
 kernels::DirectArgs resolve(const DirectOp& op, const TileContext& context) {

@@ -46,16 +46,16 @@ EpilogueRefs bind_epilogue(const Binder& binder, const Epilogue& epilogue, int b
   EpilogueRefs fast;
   const MapProgram& program = epilogue.program;
   const NodeView node = binder.view();
-  const int rank = static_cast<int>(node.out_shape().size());
+  const int rank = narrow<int>(node.out_shape().size());
   EpilogueRefs out;
   if (binder.has(bias_input)) out.bias = binder.input(bias_input);
   if (program.code.empty()) return out;
-  out.operands = static_cast<uint8_t>(program.inputs - 1);
+  out.operands = narrow<uint8_t>(program.inputs - 1);
   for (int i = 0; i < out.operands; i++) {
     EpilogueRefs::Operand& o = out.operand[i];
     const int input = first_operand + i;
     const Shape& shape = node.in_shape(input);
-    const int missing = rank - static_cast<int>(shape.size());
+    const int missing = rank - narrow<int>(shape.size());
     o.data = binder.input(input);
     for (int d = 0; d < max_rank; d++) {
       const bool broadcast = d < missing || d >= rank || shape[d - missing] == 1;

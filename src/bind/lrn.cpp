@@ -20,7 +20,7 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 
 void bind_lrn(Binder& b) {
   const auto& attrs = b.node.as<LrnAttrs>();
-  const int last = static_cast<int>(b.view().out_shape().size()) - 1;
+  const int last = narrow<int>(b.view().out_shape().size()) - 1;
   const int64_t n = b.view().out_shape().back();
   const bool dense = n == 1 || (b.input_strides(0)[last] == 1 && b.output_strides()[last] == 1);
   if (!all_f32(b.view()) || !dense || attrs.size > (1 << 20)) return bind_reference(b);

@@ -30,11 +30,16 @@ struct TileArgs {
 
 // sums[j][gate][unit] (+)= weights * column j of `columns`.
 void multiply(const OpArgs& op, const TileContext& context, uint32_t family, const float* weights, int64_t depth,
-              const float* columns, int64_t n, bool accumulate, float* sums) {
+              const float* columns, int n, bool accumulate, float* sums) {
   const auto& product = *static_cast<const kernels::GemmFamily*>(context.functions[family]);
   const kernels::GemmOffset zero = 0;
   for (int64_t row = 0; row < gates * op.padded; row += block)
-    product(block, static_cast<int>(n), accumulate, weights + row * depth, columns, sums + row, 1, &zero, &zero);
+    product(block, n, accumulate, weights + row * depth, columns, sums + row, 1, &zero, &zero);
+}
+
+// How many samples from `b` on one product takes.
+int columns_at(Interval batch, int64_t b) {
+  return saturated<int>(std::min<int64_t>(kernels::gemm_max_n, batch.hi - b));
 }
 
 void run(const void* op_args, const void* tile_args, const TileContext& context) {
@@ -46,7 +51,7 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
   const float *w = context.at<const float>(op.w), *r = context.at<const float>(op.r);
   auto* sums = reinterpret_cast<float*>(context.scratch);
   for (int64_t b = batch.lo; b < batch.hi; b += kernels::gemm_max_n) {
-    const int64_t n = std::min<int64_t>(kernels::gemm_max_n, batch.hi - b);
+    const int n = columns_at(batch, b);
     for (int64_t t = 0; t < op.steps; t++) {
       multiply(op, context, op.input_product, w, op.features, at(op.x, b, t), n, false, sums);
       const float* state = t > 0 ? at(op.y, b, t - 1) : at(op.h, b, 0);
@@ -65,10 +70,12 @@ Ref pack_gates(Binder& b, int input, int64_t units, int64_t depth) {
   const TensorPtr w = b.view().in(input).constant;
   const int64_t padded = (units + block - 1) / block * block;
   const auto bytes = static_cast<size_t>(gates * padded * depth + block) * sizeof(float);
-  return b.pack_weights(bytes, "lstm weights", {input}, [=](std::byte* to) {
-    for (int64_t g = 0; g < gates; g++)
+  return b.pack_weights(bytes, "lstm weights", {input}, [=, &context = b.context()](std::byte* to) {
+    for (int64_t g = 0; g < gates; g++) {
+      context.check();
       kernels::pack_matrix(w->data + static_cast<size_t>(g * units * depth) * sizeof(float), true, depth, units, depth,
                            1, reinterpret_cast<float*>(to) + g * padded * depth);
+    }
   });
 }
 
@@ -129,8 +136,8 @@ void bind_lstm(Binder& b) {
   args.r = pack_gates(b, input_r, args.units, args.units);
   args.bias = pack_bias(b, args.units);
   const auto family = [&](int64_t depth, int64_t stride) {
-    return kernels::gemm_family(static_cast<int>(depth), block, std::max(static_cast<int>(stride), 1),
-                                static_cast<int>(gates * args.padded));
+    return kernels::gemm_family(narrow<int>(depth), block, std::max(narrow<int>(stride), 1),
+                                narrow<int>(gates * args.padded));
   };
   const kernels::GemmFamily* families[] = {family(args.features, args.x.b), family(args.units, args.y.b),
                                            family(args.units, args.h.b)};
@@ -145,7 +152,7 @@ void bind_lstm(Binder& b) {
     widest = std::max(widest, std::min<int64_t>(rows.size(), kernels::gemm_max_n));
     for (int64_t n : {std::min<int64_t>(rows.size(), kernels::gemm_max_n), rows.size() % kernels::gemm_max_n})
       for (const kernels::GemmFamily* f : families)
-        if (n > 0) f->prepare(block, static_cast<int>(n), true);
+        if (n > 0) f->prepare(block, narrow<int>(n), true);
     b.tile_args(i, TileArgs{rows});
   }
   b.scratch(static_cast<size_t>(widest * gates * args.padded) * sizeof(float));

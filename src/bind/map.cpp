@@ -53,7 +53,7 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 
 void bind_map(Binder& b) {
   const MapProgram& program = b.node.as<MapAttrs>().program;
-  const int rank = static_cast<int>(b.view().out_shape().size());
+  const int rank = narrow<int>(b.view().out_shape().size());
   const bool contiguous = rank < max_rank || b.output_strides()[rank - 1] == 1;
   if (!all_f32(b.view()) || !kernels::covers(program) || !contiguous) return bind_reference(b);
   OpArgs args{};

@@ -16,7 +16,7 @@ struct Matrix {
 Matrix matrix(const Binder& b, int input, bool transposed) {
   const Shape& shape = b.view().in_shape(input);
   const Extents& strides = b.input_strides(input);
-  const int r = static_cast<int>(shape.size()) - 2;
+  const int r = narrow<int>(shape.size()) - 2;
   if (transposed) return {shape[r + 1], shape[r], strides[r + 1], strides[r]};
   return {shape[r], shape[r + 1], strides[r], strides[r + 1]};
 }
@@ -28,10 +28,12 @@ kernels::ConvShape product_shape(const Binder& b, const Matrix& a, int64_t n) {
   s.x_x = a.row_stride;
   s.x_c = a.column_stride;
   s.y_x = ys[ys.size() - 2];
-  s.ci = static_cast<int>(a.columns);
-  s.co = static_cast<int>(n);
+  s.ci = a.columns;
+  s.co = n;
   return s;
 }
+
+constexpr int64_t packed_at_once = int64_t{4} << 20;  // floats
 
 // Packs a constant b for all tiles.
 Ref pack_constant(Binder& b, const MatMulAttrs& attrs) {
@@ -42,9 +44,17 @@ Ref pack_constant(Binder& b, const MatMulAttrs& attrs) {
   const bool transposed = attrs.trans_b;
   const float alpha = attrs.alpha;
   const size_t bytes = static_cast<size_t>(kernels::packed_floats(n, k)) * sizeof(float);
-  return b.pack_weights(bytes, fmt::format("matmul {} {}", transposed, alpha), {input_b}, [=](std::byte* to) {
-    kernels::pack_matrix(w->data, transposed, k, n, row_stride, alpha, reinterpret_cast<float*>(to));
-  });
+  return b.pack_weights(
+      bytes, fmt::format("matmul {} {}", transposed, alpha), {input_b}, [=, &context = b.context()](std::byte* to) {
+        // Some columns at a time, so that a token is honoured.
+        const int64_t columns = std::max<int64_t>(packed_at_once / k / kernels::gemm_block, 1) * kernels::gemm_block;
+        for (int64_t c = 0; c < n; c += columns) {
+          context.check();
+          const int64_t first = transposed ? c * row_stride : c;
+          kernels::pack_matrix(w->data + static_cast<size_t>(first) * sizeof(float), transposed, k,
+                               std::min(columns, n - c), row_stride, alpha, reinterpret_cast<float*>(to) + c * k);
+        }
+      });
 }
 
 // ---- a constant b of two dimensions ----
@@ -71,13 +81,13 @@ void run_gemv(const void* op_args, const void* tile_args, const TileContext& con
 
 void bind_constant(Binder& b, const Matrix& a, int64_t n) {
   const auto& attrs = b.node.as<MatMulAttrs>();
-  const int rank = static_cast<int>(b.view().out_shape().size());
+  const int rank = narrow<int>(b.view().out_shape().size());
   // The dimensions before m are y and n of the image.
   const ImageDims dims{rank - 4, rank - 3, rank - 2};
   kernels::ConvShape s = product_shape(b, a, n);
   const Shape& shape = b.view().in_shape(input_a);
   auto batch_stride = [&](int dim) {  // of a along an output dimension
-    const int d = dim - rank + static_cast<int>(shape.size());
+    const int d = dim - rank + narrow<int>(shape.size());
     return dim < 0 || d < 0 || shape[static_cast<size_t>(d)] == 1 ? 0 : b.input_strides(input_a)[d];
   };
   s.x_n = batch_stride(dims.n);
@@ -154,13 +164,13 @@ void run_products(const void* op_args, const void* tile_args, const TileContext&
 void bind_products(Binder& b, const Matrix& a, const Matrix& w) {
   const auto& attrs = b.node.as<MatMulAttrs>();
   const NodeView node = b.view();
-  const int rank = static_cast<int>(node.out_shape().size());
+  const int rank = narrow<int>(node.out_shape().size());
   const ImageDims dims{-1, -1, rank - 2};
   ProductsOp op{};
   op.batch = rank - 2;
   auto strides = [&](int input, int64_t* to) {
     const Shape& shape = node.in_shape(input);
-    const int missing = rank - static_cast<int>(shape.size());
+    const int missing = rank - narrow<int>(shape.size());
     for (int d = missing; d < op.batch; d++)
       if (shape[static_cast<size_t>(d - missing)] != 1) to[d] = b.input_strides(input)[d - missing];
   };
@@ -191,7 +201,7 @@ void bind_matmul(Binder& b) {
   const NodeView node = b.view();
   const auto& attrs = b.node.as<MatMulAttrs>();
   const Matrix a = matrix(b, input_a, attrs.trans_a), w = matrix(b, input_b, attrs.trans_b);
-  const int rank = static_cast<int>(node.out_shape().size());
+  const int rank = narrow<int>(node.out_shape().size());
   const bool usable = node.out().dtype == DType::f32 && a.columns > 0 && w.columns > 0 &&
                       b.output_strides()[rank - 1] == 1 && (w.row_stride == 1 || w.column_stride == 1);
   if (!usable) return bind_reference(b);

@@ -72,7 +72,7 @@ void add_piece(const Binder& b, OpArgs& args, int i, const Extents& stride, int6
 void add_transpose(const Binder& b, OpArgs& args, const Box& all) {
   Extents stride = b.input_strides(0);
   const auto& perm = b.node.as<TransposeAttrs>().perm;
-  for (int i = 0; i < all.rank; i++) stride[i] = b.input_strides(0)[static_cast<int>(perm[i])];
+  for (int i = 0; i < all.rank; i++) stride[i] = b.input_strides(0)[narrow<int>(perm[i])];
   add_piece(b, args, 0, stride, 0, all);
 }
 
@@ -93,7 +93,7 @@ void add_expand(const Binder& b, OpArgs& args, const Box& all) {
 }
 
 void add_concat(const Binder& b, OpArgs& args, const Box& all) {
-  int axis = static_cast<int>(b.node.as<ConcatAttrs>().axis);
+  int axis = narrow<int>(b.node.as<ConcatAttrs>().axis);
   Box fills = all;
   fills[axis].hi = 0;
   for (int i = 0; i < b.view().inputs(); i++) {
@@ -148,8 +148,8 @@ void bind_reshape(Binder& b) {
   const Shape &in = b.view().in_shape(0), &out = b.view().out_shape();
   args.from = b.input(0);
   args.to = b.output();
-  args.element = static_cast<uint32_t>(size_of(b.view().out().dtype));
-  args.rank = static_cast<int>(out.size());
+  args.element = narrow<uint32_t>(size_of(b.view().out().dtype));
+  args.rank = narrow<int>(out.size());
   Extents order = dense_strides(out);
   for (int d = 0; d < args.rank; d++) {
     args.stride[0][d] = order[d];
@@ -173,7 +173,7 @@ void bind_copy(Binder& b) {
   } else {
     OpArgs args{};
     args.to = b.output();
-    args.element = static_cast<uint32_t>(size_of(b.view().out().dtype));
+    args.element = narrow<uint32_t>(size_of(b.view().out().dtype));
     std::copy_n(b.output_strides().v.begin(), max_rank, args.stride);
     Box all = whole(b.view().out_shape());
     if (def == &transpose_op) add_transpose(b, args, all);

@@ -25,7 +25,7 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 // Whether dimensions first.. of an operand lie one element after the other.
 bool contiguous(std::span<const int64_t> shape, const Extents& strides, int first) {
   int64_t expected = 1;
-  for (int d = static_cast<int>(shape.size()) - 1; d >= first; d--) {
+  for (int d = narrow<int>(shape.size()) - 1; d >= first; d--) {
     if (shape[static_cast<size_t>(d)] != 1 && strides[d] != expected) return false;
     expected *= shape[static_cast<size_t>(d)];
   }
@@ -37,7 +37,7 @@ bool contiguous(std::span<const int64_t> shape, const Extents& strides, int firs
 void bind_norm(Binder& b) {
   const auto& attrs = b.node.as<NormAttrs>();
   const NodeView view = b.view();
-  const int axis = static_cast<int>(attrs.axis);
+  const int axis = narrow<int>(attrs.axis);
   bool fits = all_f32(view) && contiguous(view.in_shape(0), b.input_strides(0), axis) &&
               contiguous(view.out_shape(), b.output_strides(), axis);
   for (int i = 1; i < view.inputs(); i++)

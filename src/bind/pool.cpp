@@ -62,7 +62,7 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 void bind_pool(Binder& b) {
   const auto& attrs = b.node.as<PoolAttrs>();
   const Shape& x = b.view().in_shape(0);
-  const int rank = static_cast<int>(x.size()), spatial = rank - 2, missing = max_spatial - spatial;
+  const int rank = narrow<int>(x.size()), spatial = rank - 2, missing = max_spatial - spatial;
   const Extents &in = b.input_strides(0), &out = b.output_strides();
   const bool dense = x[rank - 1] == 1 || (in[rank - 1] == 1 && out[rank - 1] == 1);
   if (!all_f32(b.view()) || missing < 0 || !dense) return bind_reference(b);

@@ -17,8 +17,8 @@ inline Extents broadcast_strides(const Binder& b, int i, int rank) {
   const Shape& shape = b.view().in_shape(i);
   const Extents& own = b.input_strides(i);
   Extents out;
-  out.rank = static_cast<int8_t>(rank);
-  const int missing = rank - static_cast<int>(shape.size());
+  out.rank = narrow<int8_t>(rank);
+  const int missing = rank - narrow<int>(shape.size());
   for (int d = missing; d < rank; d++) out[d] = shape[d - missing] == 1 ? 0 : own[d - missing];
   return out;
 }

@@ -231,5 +231,35 @@ TEST(BindAttention, KeysMaskedByInfinity) {
   check_vector(m, inputs);
 }
 
+// Windows as wide as the input: the tables are made in time that grows with their size.
+TEST(Resize, AntialiasOverWideWindows) {
+  ResizeAttrs a;
+  a.mode = ResizeMode::linear;
+  a.antialias = true;
+  a.out = {1, 4};
+  a.scales = {1, 4.0f / 200000};
+  Model m;
+  m.finish(m.graph.add(resize_op, "resize", {m.input({1, 200000})}, a));
+  std::vector<TensorPtr> ones{make_constant(DType::f32, {1, 200000}, std::vector<float>(200000, 1.0f))};
+  std::vector<TensorPtr> y = run_graph(m.graph, ones);
+  for (int64_t i = 0; i < 4; i++) EXPECT_NEAR(reinterpret_cast<const float*>(y[0]->data)[i], 1, 1e-3);
+}
+
+TEST(Bind, ATokenStopsIt) {
+  Model m;
+  m.finish(m.graph.add(softmax_op, "softmax", {m.input({4, 4})}, SoftmaxAttrs{1, false}));
+  CancelToken token;
+  token.cancel();
+  CompileContext context(0, &token);
+  BindOptions options;
+  options.context = &context;
+  try {
+    bind(tile(m.graph, Machine::host()), options);
+    ADD_FAILURE() << "not cancelled";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::cancelled);
+  }
+}
+
 }  // namespace
 }  // namespace pando::test

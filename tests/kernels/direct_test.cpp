@@ -2,6 +2,7 @@
 #include "kernels/conv/direct.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <cmath>
 #include <cstring>
@@ -160,6 +161,35 @@ TEST(DirectConv, EqualsThePlainChainForAnyBoxAndBlocking) {
         ASSERT_EQ(got[i], conv.expected[i]) << "case " << (&k - cases) << " rows " << way.rows << " element " << i;
     }
   }
+}
+
+// The last pixels of an image of more than 2^31: only the pages that they lie on are touched.
+TEST(DirectConv, PixelsBeyond32Bits) {
+  constexpr int64_t width = (int64_t{1} << 31) + 100;
+  const auto reserve = [] {
+    void* p = mmap(nullptr, width * sizeof(float), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
+    return p == MAP_FAILED ? nullptr : static_cast<float*>(p);
+  };
+  float *x = reserve(), *y = reserve();
+  if (x == nullptr || y == nullptr) GTEST_SKIP() << "no address space";
+  ConvShape shape;
+  shape.in_w = width;
+  shape.x_x = shape.y_x = 1;
+  DirectPlan plan = plan_direct(shape, 1, 40, width, {}, 1 << 20);
+  const float two = 2;
+  std::vector<float> packed(static_cast<size_t>(packed_floats(1, 1)));
+  pack_conv_weights(reinterpret_cast<const std::byte*>(&two), nullptr, 1, 1, 1, packed.data());
+  DirectArgs args;
+  args.x = x;
+  args.y = y;
+  args.weights = packed.data();
+  std::vector<std::byte> scratch(plan.scratch_bytes() + 64);
+  for (int64_t i = width - 40; i < width; i++) x[i] = static_cast<float>(i % 97);
+  conv_direct(plan, args, {0, 1, 0, 1, width - 40, width, 0, 1}, scratch.data());
+  for (int64_t i = width - 40; i < width; i++) EXPECT_EQ(y[i], 2 * x[i]);
+  munmap(x, width * sizeof(float));
+  munmap(y, width * sizeof(float));
 }
 
 }  // namespace

@@ -26,9 +26,7 @@ std::vector<TypeShape> infer(const NodeView& node) {
 Access reads(const NodeView& node, int input) {
   int64_t axis = node.as<ConcatAttrs>().axis, begin = 0;
   for (int i = 0; i < input; i++) begin += node.in_shape(i)[axis];
-  Access access = identity_access(static_cast<int>(node.out_shape().size()));
-  access.axis[axis] = axis_window(static_cast<int>(axis), 1, -begin, -begin);
-  return access;
+  return concat_reads(node, begin);
 }
 
 void evaluate(const std::any& attrs, std::span<const View> in, std::span<const View> out) {
@@ -43,6 +41,19 @@ void evaluate(const std::any& attrs, std::span<const View> in, std::span<const V
 }
 
 }  // namespace
+
+Access concat_reads(const NodeView& node, int64_t begin) {
+  int64_t axis = node.as<ConcatAttrs>().axis;
+  Access access = identity_access(static_cast<int>(node.out_shape().size()));
+  access.axis[axis] = axis_window(static_cast<int>(axis), 1, -begin, -begin);
+  return access;
+}
+
+std::vector<int64_t> concat_begins(const NodeView& node) {
+  std::vector<int64_t> begins(static_cast<size_t>(node.inputs()), 0);
+  for (int i = 1; i < node.inputs(); i++) begins[i] = begins[i - 1] + node.in_shape(i - 1)[node.as<ConcatAttrs>().axis];
+  return begins;
+}
 
 const OpDef concat_op{.name = "concat",
                       .infer = infer,

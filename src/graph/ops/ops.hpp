@@ -111,7 +111,9 @@ extern const OpDef slice_op;  // view
 struct ConcatAttrs {
   int64_t axis = 0;
 };
-extern const OpDef concat_op;  // view
+extern const OpDef concat_op;                              // view
+std::vector<int64_t> concat_begins(const NodeView& node);  // where its operands begin along the axis
+Access concat_reads(const NodeView& node, int64_t begin);  // of the operand that begins there
 struct ExpandAttrs {
   Shape shape;
 };
@@ -160,6 +162,14 @@ struct ResizeAttrs {
   std::vector<float> roi;     // 2 * rank or empty
 };
 extern const OpDef resize_op;
+// What output index x of dimension d samples: weight[k] of input index first + k, all of them inside of the input.
+// `in`, `out`: the extents; rank: of the tensor. outside: the output is the extrapolation value instead.
+struct ResizeTaps {
+  int64_t first = 0;
+  std::vector<double> weight;
+  bool outside = false;
+};
+ResizeTaps resize_taps(const ResizeAttrs& attrs, int d, int rank, int64_t in, int64_t out, int64_t x);
 
 // ---- selection ----
 struct ArgReduceAttrs {

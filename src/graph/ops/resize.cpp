@@ -7,6 +7,8 @@
 namespace pando {
 namespace {
 
+constexpr int64_t max_extent = int64_t{1} << 36;  // places are computed with 24 fractional bits
+
 std::vector<TypeShape> infer(const NodeView& node) {
   check_inputs(node, 1, 1);
   const Shape& in = node.in_shape(0);
@@ -20,6 +22,8 @@ std::vector<TypeShape> infer(const NodeView& node) {
   Shape out = checked(a.out);
   for (size_t i = 0; i < in.size(); i++) {
     if (out[i] == 0) continue;
+    if (std::max(in[i], out[i]) > max_extent)
+      fail(ErrorCode::not_supported, "resizing {} to {} elements of a dimension is not supported", in[i], out[i]);
     if (!(a.scales[i] > 0) || !(a.scales[i] <= 1e6f) || !(a.scales[i] >= 1e-6f))
       fail(ErrorCode::invalid_model, "the scale of dimension {} is {}, expected 1e-6 to 1e6", i, a.scales[i]);
     if (a.coord != ResizeCoord::tf_crop_and_resize &&
@@ -213,6 +217,19 @@ void evaluate(const std::any& attrs, std::span<const View> in, std::span<const V
 }
 
 }  // namespace
+
+ResizeTaps resize_taps(const ResizeAttrs& attrs, int d, int rank, int64_t in, int64_t out, int64_t x) {
+  const Axis axis = make_axis(attrs, d, rank, in, out);
+  const Taps taps = make_taps(attrs, axis, x);
+  const auto clamped = [&](int64_t i) { return std::clamp<int64_t>(taps.first + i, 0, in - 1); };
+  const bool single = axis.identity || attrs.mode == ResizeMode::nearest;
+  ResizeTaps r{clamped(0), {}, taps.outside};
+  r.weight.assign(static_cast<size_t>(clamped(taps.count - 1) - r.first + 1), 0.0);
+  // Taps beyond the border add to its weight, in order.
+  for (int64_t i = 0; i < taps.count; i++)
+    r.weight[static_cast<size_t>(clamped(i) - r.first)] += single ? 1 : raw_weight(attrs, axis, taps, i) / taps.sum;
+  return r;
+}
 
 const OpDef resize_op{.name = "resize",
                       .infer = infer,

@@ -13,7 +13,7 @@ int64_t even_part(int64_t extent, int64_t limit) {
 }
 
 // Input rows, or columns, under `count` output ones.
-int64_t under(int64_t count, int kernel, int stride, int dilation) {
+int64_t under(int64_t count, int64_t kernel, int64_t stride, int64_t dilation) {
   return (count - 1) * stride + (kernel - 1) * dilation + 1;
 }
 
@@ -35,8 +35,8 @@ void choose_block(DirectPlan& p, int64_t rows, int64_t cols, double l2) {
   const auto bytes = [&] { return 4.0 * static_cast<double>(std::min(copied_floats(s, r, c), r * c * p.k * p.taps)); };
   while (bytes() > budget && r > 1 && r * c > enough) r = even_part(rows, r - 1);
   while (bytes() > budget && r * c > enough) c = even_part(cols, c - 1);
-  p.block_rows = static_cast<int>(r);
-  p.block_cols = static_cast<int>(c);
+  p.block_rows = r;
+  p.block_cols = c;
 }
 
 // Scratch: column pointers, sums of one block of channels, then the copied image or a column of zeros.
@@ -44,7 +44,7 @@ struct Scratch {
   size_t columns, sums, input, end;
   explicit Scratch(const DirectPlan& p) {
     const auto align = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
-    const int64_t pixels = static_cast<int64_t>(p.block_rows) * p.block_cols;
+    const int64_t pixels = p.block_rows * p.block_cols;
     columns = 0;
     sums = align(static_cast<size_t>(p.taps * pixels) * sizeof(float*));
     input = sums + align(pass_scratch_bytes(pixels));
@@ -64,14 +64,14 @@ DirectPlan plan_direct(const ConvShape& s, int64_t rows, int64_t cols, int64_t o
   p.merged = s.groups == 1 && s.kw > 1 && s.dx == 1 && s.ci < 24;
   p.copied = p.merged || s.x_c != 1;
   p.taps = p.merged ? s.kh : s.kh * s.kw;
-  p.k = p.merged ? static_cast<int64_t>(s.kw) * s.ci : s.ci;
+  p.k = p.merged ? s.kw * s.ci : s.ci;
   MatrixPass pass;
   pass.taps = p.taps;
   pass.k = p.k;
   choose_chunks(pass, l2);
   p.chunk_taps = pass.chunk_taps;
   p.chunk_k = pass.chunk_k;
-  p.flat_cols = static_cast<int>(out_w);
+  p.flat_cols = out_w;
   p.flat = s.y_y == out_w * s.y_x && (!residual.present || residual.y == out_w * residual.x);
   choose_block(p, rows, cols, l2);
   return p;
@@ -104,9 +104,9 @@ Inside inside(int64_t first, int64_t stride, int64_t extent, int64_t count) {
 
 // `count` pixels whose channels lie apart, in blocks that fill whole cache lines of both sides.
 void copy_apart(const ConvShape& s, const float* from, int64_t count, float* to) {
-  for (int c0 = 0; c0 < s.ci; c0 += 16)
+  for (int64_t c0 = 0; c0 < s.ci; c0 += 16)
     for (int64_t i = 0; i < count; i++)
-      for (int c = c0; c < std::min(c0 + 16, s.ci); c++) to[i * s.ci + c] = from[i * s.x_x + c * s.x_c];
+      for (int64_t c = c0; c < std::min(c0 + 16, s.ci); c++) to[i * s.ci + c] = from[i * s.x_x + c * s.x_c];
 }
 
 // The input under a block, [rows][columns][ci], for one group's channels.
@@ -131,8 +131,8 @@ void copy_image(const ConvShape& s, const float* image, const Pixels& b, float* 
 void point_into_copy(const DirectPlan& p, const Pixels& b, const float* copy, const float** to) {
   const ConvShape& s = p.shape;
   const int64_t row = under(b.cols(), s.kw, s.sx, s.dx) * s.ci;
-  for (int kh = 0; kh < s.kh; kh++)
-    for (int kw = 0; kw < (p.merged ? 1 : s.kw); kw++)
+  for (int64_t kh = 0; kh < s.kh; kh++)
+    for (int64_t kw = 0; kw < (p.merged ? 1 : s.kw); kw++)
       for (int64_t y = 0; y < b.rows(); y++)
         for (int64_t x = 0; x < b.cols(); x++)
           *to++ = copy + (y * s.sy + kh * s.dy) * row + (x * s.sx + kw * s.dx) * s.ci;
@@ -141,8 +141,8 @@ void point_into_copy(const DirectPlan& p, const Pixels& b, const float* copy, co
 // Likewise in the image, or outside it.
 void point_into_image(const DirectPlan& p, const Pixels& b, const float* image, const float* zeros, const float** to) {
   const ConvShape& s = p.shape;
-  for (int kh = 0; kh < s.kh; kh++)
-    for (int kw = 0; kw < s.kw; kw++) {
+  for (int64_t kh = 0; kh < s.kh; kh++)
+    for (int64_t kw = 0; kw < s.kw; kw++) {
       const int64_t x0 = b.x0 * s.sx + kw * s.dx - s.pad_x;
       const Inside in = inside(x0, s.sx, s.in_w, b.cols());
       for (int64_t y = b.y0; y < b.y1; y++, to += b.cols()) {

@@ -11,8 +11,8 @@ struct ConvShape {
   int64_t in_h = 1, in_w = 1;
   int64_t x_n = 0, x_y = 0, x_x = 0, x_c = 1;  // strides of the input (elements)
   int64_t y_n = 0, y_y = 0, y_x = 0;           // of the output; its channels are contiguous
-  int kh = 1, kw = 1, sy = 1, sx = 1, dy = 1, dx = 1, pad_y = 0, pad_x = 0;
-  int ci = 1, co = 1, groups = 1;  // ci, co: of one group
+  int64_t kh = 1, kw = 1, sy = 1, sx = 1, dy = 1, dx = 1, pad_y = 0, pad_x = 0;
+  int64_t ci = 1, co = 1, groups = 1;  // ci, co: of one group
 };
 
 // How the operator runs; fixed when it is bound. Trivially copyable.
@@ -22,14 +22,14 @@ struct DirectPlan {
   // of zeros. Else the part of the image under a block is copied to scratch, with its zeros.
   bool copied = false;
   bool merged = false;  // copied, and a tap is a whole row of the kernel: few input channels
-  int taps = 1;
-  int64_t k = 1;                        // values of a tap
-  int block_rows = 1, block_cols = 1;   // output pixels handled at once: their input stays in L2
-  int64_t chunk_taps = 1, chunk_k = 1;  // see MatrixPass
-  bool flat = false;                    // rows of the output follow each other: blocks of whole rows are one run
-  int flat_cols = 0;                    // width of a whole output row
+  int64_t taps = 1;
+  int64_t k = 1;                           // values of a tap
+  int64_t block_rows = 1, block_cols = 1;  // output pixels handled at once: their input stays in L2
+  int64_t chunk_taps = 1, chunk_k = 1;     // see MatrixPass
+  bool flat = false;                       // rows of the output follow each other: blocks of whole rows are one run
+  int64_t flat_cols = 0;                   // width of a whole output row
 
-  int64_t weights_k() const { return static_cast<int64_t>(shape.kh) * shape.kw * shape.ci; }
+  int64_t weights_k() const { return shape.kh * shape.kw * shape.ci; }
   size_t scratch_bytes() const;
 };
 
@@ -43,7 +43,7 @@ DirectPlan plan_direct(const ConvShape& shape, int64_t rows, int64_t cols, int64
                        double l2);
 
 struct ConvBox {  // of the output
-  int32_t n0, n1, y0, y1, x0, x1, c0, c1;
+  int64_t n0, n1, y0, y1, x0, x1, c0, c1;
 };
 // Pointers of a run. Packed weights of a group follow those of the one before.
 struct DirectArgs {

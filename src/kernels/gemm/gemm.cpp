@@ -2,6 +2,7 @@
 
 #include <libxsmm.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -50,7 +51,9 @@ int gemm_rows(int wanted, int n) {
 
 void GemmFamily::prepare(int m, int n, bool accumulate) const {
   const Isa isa = active_isa();
-  if (!may_jit(isa)) return;
+  // A kernel's addresses are 32-bit offsets from its operands' begins.
+  constexpr int max_stride = INT32_MAX / (gemm_max_n * static_cast<int>(sizeof(float)));
+  if (!may_jit(isa) || std::max({lda, ldb, ldc}) > max_stride) return;
   for (int acc = 0; acc <= (accumulate ? 1 : 0); acc++) {
     std::atomic<GemmJit>& entry = slot(m, n, acc != 0);
     if (entry.load(std::memory_order_acquire) != nullptr) continue;

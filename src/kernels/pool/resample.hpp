@@ -8,7 +8,7 @@
 namespace pando::kernels {
 
 struct ResampleDim {
-  const int32_t* first;    // [outputs]
+  const int64_t* first;    // [outputs]
   const float* weight;     // [outputs][taps]
   const uint8_t* outside;  // [outputs]: the output is the extrapolation value; null when none is
   int64_t taps;
