@@ -140,12 +140,14 @@ Compiled Compiled::Impl::make(const std::shared_ptr<Model::Impl>& model, std::sh
   tile_options.tile_us = options.tile_us;
   tile_options.barrier = options.policy == Policy::barrier;
   tile_options.winograd = options.winograd;
+  tile_options.context = &context;
   auto tiles = std::make_shared<const TileGraph>(tile(std::move(graph), Machine::host(), tile_options));
   stats.tile_ms = watch.ms();
 
   BindOptions bind_options;
   bind_options.weights = model->weights.get();
   bind_options.tile_boxes = options.inspect;
+  bind_options.context = &context;
   bind_options.progress = [&](double done) {
     report(options, "bind", done);
     return true;

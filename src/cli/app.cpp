@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "cli/commands.hpp"
+#include "cli/interrupt.hpp"
 #include "cli/options.hpp"
 #include "cli/printable.hpp"
 
@@ -50,6 +51,9 @@ int run_command(int argc, char** argv) {
       if (app.got_subcommand(name)) command();
     if (std::fflush(stdout) != 0) return report("cannot write to standard output", 1);
     return 0;
+  } catch (const Error& e) {
+    if (e.code() == ErrorCode::cancelled && interrupted()) return report("interrupted", interrupted());
+    return report(e.what(), 1);
   } catch (const UsageError& e) {
     return report(e.what(), 2);
   } catch (const NoPlan& e) {

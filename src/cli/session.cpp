@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "cli/inputs.hpp"
+#include "cli/interrupt.hpp"
 #include "cli/progress.hpp"
 
 namespace pando::cli {
@@ -38,6 +39,11 @@ Compiled compile(const Model& model, const Engine& engine, const InputSource& so
 
 }  // namespace
 
+void Session::run(RunOptions options) {
+  options.cancel = interrupt_token();
+  model->run(input_data, output_data, options);
+}
+
 Session prepare(const CommonOptions& options, PrepareOptions how) {
   auto begin = std::chrono::steady_clock::now();
   Session session;
@@ -57,6 +63,7 @@ Session prepare(const CommonOptions& options, PrepareOptions how) {
   how.compile.tile_us = options.tile_us;
   how.compile.winograd = !options.no_winograd;
   how.compile.optimize = !options.no_optimize;
+  how.compile.cancel = interrupt_token();
   ProgressBar bar;
   how.compile.progress = [&](const char* stage, double fraction) { bar.show(stage, fraction); };
   session.model.emplace(compile(model, *session.engine, source, how.compile));

@@ -15,7 +15,7 @@ struct Session {
   std::vector<void*> output_data;
 
   // Runs into `outputs`, without allocating.
-  void run(const RunOptions& options = {}) { model->run(input_data, output_data, options); }
+  void run(RunOptions options = {});
 };
 
 struct PrepareOptions {

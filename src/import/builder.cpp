@@ -11,8 +11,8 @@ namespace {
 // Weights stay as they are in the file; only results up to this many elements are computed while importing. Integers
 // and booleans are exempt, since shapes and indices hang on them.
 constexpr int64_t folded_elements = 1 << 20;
-// What a node costs of the memory of a compilation, beside its name: a converter may emit any number of them.
-constexpr int64_t node_bytes = 512;
+// A converter may emit any number of nodes: what one takes, beside its name, and how much all of them may take.
+constexpr int64_t node_bytes = 512, max_nodes_bytes = int64_t{512} << 20;
 
 bool is_comparison(MapOp op) {
   switch (op) {
@@ -62,7 +62,7 @@ Values Builder::add_all(const OpDef& op, Values inputs, std::any attrs) {
     graph_.nodes.pop_back();
     return outputs;
   }
-  charge_node();
+  count_node();
   producer_.resize(graph_.values.size(), none);
   read_.resize(graph_.values.size(), false);
   for (ValueId v : outputs) producer_[v] = id;
@@ -71,14 +71,11 @@ Values Builder::add_all(const OpDef& op, Values inputs, std::any attrs) {
   return outputs;
 }
 
-void Builder::charge_node() {
-  constexpr int64_t batch = 1 << 20;
+void Builder::count_node() {
   node_bytes_ += node_bytes + static_cast<int64_t>(node_.size());
-  if (node_bytes_ <= static_cast<int64_t>(charges_.size()) * batch) return;
-  charges_.push_back(context_.charge(batch));
-  if (!charges_.back())
-    fail(ErrorCode::invalid_model, "node '{}': {} operators take more memory than a file of this size may ask for",
-         node_, graph_.nodes.size());
+  if (node_bytes_ > max_nodes_bytes)
+    fail(ErrorCode::invalid_model, "node '{}': the graph has more than {} operators, which is not supported", node_,
+         graph_.nodes.size());
 }
 
 void Builder::forget(ValueId v) {

@@ -80,17 +80,16 @@ class Builder {
 
  private:
   bool fold(const Node& node);  // false: it stays a node
-  void charge_node();
+  void count_node();
   void check(std::span<const int64_t> shape) const;
 
   Graph& graph_;
   const ImportLimits& limits_;
   CompileContext& context_;
   std::string node_;
-  int64_t node_bytes_ = 0;                                    // of the nodes emitted so far
-  std::vector<std::shared_ptr<const MemoryCharge>> charges_;  // for them
-  std::vector<bool> read_;                                    // by value: an emitted node reads it; may be shorter
-  std::vector<NodeId> producer_;                              // by value; may be shorter than the list of values
+  int64_t node_bytes_ = 0;        // of the nodes emitted so far
+  std::vector<bool> read_;        // by value: an emitted node reads it; may be shorter
+  std::vector<NodeId> producer_;  // by value; may be shorter than the list of values
 };
 
 // The elements of a constant, converted.

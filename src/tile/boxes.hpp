@@ -2,6 +2,7 @@
 // parts on the devices of a cluster.
 #pragma once
 #include <algorithm>
+#include <unordered_map>
 #include <vector>
 
 #include "graph/graph.hpp"
@@ -31,9 +32,50 @@ struct Origin {
 };
 
 // Everyone who makes a part of `v`. `producer`: node per value, none for inputs and constants; `executed`: false for
-// the nodes that are looked through.
+// the nodes that are looked through. Throws not_supported, naming a node, when views nest beyond all reason.
 void find_origins(const Graph& graph, const std::vector<NodeId>& producer, const std::vector<bool>& executed, ValueId v,
                   std::vector<Origin>& out);
+
+// The same question for one box at a time, without the paths: what shows nothing of the box is not visited, so that
+// one of many operands of a concat is found at once.
+class ViewWalk {
+ public:
+  ViewWalk(const Graph& graph, const std::vector<NodeId>& producer, const std::vector<bool>& executed)
+      : graph_(graph), producer_(producer), executed_(executed) {}
+
+  // Calls f(node, output, box of that output) for every operator that makes a part of `box` of v, in the order of the
+  // views' operands.
+  template <class F>
+  void for_each_origin(ValueId v, const Box& box, F&& f) {
+    stack_.assign(1, {v, box});
+    while (!stack_.empty()) {
+      const Part part = stack_.back();
+      stack_.pop_back();
+      const NodeId n = producer_[part.value];
+      if (n == none || part.box.empty()) continue;
+      if (!executed_[n]) {
+        look_through(n, part.box);
+        continue;
+      }
+      int output = 0;
+      while (graph_.nodes[n].outputs[static_cast<size_t>(output)] != part.value) output++;
+      f(n, output, part.box);
+    }
+  }
+
+ private:
+  struct Part {
+    ValueId value;
+    Box box;
+  };
+  void look_through(NodeId view, const Box& box);
+
+  const Graph& graph_;
+  const std::vector<NodeId>& producer_;
+  const std::vector<bool>& executed_;
+  std::vector<Part> stack_;
+  std::unordered_map<NodeId, std::vector<int64_t>> begins_;  // of the operands of concats
+};
 
 // The part of an operator's domain that writes `box` of an output: whole where the output does not say.
 Box writers(const Access& writes, const Box& box, const Domain& domain);

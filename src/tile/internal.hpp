@@ -45,7 +45,7 @@ class Splitter {
 // ---- storage.cpp ----
 // Decides which views are addresses. Inserts copies (whole slices) where a concat's operand or a graph output cannot
 // lie in place. Fills storage and buffers; executed[node] is false for views that became addresses.
-void assign_storage(Graph& graph, TileGraph& out, std::vector<bool>& executed);
+void assign_storage(Graph& graph, TileGraph& out, std::vector<bool>& executed, const CompileContext& context);
 
 // ---- edges.cpp ----
 // Dependencies while they are collected: predecessors per node, tiles before events.
@@ -56,7 +56,8 @@ struct Links {
 // Finds the tiles that wrote what each tile reads.
 class EdgeFinder {
  public:
-  EdgeFinder(const Graph& graph, const std::vector<bool>& executed, const TileGraph& tiles);
+  EdgeFinder(const Graph& graph, const std::vector<bool>& executed, const TileGraph& tiles,
+             const CompileContext& context);
   // Adds the data edges of the tiles of operator `op`.
   void link(uint32_t op, bool barrier, Links& links);
 
@@ -67,21 +68,22 @@ class EdgeFinder {
     bool operator==(const Range&) const = default;
     uint64_t count() const;
   };
-  // The executed producers behind value `v`, views looked through.
-  std::vector<Origin> origins(ValueId v) const;
-  // The tiles of one of them that wrote `box` of the value.
-  void producers(const Origin& origin, const Box& box, std::vector<Range>& out) const;
+  // The tiles that wrote `box` of value `v`, views looked through.
+  void producers(ValueId v, const Box& box, std::vector<Range>& out);
   void members(const Range& range, std::vector<uint32_t>& tiles) const;
 
  private:
   const Graph& graph_;
   const TileGraph& tiles_;
-  const std::vector<bool>& executed_;
+  const CompileContext& context_;
   std::vector<NodeId> producer_;      // per value: node that makes it
   std::vector<uint32_t> op_of_node_;  // per node: index into ops; none for views
+  ViewWalk walk_;
+  uint64_t edges_ = 0;
   struct Hash {
     size_t operator()(const Range& r) const;
   };
+  static void remove_repeated(std::vector<Range>& list);
   struct EventTable;
   std::shared_ptr<EventTable> events_;  // events made so far, by range
 };
@@ -91,7 +93,7 @@ class EdgeFinder {
 // readers and writers of the bytes it overwrites. Called operator by operator, after the data edges of that operator.
 class ArenaPlanner {
  public:
-  ArenaPlanner(const Graph& graph, TileGraph& tiles, const std::vector<bool>& executed, bool reuse);
+  ArenaPlanner(const Graph& graph, TileGraph& tiles, bool reuse, const CompileContext& context);
   ~ArenaPlanner();
   void link(uint32_t op, Links& links);
 

@@ -2,6 +2,7 @@
 // then waits for the tiles that last read or wrote them; such an edge is left out when other edges imply it.
 #include <algorithm>
 #include <map>
+#include <span>
 
 #include "tile/internal.hpp"
 
@@ -9,6 +10,8 @@ namespace pando::tiling {
 namespace {
 
 constexpr int64_t alignment = 64;
+int64_t round_up(int64_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+constexpr int64_t max_arena = int64_t{1} << 46;  // half of what a process can address
 constexpr uint32_t slack_ops = 2;            // memory rests this many operators before it is used again: fewer waits
 constexpr uint32_t max_exact_tiles = 16384;  // above it ancestors are not tracked and whole operators are waited for
 
@@ -90,31 +93,87 @@ struct ArenaPlanner::State {
 
   bool in_arena(uint32_t b) const { return tiles.buffers[b].kind == BufferKind::arena && tiles.buffers[b].bytes > 0; }
 
+  bool meet(uint32_t a, uint32_t b) const {
+    return life[a].first <= life[b].last + slack_ops && life[b].first <= life[a].last + slack_ops;
+  }
+
+  // Buffers placed so far, by offset, and by the stretches of the serial order in which they are alive: most live
+  // shortly, so that few of them can be in another one's way.
+  class Placed {
+   public:
+    Placed(const State& state, uint32_t ops) : state_(state), alive_(ops / stretch + 1) {}
+    void add(uint32_t b) {
+      all_.insert(std::upper_bound(all_.begin(), all_.end(), b, before()), b);
+      each_stretch(b, 0, [&](std::vector<uint32_t>& list) { list.push_back(b); });
+    }
+    // Those that meet b in time, by offset; perhaps others as well.
+    std::span<const uint32_t> near(uint32_t b) {
+      size_t count = 0;
+      each_stretch(b, slack_ops, [&](const std::vector<uint32_t>& list) { count += list.size(); });
+      if (count > all_.size() / 16) return all_;
+      near_.clear();
+      each_stretch(b, slack_ops, [&](const std::vector<uint32_t>& list) {
+        for (uint32_t p : list)
+          if (state_.meet(p, b)) near_.push_back(p);
+      });
+      std::sort(near_.begin(), near_.end(), before());
+      near_.erase(std::unique(near_.begin(), near_.end()), near_.end());
+      return near_;
+    }
+
+   private:
+    static constexpr uint32_t stretch = 64;  // operators
+    struct Before {                          // a strict order
+      const std::vector<Buffer>& buffers;
+      bool operator()(uint32_t x, uint32_t y) const {
+        return std::pair(buffers[x].offset, x) < std::pair(buffers[y].offset, y);
+      }
+    };
+    Before before() const { return {state_.tiles.buffers}; }
+    template <class F>
+    void each_stretch(uint32_t b, uint32_t slack, F&& f) {
+      const Life& l = state_.life[b];
+      const size_t first = (l.first - std::min(l.first, slack)) / stretch;
+      const size_t last = std::min<size_t>((l.last + slack) / stretch, alive_.size() - 1);
+      for (size_t i = first; i <= last; i++) f(alive_[i]);
+    }
+    const State& state_;
+    std::vector<uint32_t> all_, near_;
+    std::vector<std::vector<uint32_t>> alive_;
+  };
+
   // Largest first, each at the lowest offset that no buffer alive at the same time covers.
-  void place(bool reuse) {
+  void place(bool reuse, const CompileContext& context) {
     std::vector<uint32_t> order;
     for (uint32_t b = 0; b < tiles.buffers.size(); b++)
       if (in_arena(b)) order.push_back(b);
     std::stable_sort(order.begin(), order.end(),
                      [&](uint32_t a, uint32_t b) { return tiles.buffers[a].bytes > tiles.buffers[b].bytes; });
-    std::vector<uint32_t> placed;  // sorted by offset
+    Placed placed(*this, static_cast<uint32_t>(tiles.ops.size()));
     for (uint32_t b : order) {
+      context.check();
       Buffer& buffer = tiles.buffers[b];
-      int64_t offset = 0;
-      for (uint32_t p : placed) {
-        bool meet = !reuse || (life[p].first <= life[b].last + slack_ops && life[b].first <= life[p].last + slack_ops);
-        if (!meet) continue;
-        if (offset + buffer.bytes <= tiles.buffers[p].offset) break;
-        offset = std::max(offset,
-                          (tiles.buffers[p].offset + tiles.buffers[p].bytes + alignment - 1) / alignment * alignment);
-      }
+      int64_t offset = reuse ? 0 : tiles.arena_bytes;
+      if (reuse)
+        for (uint32_t p : placed.near(b)) {
+          if (!meet(p, b)) continue;
+          if (offset + buffer.bytes <= tiles.buffers[p].offset) break;
+          offset = std::max(offset, round_up(tiles.buffers[p].offset + tiles.buffers[p].bytes));
+        }
+      offset = round_up(offset);
+      if (buffer.bytes > max_arena - offset)
+        fail(ErrorCode::not_supported, "'{}' and what lives at the same time would take more than {} bytes of memory",
+             name_of_buffer(b), max_arena);
       buffer.offset = offset;
-      auto at = std::upper_bound(placed.begin(), placed.end(), b, [&](uint32_t x, uint32_t y) {
-        return tiles.buffers[x].offset < tiles.buffers[y].offset;
-      });
-      placed.insert(at, b);
+      if (reuse) placed.add(b);
       tiles.arena_bytes = std::max(tiles.arena_bytes, offset + buffer.bytes);
     }
+  }
+
+  // Of some value that lies in it.
+  std::string name_of_buffer(uint32_t b) const {
+    const Node& node = graph.nodes[tiles.ops[life[b].first].node];
+    return display_name(graph, node);
   }
 
   // Only the last holder of each byte matters: it waited for the one before.
@@ -211,6 +270,19 @@ struct ArenaPlanner::State {
     }
   }
 
+  // The same for all holders of the bytes before; they lie in order and do not overlap.
+  void wait_for_all(uint32_t b, const OpTiles& op, const std::vector<Interval>& spans, Links& links) {
+    Interval all_of_op{INT64_MAX, 0};
+    for (const Interval& s : spans)
+      if (!s.empty()) all_of_op = {std::min(all_of_op.lo, s.lo), std::max(all_of_op.hi, s.hi)};
+    if (all_of_op.empty()) return;
+    const int64_t base = tiles.buffers[b].offset;
+    const std::vector<Previous>& holders = previous[b];
+    auto old = std::partition_point(holders.begin(), holders.end(),
+                                    [&](const Previous& p) { return p.hi <= base + all_of_op.lo; });
+    for (; old != holders.end() && old->lo < base + all_of_op.hi; ++old) wait_for(*old, b, op, spans, links);
+  }
+
   // Per tile of `op`: the bytes of v's buffer that it reads or writes.
   std::vector<Interval> spans_of(const OpTiles& op, ValueId v, const Access& rule) const {
     std::vector<Interval> spans;
@@ -238,7 +310,7 @@ struct ArenaPlanner::State {
       if (!in_arena(b)) continue;
       if (!claimed[b]) claim(b);
       written[i] = spans_of(op, v, view.node.op->writes(view, i));
-      for (const Previous& old : previous[b]) wait_for(old, b, op, written[i], links);
+      wait_for_all(b, op, written[i], links);
     }
     for (int i = 0; i < view.inputs(); i++)
       if (view.has(i) && in_arena(tiles.storage[view.node.inputs[i]].buffer))
@@ -249,9 +321,9 @@ struct ArenaPlanner::State {
   }
 };
 
-ArenaPlanner::ArenaPlanner(const Graph& graph, TileGraph& tiles, const std::vector<bool>&, bool reuse)
+ArenaPlanner::ArenaPlanner(const Graph& graph, TileGraph& tiles, bool reuse, const CompileContext& context)
     : state_(std::make_unique<State>(graph, tiles)) {
-  state_->place(reuse);
+  state_->place(reuse, context);
 }
 ArenaPlanner::~ArenaPlanner() = default;
 void ArenaPlanner::link(uint32_t op, Links& links) { state_->link(op, links); }

@@ -112,7 +112,7 @@ OpTiles Splitter::split(NodeId n) {
   for (int i = 0; i < rank; i++) {
     out.block[i] = std::max<int64_t>(out.block[i], 1);
     out.grid[i] = std::max<int64_t>((out.domain[i].extent + out.block[i] - 1) / out.block[i], 1);
-    tiles *= static_cast<uint64_t>(out.grid[i]);
+    tiles *= static_cast<uint64_t>(out.grid[i]);  // of few cuts in at most three dimensions
   }
   out.tile_count = static_cast<uint32_t>(tiles);
   return out;

@@ -41,25 +41,33 @@ bool reshape_strides(std::span<const int64_t> from, const Extents& strides, std:
   return true;
 }
 
+// Views of views, and concats in concats, up to this depth; then a copy stands between. Whoever asks what lies behind a
+// view walks through all of them, so that no path may be as long as the graph.
+constexpr uint32_t max_depth = 128;
+
 class Planner {
  public:
-  Planner(Graph& graph, TileGraph& out, std::vector<bool>& executed) : graph_(graph), out_(out), executed_(executed) {}
+  Planner(Graph& graph, TileGraph& out, std::vector<bool>& executed, const CompileContext& context)
+      : graph_(graph), out_(out), executed_(executed), context_(context) {}
 
   void plan() {
     copy_outputs_that_cannot_lie_dense();
     place_concat_operands();
-    sort_nodes(graph_);
-    Uses uses(graph_);
-    producer_ = uses.producer;
+    move_copies_to_their_readers();
     out_.storage.assign(graph_.values.size(), {});
     executed_.assign(graph_.nodes.size(), true);
     placed_.resize(graph_.values.size());
     output_of_.assign(graph_.values.size(), none);
-    for (uint32_t i = 0; i < graph_.outputs.size(); i++) output_of_[root_of_output(graph_.outputs[i])] = i;
+    find_roots();
+    for (uint32_t i = 0; i < graph_.outputs.size(); i++) output_of_[root_[graph_.outputs[i]]] = i;
     for (uint32_t i = 0; i < graph_.inputs.size(); i++) dense(graph_.inputs[i], BufferKind::input, i);
     for (ValueId v = 0; v < graph_.values.size(); v++)
       if (graph_.values[v].constant) dense(v, BufferKind::constant, 0);
-    for (NodeId n = 0; n < graph_.nodes.size(); n++) resolve(n);
+    depth_.assign(graph_.values.size(), 0);
+    for (NodeId n = 0; n < graph_.nodes.size(); n++) {
+      context_.check();
+      resolve(n);
+    }
   }
 
  private:
@@ -67,14 +75,18 @@ class Planner {
     ValueId concat = none;
     int axis = 0;
     int64_t begin = 0;
+    uint32_t depth = 0;  // concats around it
   };
 
   bool is(NodeId n, const OpDef& op) const { return n != none && graph_.nodes[n].op == &op; }
 
-  // The value whose buffer an output occupies: reshapes are looked through.
-  ValueId root_of_output(ValueId v) const {
-    while (is(producer_[v], reshape_op)) v = graph_.nodes[producer_[v]].inputs[0];
-    return v;
+  // Per value, the one whose buffer an output of this name occupies: reshapes are looked through.
+  void find_roots() {
+    producer_ = Uses(graph_).producer;
+    root_.resize(graph_.values.size());
+    for (ValueId v = 0; v < root_.size(); v++) root_[v] = v;
+    for (const Node& node : graph_.nodes)
+      if (node.op == &reshape_op) root_[node.outputs[0]] = root_[node.inputs[0]];
   }
 
   ValueId add_copy(ValueId v, const std::string& name) {
@@ -85,10 +97,10 @@ class Planner {
 
   // An output must fill a buffer of its own, densely: not a graph input, constant, slice, or another output's memory.
   void copy_outputs_that_cannot_lie_dense() {
-    producer_ = Uses(graph_).producer;
+    find_roots();
     std::vector<bool> taken(graph_.values.size(), false);
     for (ValueId& v : graph_.outputs) {
-      ValueId root = root_of_output(v);
+      ValueId root = v < root_.size() ? root_[v] : v;
       bool view_of_other = is(producer_[root], slice_op);
       if (producer_[root] == none || view_of_other || taken[root]) {
         std::string name = graph_.values[v].name;
@@ -107,9 +119,10 @@ class Planner {
   }
 
   // An operand may be written in place when an operator with its own tiles makes it, for this concat alone.
-  bool can_lie_in(ValueId v) const {
+  bool can_lie_in(ValueId v, ValueId concat) const {
     NodeId p = producer_[v];
     if (p == none || pinned_[v] || placed_[v].concat != none) return false;
+    if (is(p, concat_op) && placed_[concat].depth >= max_depth) return false;
     return graph_.nodes[p].op != &reshape_op && graph_.nodes[p].op != &slice_op;
   }
 
@@ -125,18 +138,34 @@ class Planner {
       for (size_t i = 0; i < graph_.nodes[n].inputs.size(); i++) {
         ValueId v = graph_.nodes[n].inputs[i];
         int64_t extent = graph_.shape(v)[axis];
-        if (!can_lie_in(v)) {
+        if (!can_lie_in(v, out)) {
           v = add_copy(v, graph_.nodes[n].name);
           graph_.nodes[n].inputs[i] = v;
           producer_.resize(graph_.values.size(), none);
           producer_[v] = static_cast<NodeId>(graph_.nodes.size() - 1);
+          copies_.push_back({static_cast<NodeId>(graph_.nodes.size() - 1), static_cast<NodeId>(n)});
           placed_.resize(graph_.values.size());
           pinned_.resize(graph_.values.size(), false);
         }
-        placed_[v] = {out, axis, begin};
+        placed_[v] = {out, axis, begin, placed_[out].depth + 1};
         begin += extent;
       }
     }
+  }
+
+  // Copies were appended. In the order of operators a copy stands right before the concat that wants it: as late as it
+  // can, so that what it holds does not live longer than it must.
+  void move_copies_to_their_readers() {
+    std::vector<Node> ordered;
+    ordered.reserve(graph_.nodes.size());
+    const size_t count = graph_.nodes.size() - copies_.size();
+    std::stable_sort(copies_.begin(), copies_.end(), [](const Copy& x, const Copy& y) { return x.reader < y.reader; });
+    auto copy = copies_.begin();
+    for (size_t n = 0; n < count; n++) {
+      for (; copy != copies_.end() && copy->reader == n; ++copy) ordered.push_back(std::move(graph_.nodes[copy->node]));
+      ordered.push_back(std::move(graph_.nodes[n]));
+    }
+    graph_.nodes = std::move(ordered);
   }
 
   void dense(ValueId v, BufferKind kind, uint32_t index) {
@@ -152,9 +181,9 @@ class Planner {
   const Storage& home(ValueId v) {
     Storage& s = out_.storage[v];
     if (s.buffer != UINT32_MAX) return s;
-    if (placed_[v].concat != none) {
-      Storage outer = home(placed_[v].concat);
-      outer.offset += placed_[v].begin * outer.strides[placed_[v].axis];
+    if (const Place& place = placed_[v]; place.concat != none) {  // at most max_depth deep
+      Storage outer = home(place.concat);
+      outer.offset += place.begin * outer.strides[place.axis];
       return out_.storage[v] = outer;
     }
     if (output_of_[v] != none) {
@@ -175,6 +204,7 @@ class Planner {
     }
     ValueId in = node.inputs.empty() ? none : node.inputs[0], out = node.outputs[0];
     bool free = placed_[out].concat == none && output_of_[out] == none;  // copies have a home of their own
+    if (free && in != none && depth_[in] == max_depth) free = false;
     if (free && in != none && (node.op == &reshape_op || node.op == &slice_op)) {
       Storage view = out_.storage[in];
       bool address = node.op == &reshape_op
@@ -183,6 +213,7 @@ class Planner {
       if (address) {
         out_.storage[out] = view;
         executed_[n] = false;
+        depth_[out] = depth_[in] + 1;
         return;
       }
     }
@@ -203,14 +234,23 @@ class Planner {
   Graph& graph_;
   TileGraph& out_;
   std::vector<bool>& executed_;
+  const CompileContext& context_;
   std::vector<NodeId> producer_;
-  std::vector<bool> pinned_;  // outputs' roots
+  std::vector<ValueId> root_;
+  std::vector<uint32_t> depth_;  // views between a value and what an operator wrote
+  std::vector<bool> pinned_;     // outputs' roots
   std::vector<Place> placed_;
+  struct Copy {
+    NodeId node, reader;
+  };
+  std::vector<Copy> copies_;         // for concats, the last of these first
   std::vector<uint32_t> output_of_;  // value -> position among the outputs whose memory it fills
 };
 
 }  // namespace
 
-void assign_storage(Graph& graph, TileGraph& out, std::vector<bool>& executed) { Planner(graph, out, executed).plan(); }
+void assign_storage(Graph& graph, TileGraph& out, std::vector<bool>& executed, const CompileContext& context) {
+  Planner(graph, out, executed, context).plan();
+}
 
 }  // namespace pando::tiling

@@ -8,6 +8,8 @@ namespace {
 
 using namespace tiling;
 
+constexpr uint32_t max_tiles = 1u << 26;
+
 // Successor lists of tiles and events from the predecessor lists, and the number of edges each node waits for.
 void build_successors(const Links& links, TileGraph& g) {
   g.events = static_cast<uint32_t>(links.event_members.size());
@@ -59,16 +61,22 @@ Box TileGraph::box(uint32_t t) const {
 }
 
 TileGraph tile(Graph graph, const Machine& machine, const TileOptions& options) {
+  const CompileContext own;
+  const CompileContext& context = options.context ? *options.context : own;
   TileGraph out;
   out.machine = machine;
   std::vector<bool> executed;
-  assign_storage(graph, out, executed);
+  assign_storage(graph, out, executed, context);
   auto shared = std::make_shared<const Graph>(std::move(graph));
   out.graph = shared;
   Splitter splitter(*shared, out.storage, machine, options);
   for (NodeId n = 0; n < shared->nodes.size(); n++) {
+    context.check();
     if (!executed[n]) continue;
     OpTiles op = splitter.split(n);
+    if (op.tile_count > max_tiles - out.tiles)
+      fail(ErrorCode::not_supported, "node '{}' ({}): more than {} tiles in all are not supported",
+           shared->nodes[n].name, shared->nodes[n].op->name, max_tiles);
     op.first_tile = out.tiles;
     out.tiles += op.tile_count;
     out.tile_op.resize(out.tiles, static_cast<uint32_t>(out.ops.size()));
@@ -76,9 +84,10 @@ TileGraph tile(Graph graph, const Machine& machine, const TileOptions& options) 
   }
   Links links;
   links.before.resize(out.tiles);
-  EdgeFinder edges(*shared, executed, out);
-  ArenaPlanner arena(*shared, out, executed, options.reuse);
+  EdgeFinder edges(*shared, executed, out, context);
+  ArenaPlanner arena(*shared, out, options.reuse, context);
   for (uint32_t o = 0; o < out.ops.size(); o++) {
+    context.check();
     edges.link(o, options.barrier, links);
     arena.link(o, links);
   }

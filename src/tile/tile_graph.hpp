@@ -2,6 +2,7 @@
 #pragma once
 #include <memory>
 
+#include "base/compile_context.hpp"
 #include "base/machine.hpp"
 #include "graph/graph.hpp"
 
@@ -54,6 +55,7 @@ struct TileOptions {
   bool barrier = false;  // no tile starts before all tiles of its producers' operators have finished
   bool reuse = true;     // let values share memory in turn
   bool winograd = true;
+  const CompileContext* context = nullptr;  // whose token stops it
 };
 
 // Nodes 0..tiles-1 are tiles, tiles..tiles+events-1 events: counters without work. Edges are CSR over both.

@@ -472,6 +472,16 @@ TEST(Failure, KeepsItsCodeWithoutATerminal) {
   EXPECT_EQ(code("--help >/dev/full 2>/dev/null"), 1);
 }
 
+// By a signal before it is caught, or with a message: 130 for the shell either way.
+TEST(Failure, InterruptEndsTheCommand) {
+  std::string err = temporary("interrupted");
+  int status = std::system(
+      ("timeout --preserve-status -s INT 2 " PANDO_BINARY " bench " + cnn + " --runs 100000000 >/dev/null 2>" + err)
+          .c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  EXPECT_TRUE(content(err).empty() || content(err) == "pando: interrupted\n") << content(err);
+}
+
 TEST(Failure, IsOneLineWithoutControlCodes) {
   OnnxWriter w("odd\x1b[31m", 1);
   w.input("x", Type::f32, {2});

@@ -1,6 +1,7 @@
 // tile(): every element that a tile reads was written by an ancestor, and every byte that it overwrites was last read
 // and written by ancestors, checked element by element against the interval arithmetic that made the edges.
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <random>
 #include <set>
@@ -202,6 +203,97 @@ TEST(Tile, ReuseKeepsTheArenaSmall) {
   TileGraph without = tile(b.g, Machine{}, options);
   EXPECT_LT(with.arena_bytes * 3, without.arena_bytes);
   EXPECT_EQ(without.reuse_edges, 0u);
+}
+
+// ---- graphs whose depth or width is their size ----
+
+// Runs f on a thread with a small stack, as programs give to their own threads.
+template <class F>
+void on_small_stack(F f) {
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  ASSERT_EQ(pthread_attr_setstacksize(&attributes, 256 << 10), 0);
+  pthread_t thread;
+  auto call = [](void* p) -> void* { return (*static_cast<F*>(p))(), nullptr; };
+  ASSERT_EQ(pthread_create(&thread, &attributes, call, &f), 0);
+  pthread_join(thread, nullptr);
+  pthread_attr_destroy(&attributes);
+}
+
+// A matrix that grows by a row and a column in turn: concats in concats along changing axes.
+Graph nested_concats(int levels) {
+  Builder b(1);
+  ValueId x = b.g.add_value("x", DType::f32, {1, 1}), v = b.map({x}, MapOp::relu);
+  b.g.inputs = {x};
+  for (int i = 0; i < levels; i++) {
+    const Shape s = b.g.shape(v);
+    ValueId part = b.g.add(expand_op, "expand", {x}, ExpandAttrs{i % 2 ? Shape{s[0], 1} : Shape{1, s[1]}});
+    v = b.g.add(concat_op, "concat", {v, b.map({part}, MapOp::exp)}, ConcatAttrs{i % 2});
+  }
+  v = b.g.add(softmax_op, "softmax", {v}, SoftmaxAttrs{1, false});
+  b.g.outputs = {v};
+  return std::move(b.g);
+}
+
+TEST(DeepGraph, EdgesAreRightWhereCopiesCutNestedConcats) {
+  TileGraph g = tile(nested_concats(150), Machine{});
+  EXPECT_GT(std::count_if(g.ops.begin(), g.ops.end(), [&](const OpTiles& op) { return op.domain.rank == 2; }), 300);
+  check(g);
+}
+
+TEST(DeepGraph, NestedConcatsTakeLinearWork) {
+  for (int levels : {1000, 4000}) {
+    size_t edges = 0;
+    on_small_stack([&] { edges = tile(nested_concats(levels), Machine{}).successors.size(); });
+    EXPECT_LT(edges, 40u * static_cast<size_t>(levels));
+  }
+}
+
+// Slices of reshapes of slices, each of them read: nobody walks the whole chain.
+TEST(DeepGraph, ViewsOfViews) {
+  constexpr int64_t levels = 3000;
+  Builder b(1);
+  ValueId x = b.g.add_value("x", DType::f32, {levels + 1, 2});
+  b.g.inputs = {x};
+  ValueId v = b.map({x}, MapOp::relu);
+  for (int64_t n = levels; n > 0; n--) {
+    v = b.g.add(slice_op, "slice", {v}, SliceAttrs{{1, 0}, {1, 1}, {n, 2}});
+    v = b.g.add(reshape_op, "reshape", {v}, ReshapeAttrs{{n, 1, 2}});
+    v = b.g.add(reshape_op, "reshape", {v}, ReshapeAttrs{{n, 2}});
+    b.g.outputs.push_back(b.g.add(reduce_op, "sum", {v}, ReduceAttrs{ReduceKind::sum, {0, 1}}));
+  }
+  on_small_stack([&] {
+    TileGraph g = tile(std::move(b.g), Machine{});
+    EXPECT_LT(g.successors.size(), 100u * levels);
+  });
+}
+
+TEST(WideGraph, OneOfManyOperandsIsFoundAtOnce) {
+  constexpr int64_t width = 5000;
+  Builder b(1);
+  ValueId x = b.g.add_value("x", DType::f32, {1, 4});
+  b.g.inputs = {x};
+  std::vector<ValueId> parts;
+  for (int64_t i = 0; i < width; i++) parts.push_back(b.map({x}, MapOp::relu));
+  ValueId all = b.g.add(concat_op, "concat", parts, ConcatAttrs{0});
+  for (int64_t i = 0; i < width; i++)
+    b.g.outputs.push_back(b.map({b.g.add(slice_op, "slice", {all}, SliceAttrs{{i, 0}, {1, 1}, {1, 4}})}, MapOp::neg));
+  TileGraph g = tile(std::move(b.g), Machine{});
+  EXPECT_EQ(g.successors.size(), static_cast<size_t>(width));
+}
+
+TEST(Tile, ATokenStopsIt) {
+  CancelToken token;
+  CompileContext context(0, &token);
+  TileOptions options;
+  options.context = &context;
+  token.cancel();
+  try {
+    tile(nested_concats(10), Machine{}, options);
+    ADD_FAILURE() << "not cancelled";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::cancelled);
+  }
 }
 
 }  // namespace
