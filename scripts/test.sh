@@ -1,14 +1,27 @@
 #!/usr/bin/env bash
 # Sets up, builds and runs all tests: format and layer checks, clang-tidy on changed files, unit, node, model, CLI, install
 # and error tests, then the subsets under the address and thread sanitizers.
-#   scripts/test.sh [--quick]     --quick: release build and its tests only
+#   scripts/test.sh [--quick | --long]
+#     --quick  release build and its tests only
+#     --long   also the tests with the ctest label `long`, in each of the builds: thousands of random models, hours
 set -euo pipefail
 cd "$(dirname "$0")/.."
-quick=${1:-}
+extent=${1:-}
+case $extent in '' | --quick | --long) ;; *) echo "unknown option '$extent'" >&2 && exit 2 ;; esac
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1  # a clone elsewhere finds what was compiled before
 scripts/setup.sh
 step() { echo; echo "== $* ($(date +%H:%M:%S))"; }
 jobs=$(nproc)
+
+# run_tests BUILD TIMEOUT [CTEST OPTIONS]: those without the label `long`, and with --long those too.
+run_tests() {
+  local build=$1 timeout=$2
+  shift 2
+  ctest --test-dir "build/$build" --no-tests=error --output-on-failure -j "$jobs" --timeout "$timeout" -LE long "$@"
+  if [ "$extent" = --long ]; then
+    ctest --test-dir "build/$build" --no-tests=error --output-on-failure -j "$jobs" -L long "$@"
+  fi
+}
 
 step "layers and sizes"
 python3 scripts/check_layers.py
@@ -22,9 +35,9 @@ cmake --preset release -DPANDO_WERROR=ON >/dev/null
 cmake --build build/release -j "$jobs"
 
 step "tests"
-ctest --test-dir build/release --no-tests=error --output-on-failure -j "$jobs" --timeout 300
+run_tests release 300
 
-if [ "$quick" != --quick ]; then
+if [ "$extent" != --quick ]; then
   step "clang-tidy on changed files"
   base=$(git merge-base HEAD origin/main 2>/dev/null || git rev-parse -q --verify HEAD~5 || git rev-list --max-parents=0 HEAD | tail -1)
   cmake --preset release -B build/tidy -DPANDO_UNITY=OFF >/dev/null  # a command for every file
@@ -34,11 +47,11 @@ if [ "$quick" != --quick ]; then
   step "address and undefined sanitizers"
   cmake --preset asan >/dev/null
   cmake --build build/asan -j "$jobs" --target test_graph test_import test_tile test_bind test_runtime test_schedule
-  ctest --test-dir build/asan --no-tests=error --output-on-failure -j "$jobs" --timeout 600 -E 'NOT_BUILT|models_|install|tutorial'
+  run_tests asan 600 -E 'NOT_BUILT|models_|install|tutorial'
 
   step "thread sanitizer"
   cmake --preset tsan >/dev/null
   cmake --build build/tsan -j "$jobs" --target test_runtime test_schedule
-  ctest --test-dir build/tsan --no-tests=error --output-on-failure -j "$jobs" --timeout 600 -E 'NOT_BUILT|models_|install|tutorial'
+  run_tests tsan 600 -E 'NOT_BUILT|models_|install|tutorial'
 fi
 step "done"
