@@ -1,8 +1,9 @@
 // Figures of the engine as a whole, on the public API:
 //   engine_bench MODEL_A MODEL_B     (say the zoo's resnet50 and bert-base)
 // scheduling cost per tile, scaling of the scheduler, a new input shape to its first result, two models in flight at
-// once, 16 workers against 2, a run after a pause, idle CPU time, depth-first against barrier: with the CPUs to itself,
-// and beside a busy loop on one of them, where workers give way to it or do not.
+// once, one model beside two runs of the other that are always in flight, 16 workers against 2, a run after a pause,
+// idle CPU time, depth-first against barrier: with the CPUs to itself, and beside a busy loop on one of them, where
+// workers give way to it or do not.
 #include <fmt/format.h>
 #include <sched.h>
 #include <signal.h>
@@ -13,9 +14,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <thread>
 #include <utility>
 
@@ -50,7 +53,8 @@ struct Net {
   std::vector<void*> outputs;
 
   Net(const Model& model, const Engine& engine, const CompileOptions& options = {})
-      : compiled(model.compile(engine, options)) {
+      : Net(model.compile(engine, options)) {}
+  explicit Net(Compiled net) : compiled(std::move(net)) {
     for (const Port& p : compiled.inputs()) {
       arrays.emplace_back(p.dtype, p.shape);
       if (p.dtype == DType::f32)
@@ -144,6 +148,68 @@ void together(const Model& a, const Model& b) {
                    6);
   fmt::print("two models at once: {:.1f} ms against {:.1f} + {:.1f} = {:.3f} of the sum\n", t[2], t[0], t[1],
              t[2] / (t[0] + t[1]));
+}
+
+// Two runs of a model always in flight.
+class Stream {
+ public:
+  Stream(const Model& model, const Engine& engine) {
+    CompileOptions options;
+    options.contexts = 2;
+    compiled_ = model.compile(engine, options);
+    for (size_t i = 0; i < nets_.size(); i++) nets_[i] = std::make_unique<Net>(compiled_);
+    for (auto& net : nets_) net->run();
+    begin_ = Clock::now();
+    for (auto& net : nets_) next(*net);
+  }
+  ~Stream() {
+    stop_ = true;
+    while (in_flight_ > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  void reset() {
+    begin_ = Clock::now();
+    runs_ = 0;
+  }
+  double runs_per_ms() const { return runs_ / ms_since(begin_); }
+
+ private:
+  void next(Net& net) {
+    in_flight_++;
+    compiled_.submit(net.inputs, net.outputs, [this, &net](const Error*) {
+      runs_++;
+      if (!stop_) next(net);
+      in_flight_--;
+    });
+  }
+  Compiled compiled_;
+  std::array<std::unique_ptr<Net>, 2> nets_;
+  std::atomic<int> runs_{0}, in_flight_{0};
+  std::atomic<bool> stop_{false};
+  Clock::time_point begin_;
+};
+
+// What a model's runs take beside two runs of another one that are always in flight: now and then, and back to back.
+void fairness(const Model& large, const Model& small) {
+  Engine engine({.threads = 2});
+  Net net(small, engine);
+  std::vector<double> alone, beside;
+  for (auto t = Clock::now(); ms_since(t) < 2000 || alone.size() < 20;) alone.push_back(net.time());
+  Stream stream(large, engine);
+  std::this_thread::sleep_for(std::chrono::seconds(3));
+  const double large_alone = stream.runs_per_ms();
+  for (int i = 0; i < 200; i++) {
+    beside.push_back(net.time());
+    std::this_thread::sleep_for(std::chrono::microseconds(3000 + 977 * (i % 7)));
+  }
+  stream.reset();
+  int runs = 0;
+  const auto begin = Clock::now();
+  for (; ms_since(begin) < 5000; runs++) net.run();
+  const double share = stream.runs_per_ms() / large_alone, own = runs / ms_since(begin) * median(alone);
+  fmt::print(
+      "alone {:.3f} ms; beside two runs of the other: median {:.3f} ms, 99th percentile {:.3f}; back to back {:.3f} of "
+      "its rate alone and {:.3f} of the other's: {:.3f}\n",
+      median(alone), median(beside), quantile(beside, 0.99), own, share, own + share);
 }
 
 void oversubscription(const Model& model) {
@@ -261,9 +327,9 @@ void neighbour(const Model& model) {
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    fmt::print(
-        stderr,
-        "usage: engine_bench MODEL_A MODEL_B [scheduling|shape|together|workers|pause|idle|barrier|neighbour]...\n");
+    fmt::print(stderr,
+               "usage: engine_bench MODEL_A MODEL_B [scheduling|shape|together|fairness|workers|pause|idle|barrier|"
+               "neighbour]...\n");
     return 2;
   }
   try {
@@ -274,6 +340,7 @@ int main(int argc, char** argv) {
     if (wants("scheduling")) scheduling(a, argv[1]), scheduling(b, argv[2]);
     if (wants("shape")) new_shape(a), new_shape(b);
     if (wants("together")) together(a, b);
+    if (wants("fairness")) fairness(a, b);
     if (wants("workers")) oversubscription(a);
     if (wants("pause")) pauses(a);
     if (wants("idle")) idle(a);
