@@ -1,6 +1,7 @@
 #include "base/dtype.hpp"
 
 #include <bit>
+#include <cmath>
 
 namespace pando {
 
@@ -33,5 +34,23 @@ Half to_half(float f) {
   uint32_t rounded = magnitude - 0x38000000 + 0xfff + ((magnitude >> 13) & 1);
   return {static_cast<uint16_t>(sign | (rounded >> 13))};
 }
+
+namespace {
+
+// The float next to d towards zero, its last bit set when something was cut off ("round to odd"): a float has more than
+// two bits beyond those of a 16-bit float, so rounding this one gives what rounding d gives.
+float odd_float(double d) {
+  float f = static_cast<float>(d);
+  double back = static_cast<double>(f);
+  if (back == d || d != d) return f;
+  uint32_t bits = std::bit_cast<uint32_t>(f);
+  if (std::abs(back) > std::abs(d)) bits--;
+  return std::bit_cast<float>(bits | 1);
+}
+
+}  // namespace
+
+Half to_half(double d) { return to_half(odd_float(d)); }
+BFloat16 to_bfloat16(double d) { return to_bfloat16(odd_float(d)); }
 
 }  // namespace pando

@@ -17,6 +17,9 @@ float to_float(Half h);
 float to_float(BFloat16 b);
 Half to_half(float f);
 BFloat16 to_bfloat16(float f);
+// From wider numbers in one rounding: through the nearest float there would be two.
+Half to_half(double d);
+BFloat16 to_bfloat16(double d);
 
 // Calls f with a value of the C++ type of `t` (Half and BFloat16 for the 16-bit floats, bool for boolean).
 template <class F>

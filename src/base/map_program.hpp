@@ -98,7 +98,7 @@ const char* name_of(MapOp op);
 struct MapInstr {
   MapOp op = MapOp::copy;
   uint8_t a = 0, b = 0, c = 0;
-  float p0 = 0, p1 = 0;
+  double p0 = 0, p1 = 0;  // rounded to float where the operands are float32
 };
 struct MapProgram {
   std::vector<MapInstr> code;

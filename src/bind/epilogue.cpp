@@ -8,13 +8,13 @@ bool decode_activation(const MapInstr& i, EpilogueRefs& out) {
     case MapOp::relu: out.activation = kernels::Activation::relu; return true;
     case MapOp::clip:
       out.activation = kernels::Activation::clip;
-      out.lo = i.p0;
-      out.hi = i.p1;
+      out.lo = static_cast<float>(i.p0);
+      out.hi = static_cast<float>(i.p1);
       return true;
     case MapOp::leaky_relu:
       if (!(i.p0 >= 0 && i.p0 <= 1)) return false;
       out.activation = kernels::Activation::leaky_relu;
-      out.slope = i.p0;
+      out.slope = static_cast<float>(i.p0);
       return true;
     default: return false;
   }

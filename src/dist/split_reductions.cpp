@@ -123,7 +123,7 @@ class Rewriter {
       double count = 1;
       for (int64_t axis : node_.as<ReduceAttrs>().axes)
         count *= static_cast<double>(g_.shape(node_.inputs[0])[static_cast<size_t>(axis)]);
-      p.code.push_back({MapOp::mul_imm, last(), 0, 0, static_cast<float>(1 / count)});
+      p.code.push_back({MapOp::mul_imm, last(), 0, 0, 1 / count});
     }
     if (extra > 0 || (epilogue && !epilogue->empty())) {
       const MapProgram& e = epilogue->program;

@@ -103,7 +103,7 @@ std::shared_ptr<Tensor> Builder::new_tensor(DType dtype, Shape shape) {
   return t;
 }
 
-ValueId Builder::map(MapOp op, Values inputs, float p0, float p1) {
+ValueId Builder::map(MapOp op, Values inputs, double p0, double p1) {
   MapAttrs attrs;
   attrs.program.inputs = static_cast<int>(inputs.size());
   auto reg = [&](size_t i) { return static_cast<uint8_t>(i < inputs.size() ? i : 0); };
@@ -118,6 +118,10 @@ ValueId Builder::cast(ValueId v, DType to) {
   attrs.program.code.push_back({MapOp::cast});
   attrs.out = to;
   return add(map_op, {v}, attrs);
+}
+
+ValueId Builder::widen(ValueId v) {
+  return dtype(v) == DType::f16 || dtype(v) == DType::bf16 ? cast(v, DType::f32) : v;
 }
 
 ValueId Builder::reshape(ValueId v, Shape to) {

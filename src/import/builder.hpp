@@ -36,8 +36,10 @@ class Builder {
 
   // One instruction of a map program. The result has the type of the first operand (of the second for `where`);
   // boolean for comparisons.
-  ValueId map(MapOp op, Values inputs, float p0 = 0, float p1 = 0);
+  ValueId map(MapOp op, Values inputs, double p0 = 0, double p1 = 0);
   ValueId cast(ValueId v, DType to);
+  // 16-bit floats as float32, in which statistics and sums of several steps are computed; others as they are.
+  ValueId widen(ValueId v);
   ValueId reshape(ValueId v, Shape shape);
   ValueId transpose(ValueId v, std::vector<int64_t> perm);
   ValueId reduce(ReduceKind kind, ValueId v, std::vector<int64_t> axes, bool keep = true);

@@ -45,19 +45,24 @@ Values bit_shift(const OnnxNode& n, Builder& b) {
 template <MapOp op>
 ValueId chain(const OnnxNode& n, Builder& b) {
   const Values& inputs = n.all_inputs();
-  ValueId v = inputs[0];
-  for (size_t i = 1; i < inputs.size(); i++) v = b.map(op, {v, inputs[i]});
+  ValueId v = b.widen(inputs[0]);
+  for (size_t i = 1; i < inputs.size(); i++) v = b.map(op, {v, b.widen(inputs[i])});
   return v;
 }
 
 template <MapOp op>
 Values variadic(const OnnxNode& n, Builder& b) {
-  return {chain<op>(n, b)};
+  if (n.inputs() == 1) return {n.in(0)};
+  return {b.cast(chain<op>(n, b), b.dtype(n.in(0)))};
 }
 
 Values mean(const OnnxNode& n, Builder& b) {
+  DType type = b.dtype(n.in(0));
+  if (n.inputs() == 1) return {n.in(0)};
   ValueId sum = chain<MapOp::add>(n, b);
-  return {b.map(MapOp::mul_imm, {sum}, 1.0f / static_cast<float>(n.inputs()))};
+  double count = static_cast<double>(n.inputs());
+  if (type == DType::f32) return {b.map(MapOp::mul_imm, {sum}, 1 / count)};
+  return {b.cast(b.map(MapOp::div, {sum, b.scalar(b.dtype(sum), count)}), type)};
 }
 
 // An activation with one or two parameters.

@@ -1,4 +1,6 @@
 // Convolutions and matrix products.
+#include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "graph/ops/common.hpp"
@@ -190,6 +192,11 @@ Values conv_transpose(const OnnxNode& n, Builder& b) {
 
 // ---- products ----
 
+bool all_zero(const Tensor& t) {
+  std::vector<double> list = elements<double>(t);
+  return std::all_of(list.begin(), list.end(), [](double x) { return x == 0; });
+}
+
 // alpha A B + beta C. A C that is one row of numbers is the product's bias; any other shape is added after it.
 Values gemm(const OnnxNode& n, Builder& b) {
   ValueId a = n.in(0), w = n.in(1);
@@ -197,12 +204,15 @@ Values gemm(const OnnxNode& n, Builder& b) {
     n.invalid("operands {} and {}: expected matrices", to_string(b.shape(a)), to_string(b.shape(w)));
   MatMulAttrs attrs{n.flag("transA", false), n.flag("transB", false), n.f("alpha", 1), {}};
   float beta = n.f("beta", 1);
-  if (!n.has(2) || beta == 0) return {b.add(matmul_op, {a, w, none}, attrs)};
+  if (!n.has(2)) return {b.add(matmul_op, {a, w, none}, attrs)};
   ValueId c = n.in(2);
   if (beta != 1) {
-    // No mul_imm: C may hold integers.
+    // No mul_imm for integers; a whole factor keeps all their bits. 0 times what is not finite is NaN.
+    bool whole = beta == std::trunc(beta) && std::abs(beta) < 0x1p62f;
     c = is_float(b.dtype(c)) ? b.map(MapOp::mul_imm, {c}, beta)
+        : whole              ? b.map(MapOp::mul, {c, b.cast(b.ints({static_cast<int64_t>(beta)}, {}), b.dtype(c))})
                              : b.cast(b.map(MapOp::mul_imm, {b.cast(c, DType::f64)}, beta), b.dtype(c));
+    if (beta == 0 && b.is_constant(c) && all_zero(*b.constant_of(c))) return {b.add(matmul_op, {a, w, none}, attrs)};
   }
   int64_t columns = b.shape(w)[attrs.trans_b ? 0 : 1];
   if (b.count(c) == columns && (b.rank(c) == 0 || b.shape(c).back() == columns))

@@ -3,6 +3,7 @@
 #include <limits>
 #include <numeric>
 
+#include "graph/ops/common.hpp"
 #include "import/converters.hpp"
 
 namespace pando::onnx {
@@ -122,6 +123,17 @@ Values tile(const OnnxNode& n, Builder& b) {
   return {x};
 }
 
+// The one element of a tensor.
+Number number_of(const Tensor& t) {
+  return dispatch(t.dtype, [&](auto tag) -> Number {
+    using T = decltype(tag);
+    auto value = load<T>(t.data, 0);
+    if constexpr (std::is_same_v<T, uint64_t>) return value;
+    else if constexpr (std::is_integral_v<T>) return static_cast<int64_t>(value);
+    else return static_cast<double>(widen(value));
+  });
+}
+
 PadMode pad_mode(const OnnxNode& n) {
   std::string_view mode = n.s("mode", "constant");
   if (mode == "constant") return PadMode::constant;
@@ -140,13 +152,13 @@ Values pad(const OnnxNode& n, Builder& b) {
   std::iota(axes.begin(), axes.end(), 0);
   if (n.opset() < 11) {
     pads = n.ints("pads");
-    a.value = n.f("value", 0);
+    a.value = double{n.f("value", 0)};
   } else {
     pads = n.constant_ints(1, "the list of pads");
     if (n.has(2)) {
-      std::vector<double> value = elements<double>(*n.constant(2, "the padding value"));
-      if (value.size() > 1) n.invalid("the padding value is not a scalar");
-      if (!value.empty()) a.value = value[0];
+      TensorPtr value = n.constant(2, "the padding value");
+      if (element_count(value->shape) > 1) n.invalid("the padding value is not a scalar");
+      if (element_count(value->shape) == 1) a.value = number_of(*value);
     }
     if (n.has(3)) axes = n.constant_ints(3, "the list of axes");
   }

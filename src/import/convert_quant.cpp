@@ -37,19 +37,24 @@ bool is_zero(Builder& b, ValueId v) {
   return std::all_of(all.begin(), all.end(), [](float x) { return x == 0; });
 }
 
+// Where an element of this type is scaled: 32-bit integers do not fit float32.
+DType scaled_in(DType type) { return type == DType::i32 || type == DType::f64 ? DType::f64 : DType::f32; }
+
 // round(x / scale) + zero, saturated. `zero` may be none.
 ValueId quantize(const OnnxNode& n, Builder& b, ValueId x, ValueId scale, ValueId zero, DType type) {
   Range r = range_of(n, type);
-  ValueId q = b.map(MapOp::round, {b.map(MapOp::div, {b.cast(x, DType::f32), b.cast(scale, DType::f32)})});
-  if (!is_zero(b, zero)) q = b.map(MapOp::add, {q, b.cast(zero, DType::f32)});
+  DType real = scaled_in(b.dtype(x));
+  ValueId q = b.map(MapOp::round, {b.map(MapOp::div, {b.cast(x, real), b.cast(scale, real)})});
+  if (!is_zero(b, zero)) q = b.map(MapOp::add, {q, b.cast(zero, real)});
   return b.cast(b.map(MapOp::clip, {q}, r.lo, r.hi), type);
 }
 
-// (x - zero) * scale in floats; a zero point known to be 0 costs nothing.
+// (x - zero) * scale; a zero point known to be 0 costs nothing.
 ValueId dequantize(Builder& b, ValueId x, ValueId scale, ValueId zero) {
-  ValueId v = b.cast(x, DType::f32);
-  if (!is_zero(b, zero)) v = b.map(MapOp::sub, {v, b.cast(zero, DType::f32)});
-  return b.cast(b.map(MapOp::mul, {v, b.cast(scale, DType::f32)}), b.dtype(scale));
+  DType real = scaled_in(b.dtype(x));
+  ValueId v = b.cast(x, real);
+  if (!is_zero(b, zero)) v = b.map(MapOp::sub, {v, b.cast(zero, real)});
+  return b.cast(b.map(MapOp::mul, {v, b.cast(scale, real)}), b.dtype(scale));
 }
 
 Values quantize_linear(const OnnxNode& n, Builder& b) {

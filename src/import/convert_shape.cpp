@@ -118,18 +118,35 @@ Values expand(const OnnxNode& n, Builder& b) {
   return {b.expand(n.in(0), broadcast_shapes(b.shape(n.in(0)), to))};
 }
 
+// ceil((limit - start) / delta), at least 0.
+template <class T>
+int64_t range_size(const OnnxNode& n, const TensorPtr (&bounds)[3]) {
+  T start = elements<T>(*bounds[0])[0], limit = elements<T>(*bounds[1])[0], delta = elements<T>(*bounds[2])[0];
+  constexpr double most = 1e12;
+  double count = 0;
+  if constexpr (std::is_integral_v<T>) {  // exactly, and the distance of two integers may need one bit more
+    bool up = delta > 0;
+    uint64_t distance = up ? uint64_t(limit) - uint64_t(start) : uint64_t(start) - uint64_t(limit);
+    uint64_t step = up ? uint64_t(delta) : 0 - uint64_t(delta);
+    if (delta != 0 && (up ? limit > start : limit < start)) {
+      uint64_t whole = distance / step + (distance % step != 0);
+      if (whole < static_cast<uint64_t>(most)) return static_cast<int64_t>(whole);
+      count = most;
+    }
+  } else {
+    count = std::ceil((limit - start) / delta);
+  }
+  if (delta == 0 || !(count < most)) n.invalid("from {} to {} by {}", start, limit, delta);
+  return count > 0 ? static_cast<int64_t>(count) : 0;
+}
+
 // start, start + delta, .. below limit; as many as ONNX says: ceil((limit - start) / delta).
 Values range(const OnnxNode& n, Builder& b) {
   DType type = b.dtype(n.in(0));
   TensorPtr bounds[3] = {n.constant(0, "the start"), n.constant(1, "the limit"), n.constant(2, "the step")};
   for (const TensorPtr& t : bounds)
     if (t->dtype != type || element_count(t->shape) != 1) n.invalid("bounds are not scalars of one type");
-  double start = elements<double>(*bounds[0])[0], limit = elements<double>(*bounds[1])[0],
-         delta = elements<double>(*bounds[2])[0];
-  double count = std::ceil((limit - start) / delta);
-  if (delta == 0 || !(count < 1e12)) n.invalid("from {} to {} by {}", start, limit, delta);
-  int64_t size = count > 0 ? static_cast<int64_t>(count) : 0;
-  ValueId i = b.iota(size, 1, 0);
+  ValueId i = b.iota(is_float(type) ? range_size<double>(n, bounds) : range_size<int64_t>(n, bounds), 1, 0);
   auto scalar = [&](const TensorPtr& t) { return b.reshape(b.constant(t), {}); };
   ValueId steps = b.map(MapOp::mul, {b.cast(i, type), scalar(bounds[2])});
   return {b.map(MapOp::add, {steps, scalar(bounds[0])})};

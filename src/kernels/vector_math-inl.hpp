@@ -23,6 +23,8 @@ namespace pando::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+constexpr float exp_vanishes = -87.0f;
+
 // x86's min and max return their second operand when one of them is NaN: the variable goes second, so NaN stays.
 template <class D, class V>
 HWY_INLINE V at_most(D d, float limit, V x) {
@@ -69,14 +71,13 @@ HWY_INLINE V vexp(D d, V x) {
   return hn::Mul(hn::Mul(hn::Add(p, hn::Set(d, 1.0f)), power_of_two(d, half)), power_of_two(d, hn::Sub(n, half)));
 }
 
-// e^x for x <= 0 (and NaN), with results below 1.6e-38 flushed to zero: softmax.
+// e^x for x <= 0 (and NaN), 0 below exp_vanishes (results under 1.6e-38): softmax. The scale multiplies: added to the
+// exponent's bits, it could turn a NaN into a number.
 template <class D, class V>
 HWY_INLINE V exp_nonpositive(D d, V x) {
-  const hn::RebindToSigned<D> di;
-  hn::Vec<decltype(di)> n;
+  hn::Vec<hn::RebindToSigned<D>> n;
   const V p = hn::Add(exp_reduced(d, x, n), hn::Set(d, 1.0f));
-  const V y = hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(n)));
-  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.0f)), y);
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, exp_vanishes)), hn::Mul(p, power_of_two(d, n)));
 }
 
 template <class D, class V>
@@ -187,7 +188,8 @@ HWY_INLINE V by_libm(D d, M where, V x, V y, F f) {
 template <class D, class V>
 HWY_INLINE V vsin(D d, V x) {
   const auto far = hn::Not(hn::Le(hn::Abs(x), hn::Set(d, 30000.0f)));
-  return by_libm(d, far, x, sin_quarter(d, x, 0), [](float v) { return std::sin(v); });
+  const V near = hn::IfThenElse(hn::Eq(x, hn::Zero(d)), x, sin_quarter(d, x, 0));  // sin(-0) is -0
+  return by_libm(d, far, x, near, [](float v) { return std::sin(v); });
 }
 template <class D, class V>
 HWY_INLINE V vcos(D d, V x) {
@@ -201,10 +203,10 @@ HWY_INLINE V vpow(D d, V x, V y) {
   const auto two = hn::Eq(y, hn::Set(d, 2.0f)), three = hn::Eq(y, hn::Set(d, 3.0f));
   const V square = hn::Mul(x, x);
   const V z = hn::IfThenElse(two, square, hn::Mul(square, x));
-  // A square root differs from pow at -infinity and -0 only: those are left to libm.
-  const auto root = hn::And(hn::Eq(y, hn::Set(d, 0.5f)), hn::Gt(x, hn::Zero(d)));
+  // A square root differs from pow at -infinity, which is left to libm, and at -0, which the sum makes +0.
+  const auto root = hn::And(hn::Eq(y, hn::Set(d, 0.5f)), hn::Ge(x, hn::Zero(d)));
   const auto known = hn::Or(root, hn::Or(two, three));
-  const V short_form = hn::IfThenElse(root, hn::Sqrt(x), z);
+  const V short_form = hn::IfThenElse(root, hn::Sqrt(hn::Add(x, hn::Zero(d))), z);
   if (hn::AllTrue(d, known)) return short_form;
   HWY_ALIGN float a[HWY_MAX_BYTES / 4], b[HWY_MAX_BYTES / 4];
   hn::Store(x, d, a);
@@ -213,18 +215,18 @@ HWY_INLINE V vpow(D d, V x, V y) {
   return hn::IfThenElse(known, short_form, hn::Load(d, a));
 }
 
-// x/2 (1 + erf(x / sqrt 2)).
+// x/2 (1 + erf(x / sqrt 2)); -0 where the result vanishes for negative x.
 template <class D, class V>
 HWY_INLINE V vgelu_erf(D d, V x) {
   const V half = hn::Mul(x, hn::Set(d, 0.5f));
-  return hn::MulAdd(half, verf(d, hn::Mul(x, hn::Set(d, 0.70710678f))), half);
+  return hn::CopySign(hn::MulAdd(half, verf(d, hn::Mul(x, hn::Set(d, 0.70710678f))), half), x);
 }
-// x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+// x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))); -0 likewise.
 template <class D, class V>
 HWY_INLINE V vgelu_tanh(D d, V x) {
   const V inner = hn::MulAdd(hn::Mul(x, hn::Set(d, 0.044715f)), hn::Mul(x, x), x);
   const V half = hn::Mul(x, hn::Set(d, 0.5f));
-  return hn::MulAdd(half, vtanh(d, hn::Mul(inner, hn::Set(d, 0.79788456f))), half);
+  return hn::CopySign(hn::MulAdd(half, vtanh(d, hn::Mul(inner, hn::Set(d, 0.79788456f))), half), x);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -11,7 +11,7 @@ using Polynomial = std::array<double, 4>;
 
 // v as a polynomial in x of degree 3 at most, or nothing. Looks through maps of one instruction and of plain products.
 std::optional<Polynomial> polynomial(const Rewriter& rw, ValueId v, ValueId x, int depth = 8);
-bool close(const Polynomial& a, const Polynomial& b, double relative = 1e-3);
+bool close(const Polynomial& a, const Polynomial& b, double relative);
 
 // v as factor * f[0] * f[1] * ...: products, scalar multiples and quotients opened.
 struct Product {

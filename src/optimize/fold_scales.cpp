@@ -1,11 +1,19 @@
 #include "optimize/fold_scales.hpp"
 
+#include <cfloat>
+#include <cmath>
 #include <cstring>
 
 #include "optimize/rewriter.hpp"
 
 namespace pando {
 namespace {
+
+// Beyond this size a factor may make infinite, in the weights, what is finite behind the sum.
+constexpr float largest_factor = 0x1p40f;
+bool in_range(const std::vector<float>& list, float limit) {
+  return std::all_of(list.begin(), list.end(), [&](float x) { return std::abs(x) <= limit; });
+}
 
 // Weights of matmul are scaled by copying them, so only small ones.
 constexpr int64_t most_scaled_weights = 1 << 18;
@@ -39,11 +47,12 @@ std::optional<Line> line(const Rewriter& rw, const Node& node, ValueId x) {
   if (!in || rw.dtype(out) != DType::f32 || rw.shape(x) != rw.shape(out)) return {};
   int64_t channels = rw.shape(x).back();
   if (channels > max_channels) return {};
+  const float p0 = static_cast<float>(in->p0), p1 = static_cast<float>(in->p1);
   auto fill = [&](float c) { return std::vector<float>(static_cast<size_t>(channels), c); };
   switch (in->op) {
-    case MapOp::mul_imm: return Line{x, fill(in->p0), {}};
-    case MapOp::add_imm: return Line{x, {}, fill(in->p0)};
-    case MapOp::affine: return Line{x, fill(in->p0), fill(in->p1)};
+    case MapOp::mul_imm: return Line{x, fill(p0), {}};
+    case MapOp::add_imm: return Line{x, {}, fill(p0)};
+    case MapOp::affine: return Line{x, fill(p0), fill(p1)};
     case MapOp::mul:
     case MapOp::add:
     case MapOp::sub: {
@@ -78,6 +87,7 @@ bool update(Rewriter& rw, ValueId& v, float missing, const std::vector<float>& f
     if (!factor.empty()) list[i] *= factor[i];
     if (!addend.empty()) list[i] += addend[i];
   }
+  if (!in_range(list, FLT_MAX)) return false;
   v = constant(rw, list);
   return true;
 }
@@ -117,8 +127,10 @@ bool into_matmul(Rewriter& rw, Node& node, const Node& matmul, const Line& l) {
   enum { weights = 1, bias = 2 };
   if (!l.factor.empty()) {
     ValueId w = inputs[weights];
-    if (all_equal(l.factor)) attrs.alpha *= l.factor[0];
-    else if (rw.is_constant(w) && element_count(rw.shape(w)) <= most_scaled_weights)
+    if (all_equal(l.factor)) {
+      attrs.alpha *= l.factor[0];
+      if (!(std::abs(attrs.alpha) <= largest_factor)) return false;
+    } else if (rw.is_constant(w) && element_count(rw.shape(w)) <= most_scaled_weights)
       inputs[weights] = rw.constant(scaled_columns(*rw.g.values[w].constant, attrs.trans_b, l.factor));
     else return false;
   }
@@ -134,7 +146,7 @@ bool fold_line(Rewriter& rw, Node& node) {
     const Node* before = rw.producer(x);
     if (!before || (before->op != &conv_op && before->op != &matmul_op) || !rw.single(x)) continue;
     auto l = line(rw, node, x);
-    if (!l) continue;
+    if (!l || !in_range(l->factor, largest_factor) || !in_range(l->addend, FLT_MAX)) continue;
     Node matrix = *before;  // emitting may move it
     return matrix.op == &conv_op ? into_conv(rw, node, matrix, *l) : into_matmul(rw, node, matrix, *l);
   }
@@ -146,7 +158,8 @@ bool fold_pad(Rewriter& rw, Node& conv) {
   if (!pad) return false;
   const auto& p = pad->as<PadAttrs>();
   size_t rank = p.begin.size();
-  if (p.mode != PadMode::constant || p.value != 0) return false;
+  bool zeros = std::visit([](auto value) { return value == 0; }, p.value);
+  if (p.mode != PadMode::constant || !zeros) return false;
   if (p.begin[0] != 0 || p.end[0] != 0 || p.begin[rank - 1] != 0 || p.end[rank - 1] != 0) return false;
   ConvAttrs attrs = conv.as<ConvAttrs>();
   for (size_t i = 0; i + 2 < rank; i++) {

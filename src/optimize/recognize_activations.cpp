@@ -28,7 +28,9 @@ ValueId one_plus(const Rewriter& rw, ValueId v, MapOp f) {
   return operand_of(rw, node->inputs[in->a], f);
 }
 
-bool near(double a, double b) { return std::abs(a - b) <= 1e-3 * std::abs(b); }
+// Exporters write constants with six digits and more.
+constexpr double tolerance = 1e-5;
+bool near(double a, double b) { return std::abs(a - b) <= tolerance * std::abs(b); }
 
 // clip(u, lo, hi) of a line in x. It may be written with relu: min(relu(u), hi).
 struct Ramp {
@@ -39,7 +41,7 @@ Ramp ramp(const Rewriter& rw, ValueId v) {
   const Node* node = rw.producer(v, map_op);
   const MapInstr* in = single_instr(node);
   if (!in || in->op != MapOp::clip) return {};
-  return {node->inputs[in->a], in->p0, in->p1};
+  return {node->inputs[in->a], static_cast<float>(in->p0), static_cast<float>(in->p1)};
 }
 
 // factor * x * g: what follows from the other factor g.
@@ -47,11 +49,11 @@ std::optional<MapInstr> gated(const Rewriter& rw, ValueId x, ValueId g, double f
   using std::numbers::sqrt2;
   if (near(factor, 0.5)) {
     ValueId u = one_plus(rw, g, MapOp::erf);
-    if (auto p = u != none ? polynomial(rw, u, x) : std::nullopt; p && close(*p, {0, 1 / sqrt2, 0, 0}))
+    if (auto p = u != none ? polynomial(rw, u, x) : std::nullopt; p && close(*p, {0, 1 / sqrt2, 0, 0}, tolerance))
       return MapInstr{MapOp::gelu_erf};
     double c = std::sqrt(2 * std::numbers::inv_pi);
     u = one_plus(rw, g, MapOp::tanh);
-    if (auto p = u != none ? polynomial(rw, u, x) : std::nullopt; p && close(*p, {0, c, 0, 0.044715 * c}))
+    if (auto p = u != none ? polynomial(rw, u, x) : std::nullopt; p && close(*p, {0, c, 0, 0.044715 * c}, tolerance))
       return MapInstr{MapOp::gelu_tanh};
   }
   if (Ramp r = ramp(rw, g); r.u != none && near(factor, 1.0 / 6) && r.lo == 0 && r.hi == 6)

@@ -53,11 +53,13 @@ Deviation deviation(const Rewriter& rw, ValueId v, bool inverse) {
   const MapInstr* in = instr(rw, v, node);
   if (!in) return {};
   if (inverse && in->op == MapOp::reciprocal) return deviation(rw, node->inputs[0], false);
-  if (in->op != (inverse ? MapOp::rsqrt : MapOp::sqrt)) return {};
-  ValueId variance = node->inputs[0];
+  // Of what is never negative, power 0.5 is the root.
+  auto exponent = !inverse && in->op == MapOp::pow ? scalar_value(rw.g, node->inputs[in->b]) : std::nullopt;
+  if (in->op != (inverse ? MapOp::rsqrt : MapOp::sqrt) && exponent != 0.5f) return {};
+  ValueId variance = node->inputs[in->a];
   float epsilon = 0;
   if (in = instr(rw, variance, node); in && in->op == MapOp::add_imm) {
-    epsilon = in->p0;
+    epsilon = static_cast<float>(in->p0);
     variance = node->inputs[0];
   }
   Mean m = trailing_mean(rw, variance);

@@ -146,7 +146,7 @@ const MapInstr* single_instr(const Node* node) {
   return program.code.size() == 1 ? &program.code[0] : nullptr;
 }
 
-MapAttrs map_of(MapOp op, float p0, float p1, DType out) {
+MapAttrs map_of(MapOp op, double p0, double p1, DType out) {
   MapAttrs attrs;
   int n = operand_count(op);
   attrs.program.inputs = n;

@@ -72,7 +72,7 @@ Graph rewrite_nodes(Graph graph, const CompileContext& context, F&& rewrite) {
 
 // The instruction of a map of one instruction; nullptr for anything else.
 const MapInstr* single_instr(const Node* node);
-MapAttrs map_of(MapOp op, float p0 = 0, float p1 = 0, DType out = DType::f32);
+MapAttrs map_of(MapOp op, double p0 = 0, double p1 = 0, DType out = DType::f32);
 // The value of a constant of one element of a floating-point type.
 std::optional<float> scalar_value(const Graph& graph, ValueId v);
 // Same bytes in another shape: no copy.

@@ -16,7 +16,7 @@ bool power_of_two(float c) {
 }
 
 std::optional<MapAttrs> power(float exponent) {
-  if (exponent == 0.5f) return map_of(MapOp::sqrt);
+  // Not 0.5: a square root differs at -0 and -infinity.
   if (exponent == -1) return map_of(MapOp::reciprocal);
   MapAttrs attrs;
   attrs.program = {{{MapOp::mul, 0, 0}}, 1};
@@ -44,9 +44,10 @@ std::optional<MapAttrs> right_constant(MapOp op, float c) {
 std::optional<MapAttrs> left_constant(MapOp op, float c) {
   switch (op) {
     case MapOp::add:
-    case MapOp::mul:
+    case MapOp::mul: return right_constant(op, c);
+    // Of two zeros the first operand wins, which is the constant here and never in a clip.
     case MapOp::min:
-    case MapOp::max: return right_constant(op, c);
+    case MapOp::max: return c == 0 ? std::nullopt : right_constant(op, c);
     case MapOp::sub: return map_of(MapOp::affine, -1, c);
     case MapOp::div: return c == 1 ? std::optional(map_of(MapOp::reciprocal)) : std::nullopt;
     default: return {};
@@ -55,9 +56,10 @@ std::optional<MapAttrs> left_constant(MapOp op, float c) {
 
 // A clip of a clip, of bounds that leave an interval, is one clip; so is a clip of relu.
 std::optional<MapAttrs> join_clips(const MapInstr& first, const MapInstr& second) {
-  float lo = first.op == MapOp::relu ? 0 : first.p0, hi = first.op == MapOp::relu ? inf : first.p1;
+  double lo = first.op == MapOp::relu ? 0 : first.p0, hi = first.op == MapOp::relu ? inf : first.p1;
   bool clip = first.op == MapOp::clip || first.op == MapOp::relu;
-  if (!clip || second.op != MapOp::clip || lo > hi || second.p0 > hi || second.p1 < lo) return {};
+  // Written so that a bound that is NaN joins nothing.
+  if (!clip || second.op != MapOp::clip || !(lo <= hi && second.p0 <= hi && second.p1 >= lo)) return {};
   return map_of(MapOp::clip, std::max(lo, second.p0), std::min(hi, second.p1));
 }
 

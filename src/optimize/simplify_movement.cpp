@@ -1,5 +1,6 @@
 #include "optimize/simplify_movement.hpp"
 
+#include <cmath>
 #include <cstring>
 #include <numeric>
 
@@ -17,12 +18,12 @@ bool all_of_float(const Graph& graph, ValueId v, float x) {
   for (int64_t i = 0; i < n; i++) {
     float e;
     std::memcpy(&e, t.data + i * 4, 4);
-    if (e != x) return false;
+    if (e != x || std::signbit(e) != std::signbit(x)) return false;
   }
   return true;
 }
 
-// The operand that a map of one instruction passes on unchanged.
+// The operand that a map of one instruction passes on unchanged. -0 may be added to all numbers, 0 not to -0.
 ValueId map_identity(const Rewriter& rw, const Node& node) {
   const MapInstr* in = single_instr(&node);
   if (!in) return none;
@@ -31,11 +32,11 @@ ValueId map_identity(const Rewriter& rw, const Node& node) {
   switch (in->op) {
     case MapOp::copy:
     case MapOp::cast: return same(a);
-    case MapOp::add_imm: return in->p0 == 0 ? same(a) : none;
+    case MapOp::add_imm: return in->p0 == 0 && std::signbit(in->p0) ? same(a) : none;
     case MapOp::mul_imm: return in->p0 == 1 ? same(a) : none;
     case MapOp::add:
-      if (all_of_float(rw.g, b, 0)) return same(a);
-      return all_of_float(rw.g, a, 0) ? same(b) : none;
+      if (all_of_float(rw.g, b, -0.0f)) return same(a);
+      return all_of_float(rw.g, a, -0.0f) ? same(b) : none;
     case MapOp::sub: return all_of_float(rw.g, b, 0) ? same(a) : none;
     case MapOp::mul:
       if (all_of_float(rw.g, b, 1)) return same(a);

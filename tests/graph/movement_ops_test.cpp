@@ -432,7 +432,7 @@ TEST(Scatter, FloatTypesAndRefusals) {
   Case half = c;
   half.attrs = ScatterAttrs{0, ScatterKind::add};
   half.inputs[0] = tensor<Half>(DType::f16, {1}, {to_half(1.5f)});
-  half.inputs[2] = tensor<Half>(DType::f16, {4}, {to_half(1), to_half(1), to_half(1), to_half(0.25f)});
+  half.inputs[2] = tensor<Half>(DType::f16, {4}, {to_half(1.0f), to_half(1.0f), to_half(1.0f), to_half(0.25f)});
   EXPECT_EQ(to_float(values<Half>(*run(half)[0])[0]), 4.75f);
   c.inputs[2] = tensor<float>(DType::f32, {3}, {0, 0, 0});
   expect_refused(c, "expected [4]");

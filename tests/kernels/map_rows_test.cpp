@@ -18,11 +18,11 @@ float reference(const MapInstr& i, float a, float b, float c) {
     case MapOp::max: return std::isnan(a) ? a : std::isnan(b) ? b : std::max(a, b);
     case MapOp::min: return std::isnan(a) ? a : std::isnan(b) ? b : std::min(a, b);
     case MapOp::relu: return a > 0 ? a : 0;
-    case MapOp::affine: return a * i.p0 + i.p1;
+    case MapOp::affine: return a * static_cast<float>(i.p0) + static_cast<float>(i.p1);
     case MapOp::where: return a != 0 ? b : c;
     case MapOp::less: return a < b;
     case MapOp::fma_mul_add: return a * b + c;
-    case MapOp::clip: return std::min(std::max(a, i.p0), i.p1);
+    case MapOp::clip: return std::min(std::max(a, static_cast<float>(i.p0)), static_cast<float>(i.p1));
     default: return a;
   }
 }

@@ -1,4 +1,5 @@
-// arg_reduce: the position of the largest or smallest element along an axis, which stays with extent 1.
+// arg_reduce: the position of the largest or smallest element along an axis, which stays with extent 1. NaN comes
+// before any number, as in the maximum and minimum themselves.
 #include <utility>
 
 #include "graph/ops/movement.hpp"
@@ -36,7 +37,9 @@ void evaluate(const std::any& attrs, std::span<const View> in, std::span<const V
       auto value = widen(load<T>(from.data, at));
       for (int64_t i = 1; i < from.shape[axis]; i++) {
         auto v = widen(load<T>(from.data, at + i * from.strides[axis]));
-        if (!(a.max ? v > value : v < value) && !(a.select_last && v == value)) continue;
+        const bool better = value == value && (v != v || (a.max ? v > value : v < value));
+        const bool equal = v == value || (v != v && value != value);
+        if (!better && !(a.select_last && equal)) continue;
         value = v;
         best = i;
       }

@@ -1,6 +1,7 @@
 // What the reference evaluations and shape rules of the core operators share. Nothing here allocates, except where a
 // Shape is returned.
 #pragma once
+#include <cmath>
 #include <cstring>
 #include <type_traits>
 
@@ -60,16 +61,45 @@ To truncate(double v) {
   else return static_cast<To>(v > -0x1p31 - 1 && v < 0x1p31 ? static_cast<int32_t>(v) : INT32_MIN);
 }
 
+// A number as float or double such that rounding it to a 16-bit float is rounding the number itself. Of the integers
+// only those of 64 bits do not fit double: what is cut off is kept as a last bit.
+inline float narrowable(float v) { return v; }
+inline double narrowable(double v) { return v; }
+template <class T>
+requires std::is_integral_v<T>
+double narrowable(T v) {
+  const bool negative = v < T(0);
+  const uint64_t u = negative ? 0 - static_cast<uint64_t>(v) : static_cast<uint64_t>(v);
+  const uint64_t kept = u >> 53 ? u >> 11 | ((u & 0x7ff) != 0) : u;
+  const double magnitude = static_cast<double>(kept) * (u >> 53 ? 0x1p11 : 1);
+  return negative ? -magnitude : magnitude;
+}
+
 // Any element type to any other, as the operator Cast: integers wrap, to boolean is != 0 (NaN is true).
 template <class To, class From>
 To convert(From from) {
   auto v = widen(from);
-  if constexpr (std::is_same_v<To, Half>) return to_half(static_cast<float>(v));
-  else if constexpr (std::is_same_v<To, BFloat16>) return to_bfloat16(static_cast<float>(v));
+  if constexpr (std::is_same_v<To, Half>) return to_half(narrowable(v));
+  else if constexpr (std::is_same_v<To, BFloat16>) return to_bfloat16(narrowable(v));
   else if constexpr (std::is_same_v<To, bool>) return v != decltype(v){};
   else if constexpr (std::is_floating_point_v<decltype(v)> && std::is_integral_v<To>) return truncate<To>(v);
   else return static_cast<To>(v);
 }
+
+// A sum in double whose rounding errors are summed beside it (Neumaier 1974).
+class ExactSum {
+ public:
+  explicit ExactSum(double first = 0) : sum_(first) {}
+  void add(double x) {
+    double sum = sum_ + x;
+    lost_ += std::abs(sum_) >= std::abs(x) ? (sum_ - sum) + x : (x - sum) + sum_;
+    sum_ = sum;
+  }
+  double value() const { return lost_ == 0 || lost_ != lost_ ? sum_ : sum_ + lost_; }  // infinities lose NaN
+
+ private:
+  double sum_, lost_ = 0;
+};
 
 // ---- strided access ----
 
@@ -97,6 +127,10 @@ T load_as(const View& view, int64_t offset) {
 template <class T>
 void store_as(const View& view, int64_t offset, T value) {
   dispatch(view.dtype, [&](auto tag) { store(view.data, offset, convert<decltype(tag)>(value)); });
+}
+
+inline void store_as(const View& view, int64_t offset, const Number& value) {
+  std::visit([&](auto v) { store_as(view, offset, v); }, value);
 }
 
 // Offset of an index, in elements. `strides` may have fewer dimensions than the index: the leading ones are used.

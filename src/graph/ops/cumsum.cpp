@@ -39,7 +39,7 @@ void evaluate(const std::any& attrs, std::span<const View> in, std::span<const V
   rows[axis] = std::min<int64_t>(rows[axis], 1);
   dispatch(from.dtype, [&](auto tag) {
     using T = decltype(tag);
-    using Sum = std::conditional_t<std::is_integral_v<T>, uint64_t, Compute<T>>;  // integers wrap
+    using Sum = std::conditional_t<std::is_integral_v<T>, uint64_t, double>;  // integers wrap
     for_each_index(rows, [&](const Extents& index) {
       int64_t at = offset(from, index), into = offset(to, index);
       Sum sum{};

@@ -131,16 +131,28 @@ void evaluate_where(const Operands& v) {
   });
 }
 
-// The base's type wins; a floating-point exponent of an integer base is computed in double.
+// An integer to a floating-point power: in double, but exactly where double cannot hold a whole result.
+template <class T>
+T integer_power(T base, double exponent) {
+  double power = std::pow(static_cast<double>(base), exponent);
+  bool exact = exponent >= 0 && exponent < 0x1p63 && exponent == std::trunc(exponent);
+  if (sizeof(T) == 8 && exact && std::abs(power) >= 0x1p53 && std::abs(power) < 0x1p63)
+    return map_integer<T>({MapOp::pow}, base, static_cast<T>(exponent), T(0));
+  return truncate<T>(power);
+}
+
+// The base's type wins; with an exponent of another type floats are computed in double.
 void evaluate_mixed_pow(const Operands& v) {
   dispatch(v.a.dtype, [&](auto tag) {
     using T = decltype(tag);
     using C = Compute<T>;
     walk(v.a, v.b, v.b, v.out, [&](int64_t a, int64_t b, int64_t, int64_t o) {
       C base = widen(load<T>(v.a.data, a)), result{};
-      if constexpr (std::is_floating_point_v<C>) result = std::pow(base, load_as<C>(v.b, b));
-      else if constexpr (!std::is_same_v<C, bool>)
-        result = is_float(v.b.dtype) ? truncate<C>(std::pow(static_cast<double>(base), load_as<double>(v.b, b)))
+      if constexpr (std::is_floating_point_v<C>) {
+        store(v.out.data, o, convert<T>(std::pow(static_cast<double>(base), load_as<double>(v.b, b))));
+        return;
+      } else if constexpr (!std::is_same_v<C, bool>)
+        result = is_float(v.b.dtype) ? integer_power<C>(base, load_as<double>(v.b, b))
                                      : static_cast<C>(map_integer<int64_t>({MapOp::pow}, static_cast<int64_t>(base),
                                                                            load_as<int64_t>(v.b, b), 0));
       store(v.out.data, o, convert<T>(result));

@@ -22,7 +22,8 @@ T gelu_tanh(T x) {
   return T(0.5) * x * (T(1) + std::tanh(sqrt_2_over_pi * (x + T(0.044715) * x * x * x)));
 }
 
-// Comparisons let NaN through: clip(NaN), min and max with a NaN are NaN.
+// Comparisons let NaN through: clip(NaN), min and max with a NaN are NaN. Of a zero and a zero of the other sign the
+// first operand wins, as in clip, which takes the place of min and max with a constant.
 template <class T>
 T clamp_to(T x, T lo, T hi) {
   T v = x < lo ? lo : x;
@@ -30,11 +31,11 @@ T clamp_to(T x, T lo, T hi) {
 }
 template <class T>
 T min_nan(T a, T b) {
-  return a != a || a < b ? a : b;
+  return b != b ? b : b < a ? b : a;
 }
 template <class T>
 T max_nan(T a, T b) {
-  return a != a || a > b ? a : b;
+  return b != b ? b : b > a ? b : a;
 }
 
 template <class T>
@@ -44,9 +45,9 @@ T floor_mod(T a, T b) {
 }
 
 template <class T>
-T bound_from(float p) {  // a float parameter as the nearest value of an integer type
-  if (p <= static_cast<float>(std::numeric_limits<T>::lowest())) return std::numeric_limits<T>::lowest();
-  return p < static_cast<float>(std::numeric_limits<T>::max()) ? static_cast<T>(p) : std::numeric_limits<T>::max();
+T bound_from(double p) {  // a parameter as the nearest value of an integer type
+  if (p <= static_cast<double>(std::numeric_limits<T>::lowest())) return std::numeric_limits<T>::lowest();
+  return p < static_cast<double>(std::numeric_limits<T>::max()) ? static_cast<T>(p) : std::numeric_limits<T>::max();
 }
 
 template <class T>
@@ -81,7 +82,7 @@ T map_float(const MapInstr& in, T a, T b, T c) {
     case MapOp::cast: return a;
     case MapOp::neg: return -a;
     case MapOp::abs: return std::abs(a);
-    case MapOp::sign: return a > 0 ? T(1) : a < 0 ? T(-1) : a;
+    case MapOp::sign: return a != a ? a : T(a > 0) - T(a < 0);
     case MapOp::floor: return std::floor(a);
     case MapOp::ceil: return std::ceil(a);
     case MapOp::round: return std::nearbyint(a);

@@ -1,6 +1,8 @@
 // The core operators: their attribute structs and definitions. Matrix and pooling operators are channels-last:
 // images are [N, spatial..., C]; the importer brings ONNX's NCHW here with transposes that the optimizer moves away.
 #pragma once
+#include <variant>
+
 #include "base/map_program.hpp"
 #include "graph/graph.hpp"
 
@@ -33,8 +35,10 @@ struct MatMulAttrs {
 inline constexpr int matmul_fixed_inputs = 3;
 extern const OpDef matmul_op;
 
-// attention: q [B, S, H, D], k [B, T, H, D], v [B, T, H, Dv], mask (added; broadcasts to [B, H, S, T]) or absent.
-// y [B, S, H, Dv] = softmax(scale * q k^T + mask) v, per head; causal: query i sees keys 0 .. i + T - S.
+// attention: q [B, S, H, D], k [B, T, H, D], v [B, T, H, Dv]; mask, keep and fill, which broadcast to [B, H, S, T], or
+// absent. y [B, S, H, Dv] = softmax(scale * q k^T + mask) v, per head; causal: query i sees keys 0 .. i + T - S. With a
+// fill the scores of the keys that a query does not see, and those where keep is 0, are replaced by fill, and take
+// part; without one (then keep is absent) keys that a query does not see have no weight.
 struct AttentionAttrs {
   float scale = 1;
   bool causal = false;
@@ -119,10 +123,12 @@ struct ExpandAttrs {
 };
 extern const OpDef expand_op;
 enum class PadMode : uint8_t { constant, reflect, edge, wrap };
+// A number of any element type, exactly.
+using Number = std::variant<double, int64_t, uint64_t>;
 struct PadAttrs {
   std::vector<int64_t> begin, end;  // may be negative: crops
   PadMode mode = PadMode::constant;
-  double value = 0;
+  Number value = 0.0;
 };
 extern const OpDef pad_op;
 // gather: data, indices (any integer type, negative counts from the end; out of range is clamped into range).

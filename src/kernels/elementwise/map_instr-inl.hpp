@@ -51,9 +51,9 @@ HWY_INLINE VF truth(M mask) {
   return hn::IfThenElseZero(mask, hn::Set(d, 1.0f));
 }
 HWY_INLINE auto is_true(VF x) { return hn::Ne(x, hn::Zero(DF())); }
-// NaN in either operand gives NaN.
-HWY_INLINE VF lesser(VF a, VF b) { return hn::IfThenElse(hn::IsNaN(a), a, hn::Min(a, b)); }
-HWY_INLINE VF greater_of(VF a, VF b) { return hn::IfThenElse(hn::IsNaN(a), a, hn::Max(a, b)); }
+// NaN in either operand gives NaN; of two zeros the first operand wins (x86's min and max give their second one).
+HWY_INLINE VF lesser(VF a, VF b) { return hn::IfThenElse(hn::IsNaN(b), b, hn::Min(b, a)); }
+HWY_INLINE VF greater_of(VF a, VF b) { return hn::IfThenElse(hn::IsNaN(b), b, hn::Max(b, a)); }
 HWY_INLINE float floor_mod(float a, float b) {
   const float r = std::fmod(a, b);
   return r != 0 && (r < 0) != (b < 0) ? r + b : r;
@@ -61,8 +61,8 @@ HWY_INLINE float floor_mod(float a, float b) {
 
 inline void run_unary(const MapInstr& instr, const float* a, float* out, int64_t n) {
   const DF d;
-  const VF zero = hn::Zero(d), one = hn::Set(d, 1.0f), p0 = hn::Set(d, instr.p0), p1 = hn::Set(d, instr.p1);
-  const float s0 = instr.p0, s1 = instr.p1;
+  const float s0 = static_cast<float>(instr.p0), s1 = static_cast<float>(instr.p1);
+  const VF zero = hn::Zero(d), one = hn::Set(d, 1.0f), p0 = hn::Set(d, s0), p1 = hn::Set(d, s1);
   switch (instr.op) {
     case MapOp::neg: return unary(a, out, n, [](VF x) { return hn::Neg(x); });
     case MapOp::abs: return unary(a, out, n, [](VF x) { return hn::Abs(x); });
@@ -104,7 +104,7 @@ inline void run_unary(const MapInstr& instr, const float* a, float* out, int64_t
       return unary(a, out, n, [=](VF x) { return hn::IfThenElse(hn::Lt(x, zero), hn::Mul(p0, vexpm1(d, x)), x); });
     case MapOp::selu:
       return unary(a, out, n,
-                   [=](VF x) { return hn::Mul(p1, hn::IfThenElse(hn::Le(x, zero), hn::Mul(p0, vexpm1(d, x)), x)); });
+                   [=](VF x) { return hn::Mul(p1, hn::IfThenElse(hn::Lt(x, zero), hn::Mul(p0, vexpm1(d, x)), x)); });
     case MapOp::celu:
       return unary(a, out, n,
                    [=](VF x) { return hn::IfThenElse(hn::Lt(x, zero), hn::Mul(p0, vexpm1(d, hn::Div(x, p0))), x); });
@@ -119,7 +119,7 @@ inline void run_unary(const MapInstr& instr, const float* a, float* out, int64_t
     case MapOp::gelu_tanh: return unary(a, out, n, [=](VF x) { return vgelu_tanh(d, x); });
     case MapOp::clip: return unary(a, out, n, [=](VF x) { return at_most(d, s1, at_least(d, s0, x)); });
     case MapOp::mish: return unary(a, out, n, [=](VF x) { return hn::Mul(x, vtanh(d, vsoftplus(d, x))); });
-    case MapOp::thresholded_relu: return unary(a, out, n, [=](VF x) { return hn::IfThenZeroElse(hn::Le(x, p0), x); });
+    case MapOp::thresholded_relu: return unary(a, out, n, [=](VF x) { return hn::IfThenElseZero(hn::Gt(x, p0), x); });
     case MapOp::shrink:
       return unary(a, out, n, [=](VF x) {
         const VF low = hn::IfThenElseZero(hn::Lt(x, hn::Neg(p1)), hn::Add(x, p0));
