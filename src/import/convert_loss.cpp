@@ -23,23 +23,23 @@ ValueId negative_log_likelihood(const OnnxNode& n, Builder& b, ValueId log_proba
     target = b.map(MapOp::where, {ignored, b.ints({0}, {}), target});
   }
   ValueId picked = b.add(gather_elements_op, {log_probabilities, b.reshape(target, column)}, GatherAttrs{1});
-  ValueId loss = b.map(MapOp::neg, {b.reshape(picked, target_shape)});
+  ValueId loss = b.widen(b.map(MapOp::neg, {b.reshape(picked, target_shape)}));
   ValueId weight = none;
-  if (weights != none) weight = b.gather(weights, target, 0);
+  if (weights != none) weight = b.widen(b.gather(weights, target, 0));
   if (ignored != none) {
-    if (weight == none) weight = b.expand(b.scalar(type, 1), target_shape);
-    weight = b.map(MapOp::where, {ignored, b.scalar(type, 0), weight});
+    if (weight == none) weight = b.expand(b.scalar(b.dtype(loss), 1), target_shape);
+    weight = b.map(MapOp::where, {ignored, b.scalar(b.dtype(loss), 0), weight});
   }
   if (weight != none) loss = b.map(MapOp::mul, {loss, weight});
   std::string_view reduction = n.s("reduction", "mean");
-  if (reduction == "none") return loss;
+  if (reduction == "none") return b.cast(loss, type);
   if (reduction != "mean" && reduction != "sum") n.invalid("reduction '{}'", reduction);
   std::vector<int64_t> axes(target_shape.size());
   std::iota(axes.begin(), axes.end(), 0);
-  if (reduction == "mean" && weight == none) return b.reduce(ReduceKind::mean, loss, axes, false);
+  if (reduction == "mean" && weight == none) return b.cast(b.reduce(ReduceKind::mean, loss, axes, false), type);
   ValueId sum = b.reduce(ReduceKind::sum, loss, axes, false);
-  if (reduction == "sum") return sum;
-  return b.map(MapOp::div, {sum, b.reduce(ReduceKind::sum, weight, axes, false)});
+  if (reduction == "sum") return b.cast(sum, type);
+  return b.cast(b.map(MapOp::div, {sum, b.reduce(ReduceKind::sum, weight, axes, false)}), type);
 }
 
 Values nll_loss(const OnnxNode& n, Builder& b) {

@@ -21,28 +21,36 @@ ValueId per_channel(const OnnxNode& n, Builder& b, ValueId v, int rank, DType ty
   return b.reshape(b.cast(v, type), std::move(shape));
 }
 
-// Deviations from the mean over `axes`, and 1 / sqrt(variance + epsilon).
+// Deviations from the mean over `axes`, and sqrt(variance + epsilon). Of 16-bit floats in float32: their squares do not
+// fit.
 struct Standard {
   ValueId centred, mean, variance;
-  ValueId deviation;  // sqrt(variance + epsilon)
+  ValueId deviation;
 };
 Standard standardize(Builder& b, ValueId x, const std::vector<int64_t>& axes, float epsilon) {
   Standard s;
+  x = b.widen(x);
   s.mean = b.reduce(ReduceKind::mean, x, axes);
   s.centred = b.map(MapOp::sub, {x, s.mean});
   s.variance = b.reduce(ReduceKind::mean, b.map(MapOp::mul, {s.centred, s.centred}), axes);
-  s.deviation = b.map(MapOp::sqrt, {b.map(MapOp::add_imm, {s.variance}, epsilon)});
+  s.deviation = b.map(MapOp::sqrt, {b.map(MapOp::add_imm, {s.variance}, double{epsilon})});
   return s;
+}
+
+// The last steps of a normalization of N C ...: x * scale + shift per channel, in x's type, and the result as `type`.
+ValueId scale_shift(const OnnxNode& n, Builder& b, ValueId x, ValueId scale, ValueId shift, DType type) {
+  ValueId y = b.map(MapOp::mul, {x, per_channel(n, b, scale, b.rank(x), b.dtype(x))});
+  return b.cast(b.map(MapOp::add, {y, per_channel(n, b, shift, b.rank(x), b.dtype(x))}), type);
 }
 
 // With known statistics both scale and shift are folded to constants here, and the optimizer folds those into the
 // weights of the convolution before.
 Values batch_norm(const OnnxNode& n, Builder& b) {
-  ValueId x = n.in(0);
+  ValueId x = b.widen(n.in(0));
   int rank = b.rank(x);
   float epsilon = n.f("epsilon", 1e-5f);
   if (n.opset() < 9 && !n.flag("spatial", true)) n.unsupported("statistics per element (spatial = 0) are");
-  ValueId mean = n.in(3), variance = n.in(4);
+  ValueId mean = b.widen(n.in(3)), variance = b.widen(n.in(4));
   Values outputs(1);
   if (n.opset() >= 14 && n.flag("training_mode", false)) {
     // The batch's own statistics; the running ones move towards them.
@@ -52,20 +60,22 @@ Values batch_norm(const OnnxNode& n, Builder& b) {
     Standard s = standardize(b, x, axes, epsilon);
     float momentum = n.f("momentum", 0.9f);
     Shape channels{b.shape(x)[1]};
-    auto running = [&](ValueId old, ValueId now) {
-      return b.map(MapOp::add, {b.map(MapOp::mul_imm, {old}, momentum), b.map(MapOp::mul_imm, {now}, 1 - momentum)});
+    auto running = [&](int i, ValueId old, ValueId now) {
+      ValueId kept = b.map(MapOp::mul_imm, {old}, double{momentum});
+      ValueId moved = b.map(MapOp::mul_imm, {b.cast(now, b.dtype(old))}, double{1 - momentum});
+      return b.cast(b.map(MapOp::add, {kept, moved}), b.dtype(n.in(i)));
     };
     ValueId batch_mean = b.reshape(s.mean, channels), batch_variance = b.reshape(s.variance, channels);
-    outputs.push_back(running(mean, batch_mean));
-    outputs.push_back(running(variance, batch_variance));
+    outputs.push_back(running(3, mean, batch_mean));
+    outputs.push_back(running(4, variance, batch_variance));
     mean = batch_mean;
     variance = batch_variance;
   }
-  ValueId deviation = b.map(MapOp::sqrt, {b.map(MapOp::add_imm, {variance}, epsilon)});
+  ValueId deviation = b.map(MapOp::sqrt, {b.map(MapOp::add_imm, {variance}, double{epsilon})});
   ValueId scale = b.map(MapOp::div, {b.cast(n.in(1), b.dtype(variance)), deviation});
-  ValueId shift = b.map(MapOp::sub, {b.cast(n.in(2), b.dtype(variance)), b.map(MapOp::mul, {mean, scale})});
-  outputs[0] = b.map(MapOp::add, {b.map(MapOp::mul, {x, per_channel(n, b, scale, rank, b.dtype(x))}),
-                                  per_channel(n, b, shift, rank, b.dtype(x))});
+  ValueId shift = b.map(
+      MapOp::sub, {b.cast(n.in(2), b.dtype(variance)), b.map(MapOp::mul, {b.cast(mean, b.dtype(variance)), scale})});
+  outputs[0] = scale_shift(n, b, x, scale, shift, b.dtype(n.in(0)));
   return outputs;
 }
 
@@ -76,9 +86,7 @@ Values instance_norm(const OnnxNode& n, Builder& b) {
   int rank = b.rank(x);
   if (rank < 3) n.invalid("its input has {} dimensions, expected at least 3", rank);
   Standard s = standardize(b, x, axes_from(2, rank), n.f("epsilon", 1e-5f));
-  ValueId scaled =
-      b.map(MapOp::mul, {b.map(MapOp::div, {s.centred, s.deviation}), per_channel(n, b, n.in(1), rank, b.dtype(x))});
-  return {b.map(MapOp::add, {scaled, per_channel(n, b, n.in(2), rank, b.dtype(x))})};
+  return {scale_shift(n, b, b.map(MapOp::div, {s.centred, s.deviation}), n.in(1), n.in(2), b.dtype(x))};
 }
 
 // Opset 18 has a scale per group, 21 one per channel.
@@ -91,12 +99,8 @@ Values group_norm(const OnnxNode& n, Builder& b) {
   ValueId grouped = b.reshape(x, {shape[0], groups, element_count(std::span(shape).subspan(1)) / groups});
   Standard s = standardize(b, grouped, {2}, n.f("epsilon", 1e-5f));
   ValueId y = b.map(MapOp::div, {s.centred, s.deviation});
-  bool by_group = n.opset() < 21;
-  if (!by_group) y = b.reshape(y, shape);
-  int to_rank = by_group ? 3 : rank;
-  y = b.map(MapOp::mul, {y, per_channel(n, b, n.in(1), to_rank, b.dtype(x))});
-  y = b.map(MapOp::add, {y, per_channel(n, b, n.in(2), to_rank, b.dtype(x))});
-  return {b.reshape(y, shape)};
+  if (n.opset() >= 21) y = b.reshape(y, shape);
+  return {b.reshape(scale_shift(n, b, y, n.in(1), n.in(2), b.dtype(x)), shape)};
 }
 
 // The scale or bias of `norm` has exactly the normalized dimensions; ONNX lets it broadcast to them.
@@ -114,7 +118,8 @@ ValueId norm_operand(const OnnxNode& n, Builder& b, int i, ValueId x, int axis) 
   return b.expand(b.cast(v, b.dtype(x)), shape);
 }
 
-// The statistics are outputs of their own in training graphs only: computed apart when somebody reads them.
+// The statistics are outputs of their own in training graphs only: computed apart when somebody reads them. Their type
+// is the attribute stash_type.
 Values layer_norm(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0);
   int axis = n.axis(n.i("axis", -1), b.rank(x));
@@ -123,13 +128,18 @@ Values layer_norm(const OnnxNode& n, Builder& b) {
                     NormAttrs{axis, epsilon, false});
   if (!n.wants(1) && !n.wants(2)) return {y};
   Standard s = standardize(b, x, axes_from(axis, b.rank(x)), epsilon);
-  return {y, s.mean, b.map(MapOp::reciprocal, {s.deviation})};
+  DType stash = to_dtype(static_cast<int32_t>(n.i("stash_type", 1)), b.node());
+  return {y, b.cast(s.mean, stash), b.cast(b.map(MapOp::reciprocal, {s.deviation}), stash)};
 }
 
+// The result has the type of the scale; what is computed has the wider one.
 Values rms_norm(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0);
+  DType type = b.dtype(n.has(1) ? n.in(1) : x);
+  if (type != b.dtype(x)) x = size_of(type) > size_of(b.dtype(x)) ? b.cast(x, type) : b.widen(x);
   int axis = n.axis(n.i("axis", -1), b.rank(x));
-  return {b.add(norm_op, {x, norm_operand(n, b, 1, x, axis), none}, NormAttrs{axis, n.f("epsilon", 1e-5f), true})};
+  NormAttrs attrs{axis, n.f("epsilon", 1e-5f), true};
+  return {b.cast(b.add(norm_op, {x, norm_operand(n, b, 1, x, axis), none}, attrs), type)};
 }
 
 // The standard adds 1e-9 to the deviation, not to the variance.
@@ -137,17 +147,17 @@ Values mean_variance_norm(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0);
   std::vector<int64_t> axes = n.has_attr("axes") ? n.ints("axes") : std::vector<int64_t>{0, 2, 3};
   Standard s = standardize(b, x, n.axes(axes, b.rank(x)), 0);
-  return {b.map(MapOp::div, {s.centred, b.map(MapOp::add_imm, {s.deviation}, 1e-9f)})};
+  return {b.cast(b.map(MapOp::div, {s.centred, b.map(MapOp::add_imm, {s.deviation}, 1e-9)}), b.dtype(x))};
 }
 
 Values lp_norm(const OnnxNode& n, Builder& b) {
-  ValueId x = n.in(0);
+  ValueId x = b.widen(n.in(0));
   int axis = n.axis(n.i("axis", -1), b.rank(x));
   int64_t p = n.i("p", 2);
   if (p != 1 && p != 2) n.invalid("p is {}, expected 1 or 2", p);
   ValueId power = p == 1 ? b.map(MapOp::abs, {x}) : b.map(MapOp::mul, {x, x});
   ValueId sum = b.reduce(ReduceKind::sum, power, {axis});
-  return {b.map(MapOp::div, {x, p == 1 ? sum : b.map(MapOp::sqrt, {sum})})};
+  return {b.cast(b.map(MapOp::div, {x, p == 1 ? sum : b.map(MapOp::sqrt, {sum})}), b.dtype(n.in(0)))};
 }
 
 Values lrn(const OnnxNode& n, Builder& b) {

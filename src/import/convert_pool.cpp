@@ -85,7 +85,7 @@ ValueId max_positions(const OnnxNode& n, Builder& b, const PoolAttrs& a) {
     position = position == none ? term : b.map(MapOp::add, {position, term});
     step *= b.shape(x)[d];
   }
-  pads.value = 0;
+  pads.value = int64_t{0};
   ValueId all = gather_windows(b, b.add(pad_op, {position}, pads), a);
   ValueId picked = b.add(gather_elements_op, {all, best}, GatherAttrs{rank});
   Shape out = b.shape(picked);
@@ -114,9 +114,9 @@ Values global_pool(const OnnxNode& n, Builder& b) {
 Values global_lp_pool(const OnnxNode& n, Builder& b) {
   auto p = static_cast<double>(n.i("p", 2));
   if (p < 1) n.invalid("p is {}", p);
-  ValueId x = n.in(0), power = b.scalar(b.dtype(x), p), root = b.scalar(b.dtype(x), 1 / p);
+  ValueId x = b.widen(n.in(0)), power = b.scalar(b.dtype(x), p), root = b.scalar(b.dtype(x), 1 / p);
   ValueId sum = b.reduce(ReduceKind::sum, b.map(MapOp::pow, {b.map(MapOp::abs, {x}), power}), spatial_axes(n, b));
-  return {b.map(MapOp::pow, {sum, root})};
+  return {b.cast(b.map(MapOp::pow, {sum, root}), b.dtype(n.in(0)))};
 }
 
 // ---- resize ----

@@ -36,34 +36,37 @@ Values reduce_l1(const OnnxNode& n, Builder& b) {
   return {b.reduce(ReduceKind::sum, b.map(MapOp::abs, {n.in(0)}), r.axes, r.keep)};
 }
 
-ValueId sum_square(const OnnxNode& n, Builder& b) {
-  Reduction r = reduction(n, b, 18);
-  return b.reduce(ReduceKind::sum, b.map(MapOp::mul, {n.in(0), n.in(0)}), r.axes, r.keep);
+ValueId sum_square(Builder& b, ValueId x, const Reduction& r) {
+  return b.reduce(ReduceKind::sum, b.map(MapOp::mul, {x, x}), r.axes, r.keep);
 }
 
-Values reduce_sum_square(const OnnxNode& n, Builder& b) { return {sum_square(n, b)}; }
-
-// A function of real numbers applied to a value of any numeric type.
-ValueId real_map(Builder& b, MapOp op, ValueId v) {
-  return is_float(b.dtype(v)) ? b.map(op, {v}) : b.cast(b.map(op, {b.cast(v, DType::f64)}), b.dtype(v));
+Values reduce_sum_square(const OnnxNode& n, Builder& b) {
+  return {b.cast(sum_square(b, b.widen(n.in(0)), reduction(n, b, 18)), b.dtype(n.in(0)))};
 }
 
-Values reduce_l2(const OnnxNode& n, Builder& b) { return {real_map(b, MapOp::sqrt, sum_square(n, b))}; }
+// The operand in a type that holds what functions of real numbers need between their steps.
+ValueId real(Builder& b, ValueId v) { return is_float(b.dtype(v)) ? b.widen(v) : b.cast(v, DType::f64); }
+
+Values reduce_l2(const OnnxNode& n, Builder& b) {
+  ValueId sum = sum_square(b, real(b, n.in(0)), reduction(n, b, 18));
+  return {b.cast(b.map(MapOp::sqrt, {sum}), b.dtype(n.in(0)))};
+}
 
 Values reduce_log_sum(const OnnxNode& n, Builder& b) {
   Reduction r = reduction(n, b, 18);
-  return {real_map(b, MapOp::log, b.reduce(ReduceKind::sum, n.in(0), r.axes, r.keep))};
+  ValueId sum = b.reduce(ReduceKind::sum, real(b, n.in(0)), r.axes, r.keep);
+  return {b.cast(b.map(MapOp::log, {sum}), b.dtype(n.in(0)))};
 }
 
 // log(sum(exp(x - m))) + m with m = max(x), so that nothing overflows.
 Values reduce_log_sum_exp(const OnnxNode& n, Builder& b) {
   Reduction r = reduction(n, b, 18);
-  ValueId x = n.in(0);
+  ValueId x = real(b, n.in(0));
   ValueId top = b.reduce(ReduceKind::max, x, r.axes);
   // An infinite maximum would make x - m NaN.
   ValueId finite = b.map(MapOp::where, {b.map(MapOp::is_inf, {top}, 1, 1), b.scalar(b.dtype(x), 0), top});
   ValueId sum = b.reduce(ReduceKind::sum, b.map(MapOp::exp, {b.map(MapOp::sub, {x, finite})}), r.axes);
-  ValueId y = b.map(MapOp::add, {b.map(MapOp::log, {sum}), finite});
+  ValueId y = b.cast(b.map(MapOp::add, {b.map(MapOp::log, {sum}), finite}), b.dtype(n.in(0)));
   if (r.keep || r.axes.empty()) return {y};
   Shape shape;
   for (int i = 0; i < b.rank(x); i++)
