@@ -1,6 +1,7 @@
 // Sixteen partial results, whatever the width of a vector: AVX2 and AVX-512 then combine the same elements in the same
 // order. Element i goes to partial i mod 16; partials are combined as a tree of halves (i with i + 8, i + 4, ...).
-// Included once per target.
+// Sums that may be long are kept in double (Doubles, Doubles16), so that their error does not grow with their length
+// and rows far from zero keep their spread. Included once per target.
 #if defined(PANDO_LANES16_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef PANDO_LANES16_INL
 #undef PANDO_LANES16_INL
@@ -115,6 +116,79 @@ struct MinOp {
   template <class V>
   HWY_INLINE V operator()(V a, V b) const {
     return hn::IfThenElse(hn::IsNaN(a), a, hn::Min(a, b));
+  }
+};
+
+template <class D, bool one_lane = hn::MaxLanes(D()) == 1>
+struct Doubles;
+#if HWY_TARGET != HWY_SCALAR  // which has no halves
+// The lanes of a float vector in double: its lower and its upper half.
+template <class D>
+struct Doubles<D, false> {
+  using Tag = hn::Rebind<double, hn::Half<D>>;
+  hn::Vec<Tag> lower, upper;
+  static HWY_INLINE Doubles all(double value) { return {hn::Set(Tag(), value), hn::Set(Tag(), value)}; }
+  static HWY_INLINE Doubles of(hn::Vec<D> v) {
+    const hn::Half<D> half;
+    return {hn::PromoteTo(Tag(), hn::LowerHalf(half, v)), hn::PromoteTo(Tag(), hn::UpperHalf(half, v))};
+  }
+  template <class Op>
+  HWY_INLINE void combine(const Doubles& by, Op op) {
+    lower = op(lower, by.lower);
+    upper = op(upper, by.upper);
+  }
+  HWY_INLINE void add_square(const Doubles& x) {
+    lower = hn::MulAdd(x.lower, x.lower, lower);
+    upper = hn::MulAdd(x.upper, x.upper, upper);
+  }
+  HWY_INLINE void store(double* p) const {
+    hn::StoreU(lower, Tag(), p);
+    hn::StoreU(upper, Tag(), p + hn::Lanes(Tag()));
+  }
+};
+#endif
+template <class D>
+struct Doubles<D, true> {
+  using Tag = hn::Rebind<double, D>;
+  hn::Vec<Tag> value;
+  static HWY_INLINE Doubles all(double value) { return {hn::Set(Tag(), value)}; }
+  static HWY_INLINE Doubles of(hn::Vec<D> v) { return {hn::PromoteTo(Tag(), v)}; }
+  template <class Op>
+  HWY_INLINE void combine(const Doubles& by, Op op) {
+    value = op(value, by.value);
+  }
+  HWY_INLINE void add_square(const Doubles& x) { value = hn::MulAdd(x.value, x.value, value); }
+  HWY_INLINE void store(double* p) const { hn::StoreU(value, Tag(), p); }
+};
+// Rounds to float. By the compiler's own conversion: Highway's saturates on some targets.
+template <class D>
+HWY_INLINE void store_rounded(D d, const Doubles<D>& x, float* to) {
+  HWY_ALIGN double wide[HWY_MAX_BYTES / 4];
+  x.store(wide);
+  for (size_t i = 0; i < hn::Lanes(d); i++) to[i] = static_cast<float>(wide[i]);
+}
+
+struct Doubles16 {
+  Doubles<D16> part[vectors16];
+  static HWY_INLINE Doubles16 all(double value) {
+    Doubles16 r;
+    each16([&](auto i) { r.part[i] = Doubles<D16>::all(value); });
+    return r;
+  }
+  template <class Op>
+  HWY_INLINE void combine(const Lanes16& x, Op op) {
+    each16([&](auto i) { part[i].combine(Doubles<D16>::of(x.v[i]), op); });
+  }
+  HWY_INLINE void add_square(const Lanes16& x) {
+    each16([&](auto i) { part[i].add_square(Doubles<D16>::of(x.v[i])); });
+  }
+  template <class F>
+  HWY_INLINE double fold(F f) const {
+    HWY_ALIGN double all[16];
+    each16([&](auto i) { part[i].store(all + i * hn::Lanes(D16())); });
+    for (int half = 8; half > 0; half /= 2)
+      for (int i = 0; i < half; i++) all[i] = f(all[i], all[i + half]);
+    return all[0];
   }
 };
 

@@ -46,16 +46,18 @@ void evaluate_as(const NormAttrs& attrs, std::span<const View> inputs, const Vie
   Extents bias_strides = bias ? broadcast_strides(*bias, in.rank()) : Extents();
   for_each_index(rows, [&](const Extents& row) {
     int64_t from = offset(in, row), to = offset(out, row);
-    double mean = 0, variance = 0;
+    double mean = 0;
     if (!attrs.rms) {
-      for_each_index(inner, [&](const Extents& i) { mean += value(in, from + offset(in, i)); });
-      mean /= count;
+      ExactSum sum;
+      for_each_index(inner, [&](const Extents& i) { sum.add(value(in, from + offset(in, i))); });
+      mean = sum.value() / count;
     }
+    ExactSum squares;
     for_each_index(inner, [&](const Extents& i) {
       double d = value(in, from + offset(in, i)) - mean;
-      variance += d * d;
+      squares.add(d * d);
     });
-    double factor = 1 / std::sqrt(variance / count + static_cast<double>(attrs.epsilon));
+    double factor = 1 / std::sqrt(squares.value() / count + static_cast<double>(attrs.epsilon));
     for_each_index(inner, [&](const Extents& i) {
       double y = (value(in, from + offset(in, i)) - mean) * factor;
       if (scale) y *= value(*scale, offset(scale_strides, i));

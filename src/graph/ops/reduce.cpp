@@ -47,7 +47,7 @@ Access writes(const NodeView& node, int) {
 
 double operations(const NodeView&, const Box& box) { return static_cast<double>(box.count()); }
 
-// The running result: floats in double, integers in 64 bits that wrap around.
+// The running result: floats in double (sums: see ExactSum), integers in 64 bits that wrap around.
 template <class Sum>
 Sum first_value(ReduceKind kind, Sum lowest, Sum highest) {
   switch (kind) {
@@ -64,9 +64,8 @@ Sum combine(ReduceKind kind, Sum a, Sum b) {
     auto ua = static_cast<uint64_t>(a), ub = static_cast<uint64_t>(b);
     if (kind == ReduceKind::sum || kind == ReduceKind::mean) return static_cast<Sum>(ua + ub);
     if (kind == ReduceKind::prod) return static_cast<Sum>(ua * ub);
-  } else {
-    if (kind == ReduceKind::sum || kind == ReduceKind::mean) return a + b;
-    if (kind == ReduceKind::prod) return a * b;
+  } else if (kind == ReduceKind::prod) {
+    return a * b;
   }
   if (a != a) return a;  // NaN wins
   bool keep = kind == ReduceKind::max ? a > b : a < b;
@@ -85,12 +84,23 @@ void evaluate_as(const ReduceAttrs& attrs, const View& in, const View& out) {
   inner.rank = static_cast<int8_t>(in.rank());
   for (int i = 0; i < in.rank(); i++) inner[i] = 1;
   for (int64_t axis : attrs.axes) inner[static_cast<int>(axis)] = in.shape[static_cast<int>(axis)];
+  const bool adds = attrs.kind == ReduceKind::sum || attrs.kind == ReduceKind::mean;
   for_each_index(out.shape, [&](const Extents& index) {
     int64_t base = offset(in, index);
+    auto each = [&](auto f) {
+      for_each_index(inner,
+                     [&](const Extents& i) { f(static_cast<Sum>(widen(load<T>(in.data, base + offset(in, i))))); });
+    };
     Sum sum = first_value(attrs.kind, lowest, highest);
-    for_each_index(inner, [&](const Extents& i) {
-      sum = combine(attrs.kind, sum, static_cast<Sum>(widen(load<T>(in.data, base + offset(in, i)))));
-    });
+    if constexpr (std::is_floating_point_v<Sum>) {
+      if (adds) {
+        // -0 changes no number, and the sum of no number is 0.
+        ExactSum exact(element_count(inner.span()) > 0 ? -0.0 : 0.0);
+        each([&](Sum x) { exact.add(x); });
+        sum = exact.value();
+      }
+    }
+    if (!std::is_floating_point_v<Sum> || !adds) each([&](Sum x) { sum = combine(attrs.kind, sum, x); });
     if (attrs.kind == ReduceKind::mean) {
       auto count = static_cast<Sum>(element_count(inner.span()));
       sum = std::is_integral_v<Sum> && count == 0 ? Sum(0) : sum / count;

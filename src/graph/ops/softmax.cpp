@@ -37,10 +37,11 @@ void evaluate_as(const SoftmaxAttrs& attrs, const View& in, const View& out) {
   for_each_index(rows, [&](const Extents& index) {
     int64_t from = offset(in, index), to = offset(out, index);
     auto x = [&](int64_t i) { return static_cast<double>(widen(load<T>(in.data, from + i * step))); };
-    double top = -std::numeric_limits<double>::infinity(), sum = 0;
+    double top = -std::numeric_limits<double>::infinity();
+    ExactSum exponentials;
     for (int64_t i = 0; i < n; i++) top = std::max(top, x(i));
-    for (int64_t i = 0; i < n; i++) sum += std::exp(x(i) - top);
-    double log_sum = std::log(sum);
+    for (int64_t i = 0; i < n; i++) exponentials.add(std::exp(x(i) - top));
+    double sum = exponentials.value(), log_sum = std::log(sum);
     for (int64_t i = 0; i < n; i++) {
       double y = attrs.log ? x(i) - top - log_sum : std::exp(x(i) - top) / sum;
       store(out.data, to + i * out_step, convert<T>(y));

@@ -1,5 +1,6 @@
 #include "kernels/norm/norm.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/simd.hpp"
@@ -18,22 +19,27 @@ namespace HWY_NAMESPACE {
 void norm_row(const NormRow& norm, const float* x, const float* scale, const float* bias, float* y) {
   const D16 d;
   const int64_t n = norm.n;
-  const float count = static_cast<float>(n);
-  float mean = 0;
+  const double count = static_cast<double>(n);
+  const auto sum_of = [](const Doubles16& parts) { return parts.fold([](double a, double b) { return a + b; }); };
+  double mean = 0;
   if (!norm.rms) {
-    Lanes16 sums = Lanes16::all(0);
-    for_blocks16(x, n, 0, [&](const Lanes16& v, int64_t) { sums = map16(sums, v, AddOp()); });
-    mean = fold16(sums, AddOp()) / count;
+    Doubles16 sums = Doubles16::all(0);
+    for_blocks16(x, n, 0, [&](const Lanes16& v, int64_t) { sums.combine(v, AddOp()); });
+    mean = sum_of(sums) / count;
   }
-  const V16 shift = hn::Set(d, mean);
-  Lanes16 squares = Lanes16::all(0);
-  for_blocks16(x, n, mean, [&](const Lanes16& v, int64_t) {
-    squares = map16(squares, v, [&](V16 sum, V16 a) {
-      const V16 difference = hn::Sub(a, shift);
-      return hn::MulAdd(difference, difference, sum);
-    });
+  // Differences are taken from the mean's nearest float, exactly where they are small; `rest` makes up for its
+  // rounding, which is large against the spread of a row far from zero.
+  const float near_mean = static_cast<float>(mean);
+  const double rest = mean - static_cast<double>(near_mean);
+  const V16 shift = hn::Set(d, near_mean);
+  Doubles16 squares = Doubles16::all(0);
+  for_blocks16(x, n, near_mean, [&](const Lanes16& v, int64_t) {
+    squares.add_square(map16(v, [&](V16 a) { return hn::Sub(a, shift); }));
   });
-  const V16 factor = hn::Set(d, 1 / std::sqrt(fold16(squares, AddOp()) / count + norm.epsilon));
+  const double variance = std::max(sum_of(squares) / count - rest * rest, 0.0);  // NaN stays
+  const double inverse = 1 / std::sqrt(variance + static_cast<double>(norm.epsilon));
+  const V16 factor = hn::Set(d, static_cast<float>(inverse));
+  const V16 correction = hn::Set(d, rest == 0 ? -0.0f : static_cast<float>(-rest * inverse));  // -0 changes nothing
   const auto load = [&](const float* p, int64_t i, float pad) {
     return p == nullptr  ? Lanes16::all(pad)
            : i + 16 <= n ? Lanes16::load(p + i)
@@ -42,7 +48,10 @@ void norm_row(const NormRow& norm, const float* x, const float* scale, const flo
   transform16(x, y, n, 0, [&](const Lanes16& v, int64_t i) {
     const Lanes16 s = load(scale, i, 1), b = load(bias, i, 0);
     Lanes16 r;
-    each16([&](auto k) { r.v[k] = hn::MulAdd(hn::Mul(hn::Sub(v.v[k], shift), factor), s.v[k], b.v[k]); });
+    each16([&](auto k) {
+      const V16 normal = hn::MulAdd(hn::Sub(v.v[k], shift), factor, correction);
+      r.v[k] = hn::MulAdd(normal, s.v[k], b.v[k]);
+    });
     return r;
   });
 }

@@ -5,7 +5,7 @@
 namespace pando::kernels {
 
 // Layer normalization of n contiguous elements: (x - mean) / sqrt(variance + epsilon) * scale + bias, variance from the
-// differences (two passes); `rms`: without the mean. Sums in 16 partials. scale and bias may be null.
+// differences (two passes); `rms`: without the mean. Sums in 16 partials, in double. scale and bias may be null.
 struct NormRow {
   int64_t n;
   float epsilon;

@@ -54,6 +54,18 @@ HWY_INLINE void fold_channels(const float* x, const PoolTaps& taps, float first,
   });
 }
 
+// An average of many elements, summed in double: a rounding error per element would show.
+constexpr int64_t many_taps = 128;
+void wide_average(const float* x, const PoolTaps& taps, float divisor, int64_t channels, float* y) {
+  for_channels(channels, [&](auto d, int64_t c) {
+    using Wide = Doubles<decltype(d)>;
+    auto sum = Wide::all(0);
+    for_each_tap(taps, [&](int64_t at) { sum.combine(Wide::of(hn::LoadU(d, x + at + c)), AddOp()); });
+    sum.combine(Wide::all(static_cast<double>(divisor)), [](auto a, auto b) { return hn::Div(a, b); });
+    store_rounded(d, sum, y + c);
+  });
+}
+
 // |x|^p and its inverse by libm: p other than 1 and 2 is rare.
 void lp_pixel(const float* x, const PoolTaps& taps, int64_t p, int64_t channels, float* y) {
   const double power = static_cast<double>(p);
@@ -71,6 +83,8 @@ void pool_pixel(PoolOp op, const float* x, const PoolTaps& taps, float divisor, 
   if (op == PoolOp::max) {
     fold_channels(
         x, taps, -INFINITY, channels, y, [](auto, auto a, auto b) { return MaxOp()(a, b); }, same);
+  } else if (op == PoolOp::average && taps.extent[0] * taps.extent[1] * taps.extent[2] > many_taps) {
+    wide_average(x, taps, divisor, channels, y);
   } else if (op == PoolOp::average) {
     fold_channels(
         x, taps, 0, channels, y, [](auto, auto a, auto b) { return hn::Add(a, b); },

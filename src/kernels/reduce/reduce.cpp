@@ -33,19 +33,12 @@ HWY_INLINE void for_each_offset(const ReducedDims& dims, F f) {
   }
 }
 
-// Blocks keep the rounding errors of long sums small.
-constexpr int64_t block_elements = 4096, block_rows = 128;
-
+// Maximum and minimum: exact in float.
 template <class Op>
 float contiguous(const float* x, const ReducedDims& outer, int64_t n, float identity, Op op) {
   Lanes16 total = Lanes16::all(identity);
   for_each_offset(outer, [&](int64_t at) {
-    for (int64_t begin = 0; begin < n; begin += block_elements) {
-      Lanes16 part = Lanes16::all(identity);
-      for_blocks16(x + at + begin, std::min(block_elements, n - begin), identity,
-                   [&](const Lanes16& v, int64_t) { part = map16(part, v, op); });
-      total = map16(total, part, op);
-    }
+    for_blocks16(x + at, n, identity, [&](const Lanes16& v, int64_t) { total = map16(total, v, op); });
   });
   return fold16(total, op);
 }
@@ -53,42 +46,60 @@ float contiguous(const float* x, const ReducedDims& outer, int64_t n, float iden
 template <class Op>
 void columns(const float* x, const ReducedDims& outer, int64_t cols, float* out, float identity, Op op) {
   for_channels(cols, [&](auto d, int64_t c) {
-    auto total = hn::Set(d, identity), part = total;
-    int64_t rows = 0;
-    for_each_offset(outer, [&](int64_t at) {
-      part = op(part, hn::LoadU(d, x + at + c));
-      if (++rows % block_rows != 0) return;
-      total = op(total, part);
-      part = hn::Set(d, identity);
-    });
-    hn::StoreU(op(total, part), d, out + c);
+    auto total = hn::Set(d, identity);
+    for_each_offset(outer, [&](int64_t at) { total = op(total, hn::LoadU(d, x + at + c)); });
+    hn::StoreU(total, d, out + c);
   });
 }
 
-// Calls f(identity, operation).
-template <class F>
-HWY_INLINE auto with_op(Reduction kind, F f) {
-  switch (kind) {
-    case Reduction::max: return f(-INFINITY, MaxOp());
-    case Reduction::min: return f(INFINITY, MinOp());
-    case Reduction::prod: return f(1.0f, MulOp());
-    default: return f(0.0f, AddOp());
-  }
+// Sums and products: in double, rounded once, after the division of a mean.
+template <class Op, class F>
+double contiguous_wide(const float* x, const ReducedDims& outer, int64_t n, float identity, Op op, F combine) {
+  Doubles16 total = Doubles16::all(static_cast<double>(identity));
+  for_each_offset(outer, [&](int64_t at) {
+    for_blocks16(x + at, n, identity, [&](const Lanes16& v, int64_t) { total.combine(v, op); });
+  });
+  return total.fold(combine);
 }
+
+template <class Op>
+void columns_wide(const float* x, const ReducedDims& outer, int64_t cols, float* out, double identity, double divisor,
+                  Op op) {
+  for_channels(cols, [&](auto d, int64_t c) {
+    using D = decltype(d);
+    auto total = Doubles<D>::all(identity);
+    for_each_offset(outer, [&](int64_t at) { total.combine(Doubles<D>::of(hn::LoadU(d, x + at + c)), op); });
+    if (divisor != 1) total.combine(Doubles<D>::all(divisor), [](auto a, auto b) { return hn::Div(a, b); });
+    store_rounded(d, total, out + c);
+  });
+}
+
+// A sum starts with -0, which changes no number: so a sum of one element is that element, also where it is -0.
+constexpr float no_sum = -0.0f;
 
 }  // namespace
 
 float reduce_contiguous(Reduction kind, const float* x, const ReducedDims& outer, int64_t n) {
-  const float r = with_op(kind, [&](float identity, auto op) { return contiguous(x, outer, n, identity, op); });
-  return kind == Reduction::mean ? r / static_cast<float>(n * outer.count()) : r;
+  switch (kind) {
+    case Reduction::max: return contiguous(x, outer, n, -INFINITY, MaxOp());
+    case Reduction::min: return contiguous(x, outer, n, INFINITY, MinOp());
+    case Reduction::prod:
+      return static_cast<float>(contiguous_wide(x, outer, n, 1, MulOp(), [](double a, double b) { return a * b; }));
+    default: break;
+  }
+  const double sum = contiguous_wide(x, outer, n, no_sum, AddOp(), [](double a, double b) { return a + b; });
+  return static_cast<float>(kind == Reduction::mean ? sum / static_cast<double>(n * outer.count()) : sum);
 }
 
 void reduce_columns(Reduction kind, const float* x, const ReducedDims& outer, int64_t cols, float* out) {
-  with_op(kind, [&](float identity, auto op) { columns(x, outer, cols, out, identity, op); });
-  const float count = static_cast<float>(outer.count());
-  if (kind != Reduction::mean) return;
-  for_channels(cols,
-               [&](auto d, int64_t c) { hn::StoreU(hn::Div(hn::LoadU(d, out + c), hn::Set(d, count)), d, out + c); });
+  switch (kind) {
+    case Reduction::max: return columns(x, outer, cols, out, -INFINITY, MaxOp());
+    case Reduction::min: return columns(x, outer, cols, out, INFINITY, MinOp());
+    case Reduction::prod: return columns_wide(x, outer, cols, out, 1, 1, MulOp());
+    default: break;
+  }
+  const double divisor = kind == Reduction::mean ? static_cast<double>(outer.count()) : 1;
+  columns_wide(x, outer, cols, out, static_cast<double>(no_sum), divisor, AddOp());
 }
 
 }  // namespace HWY_NAMESPACE

@@ -21,11 +21,11 @@ struct ReducedDims {
 };
 
 // One value from `n` contiguous elements at every index of `outer`: 16 partial results (element i to partial i mod 16)
-// combined in a fixed tree.
+// combined in a fixed tree. Sums, means and products are computed in double and rounded once.
 float reduce_contiguous(Reduction kind, const float* x, const ReducedDims& outer, int64_t n);
 
-// out[c] from x[c + offset] at every index of `outer`, for c < cols: every column in the order of the indices, partial
-// results of 128 indices added up.
+// out[c] from x[c + offset] at every index of `outer`, for c < cols: every column in the order of the indices, in
+// double likewise.
 void reduce_columns(Reduction kind, const float* x, const ReducedDims& outer, int64_t cols, float* out);
 
 }  // namespace pando::kernels
