@@ -7,7 +7,7 @@
 namespace pando {
 namespace {
 
-enum { input_q, input_k, input_v, input_mask };
+enum { input_q, input_k, input_v, input_mask, input_keep, input_fill };
 enum { dim_b, dim_s, dim_h };  // of the domain
 
 struct Operand {
@@ -15,10 +15,15 @@ struct Operand {
   int64_t b, s, h;  // strides
 };
 
+// An operand over the scores; its other strides are in the head's arguments.
+struct Mask {
+  Ref ref;
+  int64_t b, h;
+};
+
 struct OpArgs {
   Operand q, k, v, y;
-  Ref mask;
-  int64_t mask_b, mask_h;
+  Mask mask, keep, fill;
   kernels::AttentionHead head;  // without addresses
   uint32_t scores, values;      // Program::functions
 };
@@ -34,7 +39,6 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
   kernels::AttentionHead head = op.head;
   head.begin = tile.s.lo;
   head.end = tile.s.hi;
-  const float* mask = context.at<const float>(op.mask);
   for (int64_t b = tile.b.lo; b < tile.b.hi; b++)
     for (int64_t h = tile.h.lo; h < tile.h.hi; h++) {
       const auto at = [&](const Operand& o) { return context.at<float>(o.ref) + b * o.b + h * o.h; };
@@ -42,7 +46,13 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
       head.k = at(op.k);
       head.v = at(op.v);
       head.y = at(op.y);
-      head.mask = mask == nullptr ? nullptr : mask + b * op.mask_b + h * op.mask_h;
+      const auto mask_at = [&](const Mask& m) -> const float* {
+        const float* first = context.at<const float>(m.ref);
+        return first == nullptr ? nullptr : first + b * m.b + h * m.h;
+      };
+      head.mask.data = mask_at(op.mask);
+      head.keep.data = mask_at(op.keep);
+      head.fill.data = mask_at(op.fill);
       kernels::attention_head(head, gemm, context.scratch);
     }
 }
@@ -65,14 +75,16 @@ void bind_attention(Binder& b) {
   args.k = operand(b.input(input_k), b.input_strides(input_k));
   args.v = operand(b.input(input_v), b.input_strides(input_v));
   args.y = operand(b.output(), b.output_strides());
-  if (view.has(input_mask)) {
-    const Extents strides = broadcast_strides(b, input_mask, 4);  // [B, H, S, T]
-    args.mask = b.input(input_mask);
-    args.mask_b = strides[0];
-    args.mask_h = strides[1];
-    args.head.mask_query = strides[2];
-    args.head.mask_key = strides[3];
-  }
+  const auto bind_mask = [&](int input, Mask& mask, kernels::ScoreOperand& scores) {
+    if (!view.has(input)) return;
+    const Extents strides = broadcast_strides(b, input, 4);  // [B, H, S, T]
+    mask = {b.input(input), strides[0], strides[1]};
+    scores.query = strides[2];
+    scores.key = strides[3];
+  };
+  bind_mask(input_mask, args.mask, args.head.mask);
+  bind_mask(input_keep, args.keep, args.head.keep);
+  bind_mask(input_fill, args.fill, args.head.fill);
   args.head.q_stride = args.q.s;
   args.head.k_stride = args.k.s;
   args.head.v_stride = args.v.s;

@@ -1,20 +1,25 @@
 #include "optimize/recognize_attention.hpp"
 
-#include <cstring>
+#include <cmath>
 
 #include "optimize/rewriter.hpp"
 
 namespace pando {
 namespace {
 
-// A masked score must vanish in the softmax: less than any real score by far.
-constexpr float masked = -1e4f, surely_masked = -1e9f;
+// The scale multiplies q before the product instead of the scores: a larger one might overflow there.
+constexpr double largest_scale = 0x1p40;
 
+// With a causal fill as low as this it is worth trying to leave keys out.
+constexpr float masked = -1e4f;
+
+// What lies between q k^T and the softmax: keep ? score + mask : fill. A causal mask is not part of `keep`.
 struct Scores {
   const Node* matmul = nullptr;  // q k^T
   double scale = 1;
   bool causal = false;
-  std::vector<ValueId> masks;  // added
+  ValueId mask = none, keep = none, fill = none;
+  ValueId seen = none;  // the condition of all replacements so far: keep and the causal one
 };
 
 // Whether element (i, j) of the last two dimensions is `open` exactly for j <= i + T - S, in all leading dimensions.
@@ -32,44 +37,35 @@ bool lower_triangular(const Tensor& t, const Shape& scores, Open open) {
   return n > 0;
 }
 
-float float_at(const Tensor& t, int64_t i) {
-  float x;
-  std::memcpy(&x, t.data + i * 4, 4);
-  return x;
+ValueId combined(Rewriter& rw, const Node& node, MapOp op, ValueId a, ValueId b, DType type) {
+  return a == none ? b : rw.emit(map_op, node.name, {a, b}, map_of(op, 0, 0, type));
 }
 
-bool causal_addend(const Rewriter& rw, ValueId v, const Shape& scores) {
-  if (!rw.is_constant(v)) return false;
-  const Tensor& t = *rw.g.values[v].constant;
-  for (int64_t i = 0, n = element_count(t.shape); i < n; i++)
-    if (float x = float_at(t, i); x != 0 && !(x <= masked)) return false;
-  return lower_triangular(t, scores, [&](int64_t i) { return float_at(t, i) == 0; });
-}
-
-// where(condition, scores, fill) or where(condition, fill, scores): a causal mask, or one to add.
+// where(condition, scores, fill) or where(condition, fill, scores), met on the way from the softmax to the product:
+// what it replaces is replaced before what was found so far is done.
 bool add_where(Rewriter& rw, const Node& node, const MapInstr& in, const Shape& shape, Scores& s, ValueId& rest) {
   ValueId condition = node.inputs[in.a], yes = node.inputs[in.b], no = node.inputs[in.c];
   bool keep = true;  // scores where the condition holds
-  auto fill = scalar_value(rw.g, no);
-  if (!fill) {
-    fill = scalar_value(rw.g, yes);
+  if (!scalar_value(rw.g, no)) {
     std::swap(yes, no);
     keep = false;
   }
-  if (!fill || !(*fill <= masked) || rw.shape(yes) != shape) return false;
+  auto fill = scalar_value(rw.g, no);
+  if (!fill || rw.shape(yes) != shape) return false;
   rest = yes;
-  if (rw.is_constant(condition)) {
+  bool causal = false;
+  if (rw.is_constant(condition) && *fill <= masked) {
     const Tensor& t = *rw.g.values[condition].constant;
-    if (lower_triangular(t, shape, [&](int64_t i) { return (t.data[i] != std::byte{0}) == keep; })) {
-      s.causal = true;
-      return true;
-    }
+    causal = lower_triangular(t, shape, [&](int64_t i) { return (t.data[i] != std::byte{0}) == keep; });
   }
-  // Adding the fill is the same as replacing by it only when it swallows the score.
-  if (!(*fill <= surely_masked)) return false;
-  ValueId zero = rw.constant(make_constant<float>(DType::f32, {}, {0}));
-  std::vector<ValueId> operands = keep ? std::vector{condition, zero, no} : std::vector{condition, no, zero};
-  s.masks.push_back(rw.emit(map_op, node.name, operands, map_of(MapOp::where)));
+  if (!keep) condition = rw.emit(map_op, node.name, {condition}, map_of(MapOp::logical_not, 0, 0, DType::boolean));
+  ValueId filled =
+      combined(rw, node, MapOp::add, s.mask, rw.constant(make_constant<float>(DType::f32, {}, {*fill})), DType::f32);
+  if (s.seen == none) s.fill = filled;
+  else s.fill = rw.emit(map_op, node.name, {s.seen, filled, s.fill}, map_of(MapOp::where));
+  s.seen = combined(rw, node, MapOp::logical_and, s.seen, condition, DType::boolean);
+  if (causal) s.causal = true;
+  else s.keep = combined(rw, node, MapOp::logical_and, s.keep, condition, DType::boolean);
   return true;
 }
 
@@ -106,8 +102,7 @@ std::optional<Scores> open_scores(Rewriter& rw, ValueId v) {
       };
       if (!from_scores(a)) std::swap(a, b);
       if (!from_scores(a)) return {};
-      if (causal_addend(rw, b, shape)) s.causal = true;
-      else s.masks.push_back(b);
+      s.mask = combined(rw, node, MapOp::add, s.mask, b, DType::f32);
       v = a;
     } else {
       return {};
@@ -171,17 +166,23 @@ bool match_attention(Rewriter& rw, Node& node) {
   for (size_t i = 0; i + 2 < rank; i++)  // no broadcast of batch or heads
     if (rw.shape(q)[i] != rw.shape(k)[i] || rw.shape(q)[i] != rw.shape(v)[i]) return false;
 
+  if (!std::isnormal(static_cast<float>(scale)) || std::abs(scale) > largest_scale) return false;
+
   Emit emit(rw, node.name);
-  ValueId mask = none;
-  for (ValueId m : scores->masks) {
-    if (rank == 3 && rw.shape(m).size() == 3) {
-      Shape s = rw.shape(m);
-      m = emit.reshape(m, {s[0], 1, s[1], s[2]});
-    }
-    mask = mask == none ? m : rw.emit(map_op, node.name, {mask, m}, map_of(MapOp::add));
-  }
+  // [BH, S, T] has one head.
+  auto over_heads = [&](ValueId m) {
+    const Shape s = rw.shape(m);
+    return rank == 3 && s.size() == 3 ? emit.reshape(m, {s[0], 1, s[1], s[2]}) : m;
+  };
   std::vector<ValueId> inputs{emit.heads_last(q, false), emit.heads_last(k, !mm.trans_b), emit.heads_last(v, false)};
-  if (mask != none) inputs.push_back(mask);
+  if (scores->mask != none || scores->fill != none)
+    inputs.push_back(scores->mask == none ? none : over_heads(scores->mask));
+  if (scores->fill != none) {
+    ValueId keep = scores->keep;
+    if (keep != none) keep = rw.emit(map_op, node.name, {keep}, map_of(MapOp::cast));
+    inputs.push_back(keep == none ? none : over_heads(keep));
+    inputs.push_back(over_heads(scores->fill));
+  }
   AttentionAttrs attrs{static_cast<float>(scale), scores->causal};
   ValueId y = rw.emit(attention_op, node.name, inputs, attrs);
   y = emit.transpose(y, {0, 2, 1, 3});

@@ -91,7 +91,10 @@ TEST(OptimizeModels, Gpt2Layer) {
     if (node.op == &attention_op) {
       EXPECT_TRUE(node.as<AttentionAttrs>().causal);
       EXPECT_FLOAT_EQ(node.as<AttentionAttrs>().scale, 1 / std::sqrt(8.0f));
-      EXPECT_EQ(node.inputs.size(), 3u);
+      ASSERT_EQ(node.inputs.size(), 6u);  // the fill of what the mask hides, but nothing else
+      EXPECT_EQ(node.inputs[3], none);
+      EXPECT_EQ(node.inputs[4], none);
+      EXPECT_EQ(element(*g.values[node.inputs[5]].constant, 0), -1e4f);
     }
 }
 

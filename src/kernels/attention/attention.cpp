@@ -77,11 +77,14 @@ void transpose_slice(const float* in, int64_t stride, int64_t count, int64_t d, 
     for (int64_t p = j < whole_j ? whole_d : 0; p < d; p++) out[p * attention_slice + j] = in[j * stride + p];
 }
 
-void pack_head(const AttentionHead& head, int64_t keys, const AttentionScratch& s) {
+void pack_keys(const AttentionHead& head, int64_t keys, const AttentionScratch& s) {
   for (int64_t t = 0; t < keys; t += attention_slice)
     transpose_slice(head.k + t * head.k_stride, head.k_stride, std::min<int64_t>(attention_slice, keys - t), head.d,
                     s.keys + t * head.d);
-  for (int64_t t = 0; t < keys; t++) {
+}
+
+void pack_values(const AttentionHead& head, int64_t first, int64_t keys, const AttentionScratch& s) {
+  for (int64_t t = first; t < keys; t++) {
     float* row = s.values + t * s.wide;
     std::fill(std::copy_n(head.v + t * head.v_stride, head.dv, row), row + s.wide, 0.0f);
   }
@@ -123,14 +126,14 @@ void multiply(float* x, float factor, int64_t n) {
   transform16(x, x, n, 0, [&](const Lanes16& v, int64_t) { return map16(v, [&](V16 a) { return hn::Mul(a, f); }); });
 }
 
-void add_mask(const AttentionHead& head, int64_t query, int64_t first_key, int64_t n, float* scores) {
-  const float* mask = head.mask + query * head.mask_query + first_key * head.mask_key;
-  if (head.mask_key == 1) {
+void add_mask(const ScoreOperand& operand, int64_t query, int64_t first_key, int64_t n, float* scores) {
+  const float* mask = operand.at(query, first_key);
+  if (operand.key == 1) {
     transform16(scores, scores, n, 0, [&](const Lanes16& v, int64_t i) {
       return map16(v, i + 16 <= n ? Lanes16::load(mask + i) : Lanes16::load_some(mask + i, n - i, 0), AddOp());
     });
   } else {
-    for (int64_t i = 0; i < n; i++) scores[i] += mask[i * head.mask_key];
+    for (int64_t i = 0; i < n; i++) scores[i] += mask[i * operand.key];
   }
 }
 
@@ -138,19 +141,79 @@ int64_t visible_keys(const AttentionHead& head, int64_t query) {
   return head.causal ? std::clamp<int64_t>(query + 1 + head.keys - head.queries, 0, head.keys) : head.keys;
 }
 
-// One block of keys for n queries from `query` on: both products and what lies between.
-void key_block(const AttentionHead& head, const AttentionKernels& kernels, const AttentionScratch& s, int64_t query,
-               int n, int64_t first_key, int64_t keys, Running& running) {
-  const int64_t padded = round_up(keys, attention_slice);
+// Scores of keys first_key .. first_key + n - 1: those from `visible` on, counted from first_key, and those that are
+// not to be kept become the fill.
+void replace_scores(const AttentionHead& head, int64_t query, int64_t first_key, int64_t visible, int64_t n,
+                    float* scores) {
+  const ScoreOperand &keep = head.keep, &fill = head.fill;
+  const float* with = fill.at(query, first_key);
+  if (keep.data != nullptr) {
+    const float* kept = keep.at(query, first_key);
+    for (int64_t i = 0; i < visible; i++) scores[i] = kept[i * keep.key] == 0 ? with[i * fill.key] : scores[i];
+  }
+  for (int64_t i = visible; i < n; i++) scores[i] = with[i * fill.key];
+}
+
+// Whether v has finite numbers only, from key `first` on.
+bool finite_values(const AttentionHead& head, int64_t first) {
+  const V16 zero = hn::Zero(D16());
+  Lanes16 sum = Lanes16::all(0);  // of 0 * v
+  for (int64_t t = first; t < head.keys; t++)
+    for_blocks16(head.v + t * head.v_stride, head.dv, 0, [&](const Lanes16& v, int64_t) {
+      sum = map16(v, sum, [&](V16 a, V16 b) { return hn::MulAdd(a, zero, b); });
+    });
+  return fold16(sum, AddOp()) == 0;
+}
+
+// A block of queries, and whether the keys that they do not see take part.
+struct QueryBlock {
+  int64_t query;
+  int n;
+  bool all_keys;
+  int64_t packed_keys;  // beyond them all scores are replaced
+};
+
+// Whether every key that a query of the block does not see has weight 0 (exp_nonpositive flushes it).
+bool unseen_keys_vanish(const AttentionHead& head, const QueryBlock& block, const Running& running) {
+  const ScoreOperand& fill = head.fill;
+  for (int j = 0; j < block.n; j++) {
+    const int64_t query = block.query + j, visible = visible_keys(head, query);
+    if (visible == head.keys) continue;
+    const float* with = fill.at(query, visible);
+    float top = *with;
+    if (fill.key == 1) {
+      Lanes16 tops = Lanes16::all(-INFINITY);
+      for_blocks16(with, head.keys - visible, -INFINITY,
+                   [&](const Lanes16& v, int64_t) { tops = map16(tops, v, MaxOp()); });
+      top = fold16(tops, MaxOp());
+    } else if (fill.key != 0) {
+      for (int64_t i = 1; i < head.keys - visible; i++) {
+        const float next = with[i * fill.key];
+        if (!(next <= top)) top = next;
+        if (next != next) return false;
+      }
+    }
+    if (!(top - running.top[j] < exp_vanishes)) return false;  // NaN: not known
+  }
+  return true;
+}
+
+// One block of keys for a block of queries: both products and what lies between.
+void key_block(const AttentionHead& head, const AttentionKernels& kernels, const AttentionScratch& s,
+               const QueryBlock& block, int64_t first_key, int64_t keys, Running& running) {
+  const int64_t padded = round_up(keys, attention_slice), query = block.query;
+  const int n = block.n;
   const GemmOffset zero = 0;
-  for (int64_t t = 0; t < padded; t += attention_slice)
+  for (int64_t t = 0; t < padded && first_key + t < block.packed_keys; t += attention_slice)
     (*kernels.scores)(attention_slice, n, false, s.keys + (first_key + t) * head.d, s.queries, s.scores + t, 1, &zero,
                       &zero);
   for (int j = 0; j < n; j++) {
     float* row = s.scores + int64_t{j} * attention_keys;
     const int64_t visible = std::clamp<int64_t>(visible_keys(head, query + j) - first_key, 0, keys);
-    if (head.mask != nullptr) add_mask(head, query + j, first_key, visible, row);
-    const float factor = weigh(row, visible, padded, running.top[j], running.sum[j]);
+    const int64_t weighed = block.all_keys ? keys : visible;
+    if (head.mask.data != nullptr) add_mask(head.mask, query + j, first_key, visible, row);
+    if (head.fill.data != nullptr) replace_scores(head, query + j, first_key, visible, weighed, row);
+    const float factor = weigh(row, weighed, padded, running.top[j], running.sum[j]);
     if (first_key > 0 && factor != 1) multiply(s.sums + j * s.wide, factor, head.dv);
   }
   GemmOffset a_offsets[attention_keys / attention_slice], b_offsets[attention_keys / attention_slice];
@@ -165,27 +228,43 @@ void key_block(const AttentionHead& head, const AttentionKernels& kernels, const
                       a_offsets, b_offsets);
 }
 
+void all_key_blocks(const AttentionHead& head, const AttentionKernels& kernels, const AttentionScratch& s,
+                    const QueryBlock& block, Running& running) {
+  std::fill_n(running.top, block.n, -INFINITY);
+  std::fill_n(running.sum, block.n, 0.0f);
+  const int64_t keys = block.all_keys ? head.keys : visible_keys(head, block.query + block.n - 1);
+  for (int64_t t = 0; t < keys; t += attention_keys)
+    key_block(head, kernels, s, block, t, std::min<int64_t>(attention_keys, keys - t), running);
+}
+
 }  // namespace
 
 void attention_head(const AttentionHead& head, const AttentionKernels& kernels, std::byte* scratch) {
   const AttentionScratch s(scratch, head.d, head.dv, head.keys);
-  pack_head(head, visible_keys(head, head.end - 1), s);
+  const int64_t packed = visible_keys(head, head.end - 1);
+  const bool fills = head.causal && head.fill.data != nullptr;
+  const bool all_keys = fills && !finite_values(head, visible_keys(head, head.begin));
+  int64_t packed_values = all_keys ? head.keys : packed;
+  pack_keys(head, packed, s);
+  pack_values(head, 0, packed_values, s);
   const D16 d;
   const V16 scale = hn::Set(d, head.scale);
   for (int64_t query = head.begin; query < head.end; query += attention_queries) {
-    const int n = static_cast<int>(std::min<int64_t>(attention_queries, head.end - query));
-    Running running;
-    std::fill_n(running.top, n, -INFINITY);
-    std::fill_n(running.sum, n, 0.0f);
-    for (int j = 0; j < n; j++)
+    QueryBlock block{query, static_cast<int>(std::min<int64_t>(attention_queries, head.end - query)), all_keys, packed};
+    for (int j = 0; j < block.n; j++)
       transform16(head.q + (query + j) * head.q_stride, s.queries + j * head.d, head.d, 0,
                   [&](const Lanes16& v, int64_t) { return map16(v, [&](V16 a) { return hn::Mul(a, scale); }); });
-    const int64_t keys = visible_keys(head, query + n - 1);
-    for (int64_t t = 0; t < keys; t += attention_keys)
-      key_block(head, kernels, s, query, n, t, std::min<int64_t>(attention_keys, keys - t), running);
-    for (int j = 0; j < n; j++) {
+    Running running;
+    all_key_blocks(head, kernels, s, block, running);
+    if (fills && !block.all_keys && !unseen_keys_vanish(head, block, running)) {
+      pack_values(head, packed_values, head.keys, s);
+      packed_values = head.keys;
+      block.all_keys = true;
+      all_key_blocks(head, kernels, s, block, running);
+    }
+    for (int j = 0; j < block.n; j++) {
       float* y = head.y + (query + j) * head.y_stride;
-      if (visible_keys(head, query + j) == 0) {
+      if (visible_keys(head, query + j) == 0 && !block.all_keys) {
         std::fill_n(y, head.dv, 0.0f);
         continue;
       }

@@ -21,12 +21,21 @@ AttentionKernels attention_kernels(int64_t d, int64_t dv);
 // Makes the JIT kernels for a range of n queries.
 void prepare(const AttentionKernels& kernels, int64_t dv, int64_t n);
 
+// One number per score: of (query, key) at query * `query` + key * `key`. May be absent (data null).
+struct ScoreOperand {
+  const float* data = nullptr;
+  int64_t query = 0, key = 0;
+  const float* at(int64_t q, int64_t k) const { return data + q * query + k * key; }
+};
+
 // Queries [begin, end) of one head. Rows of q, k, v, y are contiguous; the strides go from row to row. `mask` is added
-// to the scores, element (query, key) at query * mask_query + key * mask_key; may be null.
+// to the scores; then `fill` takes the place of scores where `keep` is 0 or, with `causal`, the query does not see the
+// key. Without a fill the latter have no weight.
 struct AttentionHead {
-  const float *q, *k, *v, *mask;
-  float* y;  // q, mask and y: of query 0
-  int64_t q_stride, k_stride, v_stride, y_stride, mask_query, mask_key;
+  const float *q, *k, *v;
+  float* y;  // q and y: of query 0
+  ScoreOperand mask, keep, fill;
+  int64_t q_stride, k_stride, v_stride, y_stride;
   int64_t d, dv;
   int64_t queries, keys;  // of the whole operator: with `causal` query i sees keys 0 .. i + keys - queries
   int64_t begin, end;
@@ -34,7 +43,10 @@ struct AttentionHead {
   bool causal;
 };
 size_t attention_scratch_bytes(int64_t d, int64_t dv, int64_t keys);
-// A query that sees no key gives 0; one whose keys are all masked by -infinity gives NaN.
+// A query that sees no key, where there is no fill, gives 0; one whose keys are all masked by -infinity gives NaN.
+//
+// Keys that a causal query does not see are left out, as long as that changes no bit: their weight vanishes, and v has
+// finite numbers only (0 times infinity would be NaN). Else the block of queries is done again with all keys.
 void attention_head(const AttentionHead& head, const AttentionKernels& kernels, std::byte* scratch);
 
 }  // namespace pando::kernels
