@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/error.hpp"
+#include "base/sanitizer.hpp"
 #include "base/shape.hpp"
 #include "pando/pando.hpp"
 
@@ -14,9 +15,10 @@ Array::Array(DType dtype, std::vector<int64_t> shape) : dtype_(dtype), shape_(st
     if (d < 0 || d > most) fail(ErrorCode::invalid_argument, "an array cannot have shape {}", to_string(shape_));
     most /= std::max<int64_t>(d, 1);
   }
-  size_t padded = (bytes() + 63) / 64 * 64 + 64;  // never empty: a pointer to nothing is still a pointer
-  void* p = std::aligned_alloc(64, padded);
-  if (!p) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes", padded);
+  // Never empty: a pointer to nothing is still a pointer.
+  size_t padded = address_sanitizer ? std::max<size_t>(bytes(), 1) : (bytes() + 63) / 64 * 64 + 64;
+  void* p = nullptr;
+  if (posix_memalign(&p, 64, padded) != 0) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes", padded);
   std::memset(p, 0, padded);
   data_ = {p, std::free};
 }

@@ -8,13 +8,22 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
 #include "base/error.hpp"
+#include "base/sanitizer.hpp"
 
 namespace pando {
 namespace {
+
+// From the heap, whose ends the address sanitizer watches.
+std::byte* allocate(size_t bytes) {
+  void* p = nullptr;
+  if (posix_memalign(&p, 64, bytes) != 0 || !p) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes", bytes);
+  return static_cast<std::byte*>(std::memset(p, 0, bytes));
+}
 
 constexpr size_t huge_page = size_t{2} << 20;
 
@@ -55,12 +64,19 @@ void read_all(int fd, const std::string& path, const AlignedBuffer& to) {
 
 AlignedBuffer::AlignedBuffer(size_t bytes) : size_(bytes) {
   if (bytes == 0) return;
+  if constexpr (address_sanitizer) {
+    data_ = {allocate(bytes), Unmap{bytes}};
+    return;
+  }
   const bool huge = bytes >= huge_page / 2 && bytes <= SIZE_MAX / 2;
   const size_t mapped = huge ? (bytes + huge_page - 1) / huge_page * huge_page : bytes;
   data_ = {huge ? map_huge(mapped) : map(mapped), Unmap{mapped}};
 }
 
-void AlignedBuffer::Unmap::operator()(std::byte* p) const { munmap(p, bytes); }
+void AlignedBuffer::Unmap::operator()(std::byte* p) const {
+  if constexpr (address_sanitizer) std::free(p);
+  else munmap(p, bytes);
+}
 
 MappedFile::Stamp MappedFile::stamp_of(const struct stat& status) {
   return {status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};

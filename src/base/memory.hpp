@@ -10,8 +10,8 @@ struct stat;
 
 namespace pando {
 
-// Zero-initialised memory aligned to 64 bytes; from 1 MiB on in pages of 2 MiB where the system has them. Throws
-// out_of_memory.
+// Zero-initialised memory aligned to 64 bytes; from 1 MiB on in pages of 2 MiB where the system has them. In a build
+// for the address sanitizer it comes from the heap. Throws out_of_memory.
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;

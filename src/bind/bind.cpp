@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "base/process.hpp"
+#include "base/sanitizer.hpp"
 #include "bind/bind_ops.hpp"
 #include "kernels/simd.hpp"
 
@@ -90,6 +91,8 @@ struct Binder::State {
   // Packings that other Programs may share, by key: the constant that stands for them.
   std::unordered_map<std::string, uint32_t> asked_for = {};
   std::unordered_map<const void*, uint32_t> number_of_function = {};
+  std::vector<Program::Gap> own_gaps = {};  // between the Program's own weights
+  size_t scratch_bytes = 0;                 // of the operator that is being bound
 
   std::optional<Packed> find_packed(const std::string& key) const {
     if (!cache) return {};
@@ -127,7 +130,9 @@ std::string identity(const Tensor& t, WeightCache::State& cache) {
 // Constants that kernels read in place must be aligned to their element; bytes of a mapped file may not be, and are
 // copied once for all Programs.
 uint32_t add_aligned(const Tensor& t, Binder::State& state) {
-  if (reinterpret_cast<uintptr_t>(t.data) % size_of(t.dtype) == 0) return state.add_constant(t.data, t.owner);
+  const bool aligned = reinterpret_cast<uintptr_t>(t.data) % size_of(t.dtype) == 0;
+  // The address sanitizer does not see the ends of a tensor in a file: there it is copied.
+  if (aligned && (!address_sanitizer || t.bytes() == 0)) return state.add_constant(t.data, t.owner);
   std::string key = state.cache ? "aligned " + identity(t, *state.cache) : std::string();
   std::optional<Packed> copy = state.find_packed(key);
   if (!copy) {
@@ -178,6 +183,7 @@ void Binder::scratch(size_t bytes) {
   if (bytes > max_scratch)
     fail(ErrorCode::not_supported, "a tile would need {} bytes of scratch, at most {} are supported", bytes,
          max_scratch);
+  state_.scratch_bytes = std::max(state_.scratch_bytes, bytes);
   state_.program.scratch_bytes = std::max(state_.program.scratch_bytes, round_up(bytes, 64));
 }
 
@@ -209,7 +215,8 @@ void Binder::set_tile(uint32_t i, uint32_t offset) {
 Ref Binder::pack(size_t bytes, std::function<void(std::byte*)> fill) {
   size_t at = state_.own_bytes;
   state_.packings.push_back({{}, at, 0, {}, std::move(fill)});
-  state_.own_bytes = at + round_up(bytes, 64);
+  state_.own_bytes = at + round_up(bytes + gap_bytes, 64);
+  if (address_sanitizer) state_.own_gaps.push_back({at + bytes, state_.own_bytes - at - bytes});
   return {base_weights, static_cast<int64_t>(at)};
 }
 
@@ -256,6 +263,24 @@ void label(const TileGraph& tiles, const BindOptions& options, Program& program)
     for (uint32_t t = 0; t < tiles.tiles; t++) program.tile_box.push_back(to_string(tiles.box(t)));
 }
 
+// Bytes of the arena that no buffer covers.
+std::vector<Program::Gap> gaps_of(const TileGraph& tiles) {
+  std::vector<std::pair<size_t, size_t>> covered;  // begin, end
+  for (const Buffer& b : tiles.buffers)
+    if (b.kind == BufferKind::arena && b.bytes > 0)
+      covered.emplace_back(static_cast<size_t>(b.offset), static_cast<size_t>(b.offset + b.bytes));
+  const size_t end = round_up(static_cast<size_t>(tiles.arena_bytes), 64);
+  covered.emplace_back(end, end);
+  std::sort(covered.begin(), covered.end());
+  std::vector<Program::Gap> gaps;
+  size_t at = 0;
+  for (auto [from, to] : covered) {
+    if (from > at) gaps.push_back({at, from - at});
+    at = std::max(at, to);
+  }
+  return gaps;
+}
+
 bool writes_nothing(const NodeView& node) {
   for (int i = 0; i < node.outputs(); i++)
     if (element_count(node.out_shape(i)) > 0) return false;
@@ -272,7 +297,7 @@ void bind_nothing(Binder& b) {
 // Memory for all weights to pack. Small ones lie side by side: in pages of their own they would need hundreds of
 // entries of the TLB, and their loads end at the end of a page what a CPU reads ahead.
 std::vector<Packed> memory_for(const std::vector<Binder::State::Packing>& packings) {
-  constexpr size_t small = size_t{1} << 20;
+  constexpr size_t small = address_sanitizer ? 0 : size_t{1} << 20;
   const auto shares = [](const auto& p) { return !p.key.empty() && p.offset < small; };
   size_t shared = 0;
   for (const auto& p : packings)
@@ -294,6 +319,7 @@ std::vector<Packed> memory_for(const std::vector<Binder::State::Packing>& packin
 void fill_weights(Binder::State& state, const BindOptions& options) {
   Program& program = state.program;
   program.weights = AlignedBuffer(state.own_bytes);
+  for (const Program::Gap& gap : state.own_gaps) poison(program.weights.data() + gap.begin, gap.bytes);
   const std::vector<Packed> memory = memory_for(state.packings);
   for (size_t i = 0; i < state.packings.size(); i++) {
     Binder::State::Packing& p = state.packings[i];
@@ -326,6 +352,7 @@ std::shared_ptr<const Program> bind(const TileGraph& tiles, const BindOptions& o
   program->need = tiles.need;
   program->priority = tiles.to_end_us;
   program->arena_bytes = round_up(static_cast<size_t>(tiles.arena_bytes), 64);
+  if (address_sanitizer) program->arena_gaps = gaps_of(tiles);
   program->code.resize(tiles.tiles);
   describe_ports(*tiles.graph, *program);
   label(tiles, options, *program);
@@ -344,12 +371,14 @@ std::shared_ptr<const Program> bind(const TileGraph& tiles, const BindOptions& o
     Binder binder(state, op);
     BindFn fn = op.algorithm == Algorithm::reference ? bind_reference : find_bind(*binder.node.op);
     if (writes_nothing(binder.view())) fn = bind_nothing;
+    state.scratch_bytes = 0;
     try {
       fn(binder);
     } catch (const Error& e) {  // of checks that do not know the node
       if (e.code() != ErrorCode::not_supported || std::string_view(e.what()).starts_with("node '")) throw;
       fail(e.code(), "node '{}' ({}): {}", display_name(*tiles.graph, binder.node), binder.node.op->name, e.what());
     }
+    program->labels[static_cast<size_t>(&op - tiles.ops.data())].scratch_bytes = state.scratch_bytes;
   }
   fill_weights(state, options);
   return program;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <queue>
 
+#include "base/sanitizer.hpp"
+
 namespace pando {
 
 View Tensor::view() const {
@@ -19,7 +21,8 @@ std::shared_ptr<Tensor> make_tensor(DType dtype, Shape shape) {
   t->dtype = dtype;
   t->shape = std::move(shape);
   size_t bytes = std::max<size_t>(t->bytes(), 1);
-  std::shared_ptr<std::byte> memory(static_cast<std::byte*>(std::calloc((bytes + 63) / 64 * 64, 1)), std::free);
+  const size_t padded = address_sanitizer ? bytes : (bytes + 63) / 64 * 64;
+  std::shared_ptr<std::byte> memory(static_cast<std::byte*>(std::calloc(padded, 1)), std::free);
   if (!memory) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes for a constant", bytes);
   t->data = memory.get();
   t->owner = std::move(memory);

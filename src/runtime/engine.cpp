@@ -5,6 +5,7 @@
 
 #include "base/cpu.hpp"
 #include "base/float_mode.hpp"
+#include "base/sanitizer.hpp"
 #include "runtime/engine_impl.hpp"
 #include "runtime/thread.hpp"
 
@@ -158,6 +159,7 @@ void Engine::Impl::reserve_memory(size_t scratch_bytes, size_t nodes) {
   retired_memory_.reserve(retired_memory_.size() +
                           memory_.size());  // nothing may throw once workers know the new memory
   for (int i = 0; i < worker_count; i++) memory.emplace_back(scratch + capacity * sizeof(uint32_t));
+  for (const AlignedBuffer& m : memory) poison(m.data(), scratch);  // but while a tile owns it
   for (size_t i = 0; i < memory.size(); i++)
     workers[i]->set_memory(memory[i].data(), reinterpret_cast<uint32_t*>(memory[i].data() + scratch));
   // A tile that runs now may use the old memory. No run in flight and none can begin, since the lock is held that it

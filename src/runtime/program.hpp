@@ -68,6 +68,10 @@ struct Program {
   AlignedBuffer weights;
   size_t arena_bytes = 0, scratch_bytes = 0;
   size_t packed_bytes = 0;  // packed weights, shared ones included
+  struct Gap {
+    size_t begin, bytes;
+  };
+  std::vector<Gap> arena_gaps;  // for the address sanitizer: bytes that no value ever covers
   uint32_t base_of_input(uint32_t i) const { return 2 + i; }
   uint32_t base_of_output(uint32_t i) const { return 2 + static_cast<uint32_t>(inputs.size()) + i; }
   uint32_t base_of_constant(uint32_t i) const { return base_of_output(static_cast<uint32_t>(outputs.size())) + i; }
@@ -77,8 +81,12 @@ struct Program {
     std::string name, op, algorithm;
     double flops_per_tile = 0;  // of matrix operators: 2 per multiply-add, averaged over its tiles
     bool matrix = false;
+    size_t scratch_bytes = 0;  // what a tile needs at most
   };
   std::vector<Label> labels;
+  size_t scratch_of(uint32_t tile) const {
+    return tile_label.empty() ? scratch_bytes : labels[tile_label[tile]].scratch_bytes;
+  }
   std::vector<std::string> tile_box;  // filled only when asked for: text of each tile's box
 };
 

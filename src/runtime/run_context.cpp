@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "base/process.hpp"
+#include "base/sanitizer.hpp"
 #include "runtime/engine_impl.hpp"
 #include "runtime/thread.hpp"
 
@@ -68,6 +69,7 @@ RunContext::State::State(Engine& owner, std::shared_ptr<const Program> code_of, 
   std::stable_sort(roots.begin(), roots.end(), [&](uint32_t a, uint32_t b) { return priority[a] > priority[b]; });
 
   arena = AlignedBuffer(p.arena_bytes);
+  for (const Program::Gap& gap : p.arena_gaps) poison(arena.data() + gap.begin, gap.bytes);
   base_table = {arena.data(), p.weights.data()};
   base_table.resize(base_table.size() + p.inputs.size() + p.outputs.size());
   // Kernels get one table of writable pointers; that they write outputs and arena only is bind's duty.

@@ -1,5 +1,6 @@
 // A worker: one deque and the loop that walks tile graphs. Used by one thread at a time, see crew.hpp.
 #pragma once
+#include "base/sanitizer.hpp"
 #include "runtime/context_state.hpp"
 #include "runtime/crew.hpp"
 #include "runtime/injection.hpp"
@@ -53,6 +54,7 @@ class alignas(128) Worker {
   void execute(const RunContext::State& run, uint32_t tile) {
     const TileCode& code = run.code[tile];
     TileContext context{run.bases, scratch_.load(std::memory_order_acquire), run.functions, run.attributes};
+    const Unpoisoned own(context.scratch, address_sanitizer ? run.program->scratch_of(tile) : 0);
     run.kernels[code.kernel](run.arguments + code.op, run.arguments + code.tile, context);
   }
   void execute_specially(RunContext::State& run, uint32_t tile, bool stolen);

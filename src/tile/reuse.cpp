@@ -4,6 +4,7 @@
 #include <map>
 #include <span>
 
+#include "base/sanitizer.hpp"
 #include "tile/internal.hpp"
 
 namespace pando::tiling {
@@ -11,7 +12,8 @@ namespace {
 
 constexpr int64_t alignment = 64;
 int64_t round_up(int64_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
-constexpr int64_t max_arena = int64_t{1} << 46;  // half of what a process can address
+constexpr int64_t max_arena = int64_t{1} << 46;        // half of what a process can address
+constexpr auto gap = static_cast<int64_t>(gap_bytes);  // behind each buffer
 constexpr uint32_t slack_ops = 2;            // memory rests this many operators before it is used again: fewer waits
 constexpr uint32_t max_exact_tiles = 16384;  // above it ancestors are not tracked and whole operators are waited for
 
@@ -157,8 +159,8 @@ struct ArenaPlanner::State {
       if (reuse)
         for (uint32_t p : placed.near(b)) {
           if (!meet(p, b)) continue;
-          if (offset + buffer.bytes <= tiles.buffers[p].offset) break;
-          offset = std::max(offset, round_up(tiles.buffers[p].offset + tiles.buffers[p].bytes));
+          if (offset + buffer.bytes + gap <= tiles.buffers[p].offset) break;
+          offset = std::max(offset, round_up(tiles.buffers[p].offset + tiles.buffers[p].bytes + gap));
         }
       offset = round_up(offset);
       if (buffer.bytes > max_arena - offset)
@@ -166,7 +168,7 @@ struct ArenaPlanner::State {
              name_of_buffer(b), max_arena);
       buffer.offset = offset;
       if (reuse) placed.add(b);
-      tiles.arena_bytes = std::max(tiles.arena_bytes, offset + buffer.bytes);
+      tiles.arena_bytes = std::max(tiles.arena_bytes, offset + buffer.bytes + gap);
     }
   }
 

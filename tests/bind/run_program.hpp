@@ -1,17 +1,25 @@
 // Runs a one-operator graph tile by tile on the calling thread, for tests of bind functions.
 #pragma once
-#include "support/ordered_run.hpp"
+#include "support/spoiled_run.hpp"
 
 namespace pando::test {
 
-// The tiles in their serial reference order; scratch is filled with NaNs between tiles.
-inline std::vector<TensorPtr> run_serially(const Program& program, const std::vector<TensorPtr>& inputs) {
-  return run_in_order(program, inputs, serial_order(program));
+// The tiles in their serial reference order; scratch is filled with NaNs between tiles. In a build for the thread
+// sanitizer they run on several threads instead, or there would be no races to see.
+inline std::vector<TensorPtr> run_tiles(const TileGraph& tiles, const std::vector<TensorPtr>& inputs) {
+  auto program = bind(tiles);
+#ifdef __SANITIZE_THREAD__
+  SpoiledRun run(engine(3), program, inputs, {.random_delay_us = 5});
+  run.spoil(0xff);
+  run.run();
+  return run.outputs();
+#endif
+  return run_in_order(*program, inputs, serial_order(*program), &tiles);
 }
 
 inline std::vector<TensorPtr> run_graph(const Graph& graph, const std::vector<TensorPtr>& inputs,
                                         const TileOptions& options = {}, const Machine& machine = Machine::host()) {
-  return run_serially(*bind(tile(graph, machine, options)), inputs);
+  return run_tiles(tile(graph, machine, options), inputs);
 }
 
 // A graph under construction, with its constants drawn.

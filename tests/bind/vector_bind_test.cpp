@@ -19,7 +19,7 @@ void check_vector(const Model& model, const std::vector<TensorPtr>& inputs, cons
     TileGraph tiles = tile(model.graph, Machine::host(), {.tile_us = tile_us});
     for (OpTiles& op : tiles.ops)  // whatever the table says: gather has a kernel of its own, too
       if (op.algorithm == Algorithm::reference) op.algorithm = Algorithm::vector;
-    const auto actual = run_serially(*bind(tiles), inputs);
+    const auto actual = run_tiles(tiles, inputs);
     expect_close(*actual[0], *expected[0]);
     if (!first) first = actual[0];
     ASSERT_EQ(std::memcmp(first->data, actual[0]->data, first->bytes()), 0) << "tile_us " << tile_us;

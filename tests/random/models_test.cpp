@@ -91,7 +91,7 @@ double distance(const Array& a, const Array& b) {
 }
 
 TEST(RandomModels, GiveTheSameBitsHoweverTheyAreCutAndScheduled) {
-  for_each_model(150, [](const RandomModel& random_model) {
+  for_each_model(usual(150), [](const RandomModel& random_model) {
     Model model = load(random_model);
     Compiled serial = model.compile(engine(1));
     const Arrays inputs = random_inputs(serial, 1), expected = run(serial, inputs);
@@ -112,7 +112,7 @@ TEST(RandomModels, GiveTheSameBitsHoweverTheyAreCutAndScheduled) {
 }
 
 TEST(RandomModels, GiveTheSameBitsWithSeveralRunsInFlight) {
-  for_each_model(150, [](const RandomModel& random_model) {
+  for_each_model(usual(150), [](const RandomModel& random_model) {
     constexpr int in_flight = 3, rounds = 4;
     Model model = load(random_model);
     CompileOptions options;
@@ -144,7 +144,7 @@ TEST(RandomModels, GiveTheSameBitsWithSeveralRunsInFlight) {
 
 // Inputs and outputs lie right before and right behind pages that crash, inputs in pages that cannot be written.
 TEST(RandomModels, KeepToTheMemoryThatIsBound) {
-  for_each_model(150, [](const RandomModel& random_model) {
+  for_each_model(usual(150), [](const RandomModel& random_model) {
     CompileOptions options;
     options.tile_us = tile_times[random_model.seed % tile_times.size()];
     Compiled net = load(random_model).compile(engine(2), options);
@@ -173,7 +173,7 @@ TEST(RandomModels, KeepToTheMemoryThatIsBound) {
 }
 
 TEST(RandomModels, AreNearTheModelAsItWasWritten) {
-  for_each_model(150, [](const RandomModel& random_model) {
+  for_each_model(usual(150), [](const RandomModel& random_model) {
     Model model = load(random_model);
     CompileOptions as_written;
     as_written.optimize = false;

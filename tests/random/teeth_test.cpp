@@ -103,6 +103,7 @@ class SilentStderr {
 };
 
 TEST(Teeth, ADroppedEdgeIsSeen) {
+  if (address_sanitizer) GTEST_SKIP() << "the order of tiles is no matter of the address sanitizer";
   int dropped = 0, needed = 0, in_orders = 0, with_delays = 0, as_races = 0;
   for_each_model(sees_races ? 6 : 12, [&](const RandomModel& model) {
     constexpr int edges_per_model = 8;

@@ -19,18 +19,19 @@ TileOptions draw_options(Random& random) {
 
 // Every linear order that the edges allow is one that a run may take.
 TEST(RandomTiles, GiveTheSameBitsInAnyOrder) {
-  for_each_model(100, [](const RandomModel& model) {
+  for_each_model(usual(100), [](const RandomModel& model) {
     const Tensors inputs = inputs_of(model);
     Random random(model.seed);
     auto first = bind(cut(model));
     const Tensors expected = run_in_order(*first, inputs, serial_order(*first));
     for (double tile_us : tile_times) {
-      auto program = bind(cut(model, tiles_of(tile_us)));
+      const TileGraph tiles = cut(model, tiles_of(tile_us));
+      auto program = bind(tiles);
       for (int i = 0; i < 8; i++) {
         const auto last = i < 3 ? UINT32_MAX : static_cast<uint32_t>(random.below(program->tiles));
         const auto order = draw_order(*program, random, last);
         ASSERT_EQ(order.size(), program->tiles);
-        ASSERT_TRUE(same_bits(run_in_order(*program, inputs, order), expected))
+        ASSERT_TRUE(same_bits(run_in_order(*program, inputs, order, &tiles), expected))
             << "tiles of " << tile_us << " us, order " << i << ", held back: tile " << last;
       }
     }
@@ -38,7 +39,7 @@ TEST(RandomTiles, GiveTheSameBitsInAnyOrder) {
 }
 
 TEST(RandomTiles, GiveTheSameBitsWithRandomDelaysInDirtyMemory) {
-  for_each_model(25, [](const RandomModel& model) {
+  for_each_model(usual(25), [](const RandomModel& model) {
     constexpr int in_flight = 3;
     const Tensors inputs = inputs_of(model);
     Random random(model.seed);
@@ -68,7 +69,7 @@ TEST(RandomTiles, GiveTheSameBitsWithRandomDelaysInDirtyMemory) {
 }
 
 TEST(RandomTiles, AreNearTheReferencesOfTheModelAsItWasWritten) {
-  for_each_model(300, [](const RandomModel& model) {
+  for_each_model(usual(300), [](const RandomModel& model) {
     const Tensors inputs = inputs_of(model);
     auto program = bind(cut(model));
     const Tensors outputs = run_in_order(*program, inputs, serial_order(*program));

@@ -41,7 +41,7 @@ void print_place() {
   if (write(STDERR_FILENO, place, std::strlen(place)) < 0) _exit(1);
 }
 
-void crashed(int signal_number) {
+[[maybe_unused]] void crashed(int signal_number) {
   print_place();
   std::signal(signal_number, SIG_DFL);
   std::raise(signal_number);

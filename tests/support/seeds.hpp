@@ -9,6 +9,13 @@
 
 namespace pando::test {
 
+// What a test asks for in a usual run: fewer models where a sanitizer makes each of them slow.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr uint64_t usual(uint64_t count) { return (count + 5) / 6; }
+#else
+constexpr uint64_t usual(uint64_t count) { return count; }
+#endif
+
 // Calls `check` for the models of as many seeds as the test asks for, or of those that the command line gives:
 // --first_seed=N and --seeds=COUNT. Stops at the first model that fails, prints it as text with the command that
 // repeats it, and writes its file into the temporary folder. A crash, too, names the seed.
