@@ -19,7 +19,7 @@ run_tests() {
   shift 2
   ctest --test-dir "build/$build" --no-tests=error --output-on-failure -j "$jobs" --timeout "$timeout" -LE long "$@"
   if [ "$extent" = --long ]; then
-    ctest --test-dir "build/$build" --no-tests=error --output-on-failure -j "$jobs" -L long "$@"
+    ctest --test-dir "build/$build" --output-on-failure -j "$jobs" -L long "$@"
   fi
 }
 
@@ -46,12 +46,12 @@ if [ "$extent" != --quick ]; then
   # The portable kernels and everything that parses, cuts, links and schedules; without the CLI, whose JSON is slow to build.
   step "address and undefined sanitizers"
   cmake --preset asan >/dev/null
-  cmake --build build/asan -j "$jobs" --target test_graph test_import test_tile test_bind test_runtime test_schedule
-  run_tests asan 600 -E 'NOT_BUILT|models_|install|tutorial'
+  cmake --build build/asan -j "$jobs" --target test_graph test_import test_tile test_bind test_runtime test_schedule test_random_tiles
+  run_tests asan 600 -E 'NOT_BUILT|models_|random_models|install|tutorial'
 
   step "thread sanitizer"
   cmake --preset tsan >/dev/null
   cmake --build build/tsan -j "$jobs" --target test_runtime test_schedule
-  run_tests tsan 600 -E 'NOT_BUILT|models_|install|tutorial'
+  run_tests tsan 600 -E 'NOT_BUILT|models_|random_|install|tutorial'
 fi
 step "done"
