@@ -34,7 +34,7 @@ void ExitGate::leave() {
 }
 
 void ExitGate::halt() {
-  inside_.fetch_sub(1, std::memory_order_seq_cst);
+  if (depth > 0) inside_.fetch_sub(1, std::memory_order_seq_cst);
   for (;;) pause();
 }
 

@@ -18,7 +18,7 @@ class ExitGate {
   static bool closed() { return closed_.load(std::memory_order_relaxed); }
   // Throws on the thread that has called exit() when the gate is closed: in the destructor of a static object, say.
   static void refuse_after_exit();
-  // For a thread inside: leaves, and sleeps until the process has ended.
+  // Leaves if inside, and sleeps until the process has ended.
   [[noreturn]] static void halt();
   // Has exit() close the gate before anything that was registered for it earlier. May be called again.
   static void close_at_exit();
