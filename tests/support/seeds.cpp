@@ -24,11 +24,13 @@ std::atomic<int> races{0};
 
 #if defined(__SANITIZE_THREAD__)
 // Races are counted and make the test fail that has them, so that the seed can be printed. Each one counts, be it like
-// one before.
-extern "C" const char* __tsan_default_options() {
+// one before. Visible, or the sanitizer's library would not find them.
+extern "C" __attribute__((visibility("default"))) const char* __tsan_default_options() {
   return "exitcode=0:suppress_equal_stacks=0:suppress_equal_addresses=0";
 }
-extern "C" void __tsan_on_report(void*) { pando::test::races.fetch_add(1, std::memory_order_relaxed); }
+extern "C" __attribute__((visibility("default"))) void __tsan_on_report(void*) {
+  pando::test::races.fetch_add(1, std::memory_order_relaxed);
+}
 #endif
 
 namespace pando::test {
