@@ -28,7 +28,7 @@ bool too_old(std::string_view op, int64_t opset) {
 
 bool is_default_domain(std::string_view domain) { return domain.empty() || domain == "ai.onnx"; }
 
-// How functions are found. Nothing but a separator that no name holds keeps the parts apart.
+// How functions are found.
 std::string function_key(std::string_view domain, std::string_view name, std::string_view overload) {
   return fmt::format("{}\n{}\n{}", is_default_domain(domain) ? std::string_view() : domain, name, overload);
 }
@@ -65,7 +65,7 @@ class Importer {
         own_context_(file_bytes),
         context_(options.context ? *options.context : own_context_),
         files_(files),
-        inlined_bytes_left_((int64_t{256} << 20) + 4 * std::min(file_bytes, INT64_MAX / 64)),
+        inlined_bytes_left_((int64_t{64} << 20) + 4 * std::min(file_bytes, INT64_MAX / 64)),
         builder_(graph_, limits, context_) {}
 
   Graph run() {
@@ -159,15 +159,23 @@ class Importer {
     return needed;
   }
 
-  // False when nodes must be converted first that `name` depends on: they are next then.
-  bool is_ready(Scope& scope, std::string_view name) {
-    for (Scope* s = &scope; s; s = s->outer) {
-      if (s->values.count(name) || s->initializers.count(name)) return true;
-      if (!s->body->producers.count(name)) continue;
-      frames_.push_back({s, needed_for(*s, {name})});
-      return false;
+  // False when nodes must be converted first that `names` depend on: they are next then. All at once, since one by one
+  // takes quadratic time.
+  bool are_ready(Scope& scope, const std::vector<std::string_view>& names) {
+    std::vector<std::pair<Scope*, std::vector<std::string_view>>> missing;
+    for (std::string_view name : names) {
+      if (name.empty()) continue;
+      for (Scope* s = &scope; s; s = s->outer) {
+        if (s->values.count(name) || s->initializers.count(name)) break;
+        if (!s->body->producers.count(name)) continue;
+        auto at = std::find_if(missing.begin(), missing.end(), [&](const auto& m) { return m.first == s; });
+        if (at == missing.end()) at = missing.insert(at, {s, {}});
+        at->second.push_back(name);
+        break;
+      }
     }
-    return true;  // nothing makes it
+    for (const auto& [s, wanted] : missing) frames_.push_back({s, needed_for(*s, wanted)});
+    return missing.empty();
   }
 
   // ---- nodes ----
@@ -189,10 +197,8 @@ class Importer {
   // All nodes of the frame on top are converted: what it stands for gets its outputs.
   void finish() {
     if (!frames_.back().caller) return frames_.pop_back();
-    for (size_t k = 0; k < frames_.back().results.size(); k++) {
-      const std::string_view name = frames_.back().results[k];
-      if (!name.empty() && !is_ready(*frames_.back().own, name)) return;
-    }
+    const std::vector<std::string_view> results = frames_.back().results;
+    if (!are_ready(*frames_.back().own, results)) return;
     Frame frame = std::move(frames_.back());
     frames_.pop_back();
     const NodeProto& proto = frame.caller->body->nodes[frame.node];
@@ -217,9 +223,13 @@ class Importer {
   void convert(Scope& scope, uint32_t i) {
     const NodeProto& written = scope.body->nodes[i];
     scope.states[i] = Scope::State::started;
-    for (std::string_view input : written.inputs)
-      if (!input.empty() && !is_ready(scope, input)) return;
     const std::string name = scope.prefix + display_name(written);
+    const bool is_branch = is_default_domain(written.domain) && written.op_type == "If";
+    const FunctionProto* function = find_function(written);
+    const Convert converter = is_default_domain(written.domain) ? find_converter(written.op_type) : nullptr;
+    if (!is_branch && !function && !converter)
+      fail(ErrorCode::not_supported, "operator {} is not supported (node '{}')", operator_name(written), name);
+    if (!are_ready(scope, written.inputs)) return;
     const auto first = static_cast<ValueId>(graph_.values.size());
     Values inputs;
     for (std::string_view input : written.inputs) {
@@ -231,9 +241,9 @@ class Importer {
     builder_.set_node(name);
     std::optional<NodeProto> resolved = with_arguments(scope, written);
     const NodeProto& proto = resolved ? *resolved : written;
-    if (const FunctionProto* function = find_function(proto)) return call(scope, i, proto, *function, inputs);
-    if (is_default_domain(proto.domain) && proto.op_type == "If") return branch(scope, i, proto, inputs);
-    const Values outputs = converted(scope, proto, name, std::move(inputs));
+    if (function) return call(scope, i, proto, *function, inputs);
+    if (is_branch) return branch(scope, i, proto, inputs);
+    const Values outputs = converted(scope, proto, converter, std::move(inputs));
     for (size_t k = 0; k < proto.outputs.size(); k++) {
       if (proto.outputs[k].empty()) continue;
       if (k >= outputs.size() || outputs[k] == none)
@@ -244,11 +254,11 @@ class Importer {
     done(scope, i, first);
   }
 
-  Values converted(const Scope& scope, const NodeProto& proto, const std::string& name, Values inputs) {
-    Convert converter = is_default_domain(proto.domain) ? find_converter(proto.op_type) : nullptr;
-    if (!converter)
-      fail(ErrorCode::not_supported, "operator {} is not supported (node '{}')", operator_name(proto), name);
-    if (scope.opset == 0) check_version(scope.opset);
+  Values converted(const Scope& scope, const NodeProto& proto, Convert converter, Values inputs) {
+    const std::string& name = builder_.node();
+    if (scope.opset == 0)
+      fail(ErrorCode::invalid_model, "operator {} (node '{}'): the file imports no opset of its domain",
+           operator_name(proto), name);
     if (too_old(proto.op_type, scope.opset))
       fail(ErrorCode::not_supported, "operator {} of opset {} is not supported (node '{}')", proto.op_type, scope.opset,
            name);
@@ -291,6 +301,9 @@ class Importer {
       }
       for (const AttributeProto& argument : of_call->arguments) {
         if (argument.name != a.reference) continue;
+        if (argument.graph)  // the names it sees would be the caller's
+          fail(ErrorCode::not_supported, "node '{}' ({}): a graph that a function's caller gives is not supported",
+               display_name(written), written.op_type);
         node.attributes.push_back(argument);
         node.attributes.back().name = a.name;
         break;

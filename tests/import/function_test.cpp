@@ -153,6 +153,13 @@ TEST(Function, ErrorsAreOneLine) {
   loop.function(function("F", {"a"}, {"b"}, {node_proto("G", {"a"}, {"b"}, {}, "my")}));
   loop.function(function("G", {"a"}, {"b"}, {node_proto("F", {"a"}, {"b"}, {}, "my")}));
   expect_error(loop.node("G", {"x"}, {"y"}, {}, "my").output("y"), ErrorCode::invalid_model, {"calls itself"});
+  FunctionWriter of_graph =
+      function("F", {"a"}, {"b"}, {node_proto("If", {"c"}, {"b"}, {attr_ref("then_branch", "g", 5)})});
+  of_graph.nodes.push_back(node_proto("Constant", {}, {"c"}, {attr("value_int", int64_t{1})}));
+  ModelWriter graph;
+  graph.node("Neg", {"x"}, {"t"}).output("t");
+  expect_error(with_x().function(of_graph).node("F", {"x"}, {"y"}, {graph.as_attr("g")}, "my").output("y"),
+               ErrorCode::not_supported, {"If_node", "graph"});
   expect_error(with_x().node("LeakyRelu", {"x"}, {"y"}, {attr_ref("alpha", "slope", 1)}).output("y"),
                ErrorCode::invalid_model, {"LeakyRelu_node", "attribute"});
 }
@@ -258,6 +265,24 @@ TEST(If, RefusesInOneLine) {
   ModelWriter deep = with_x();
   expect_error(condition(deep, "c", true).node("If", {"c"}, {"y"}, {branch("then_branch", nested)}).output("y"),
                ErrorCode::invalid_model, {"branches within branches"});
+}
+
+TEST(If, ReadsManyNamesAtOnce) {
+  ModelWriter m = with_x(1), then;
+  constexpr int count = 20'000;
+  std::vector<std::string> names;
+  for (int i = 0; i < count; i++) names.push_back("v" + std::to_string(i));
+  std::string last = "x";
+  for (const std::string& name : names) {
+    m.node("Neg", {last}, {name});
+    last = name;
+  }
+  then.node("Concat", names, {"t"}, {attr("axis", int64_t{0})}).output("t");
+  condition(m, "c", true).node("If", {"c"}, {"y"}, {branch("then_branch", then)});
+  const std::vector<float> y = run(m.output("y"), {2})[0];
+  ASSERT_EQ(y.size(), names.size());
+  EXPECT_EQ(y[0], -2);
+  EXPECT_EQ(y[count - 1], 2);
 }
 
 // Each branch reads the If before it: a stack of our own, not the thread's, holds those that wait.
