@@ -43,15 +43,18 @@ if [ "$extent" != --quick ]; then
   cmake --preset release -B build/tidy -DPANDO_UNITY=OFF >/dev/null  # a command for every file
   git diff --name-only --diff-filter=AM "$base" -- 'src/*.cpp' | head -20 | xargs -r -P "$jobs" -n 4 clang-tidy -p build/tidy --quiet
 
-  # The portable kernels and everything that parses, cuts, links and schedules; without the CLI, whose JSON is slow to build.
+  # The portable kernels and all of the library; without the CLI, whose JSON is slow to build.
   step "address and undefined sanitizers"
   cmake --preset asan >/dev/null
-  cmake --build build/asan -j "$jobs" --target test_graph test_import test_tile test_bind test_runtime test_schedule test_random_tiles
-  run_tests asan 600 -E 'NOT_BUILT|models_|random_models|install|tutorial'
+  cmake --build build/asan -j "$jobs" --target test_base test_graph test_import test_optimize test_tile test_kernels \
+    test_schedule test_runtime test_bind test_train test_plan test_dist test_backend test_api test_random_models \
+    test_random_tiles
+  run_tests asan 600 -E 'NOT_BUILT|models_|install|tutorial'
 
+  # Whatever runs on several threads: the scheduler, and bound tiles of every operator.
   step "thread sanitizer"
   cmake --preset tsan >/dev/null
-  cmake --build build/tsan -j "$jobs" --target test_runtime test_schedule
-  run_tests tsan 600 -E 'NOT_BUILT|models_|random_|install|tutorial'
+  cmake --build build/tsan -j "$jobs" --target test_runtime test_schedule test_bind test_random_tiles
+  run_tests tsan 600 -E 'NOT_BUILT|models_|random_models|install|tutorial'
 fi
 step "done"
