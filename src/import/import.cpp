@@ -534,6 +534,7 @@ class Importer {
 
   // After the conversion of `node`, which made the values from `first` on.
   void forget_constants(const NodeProto& node, ValueId first) {
+    context_.check();
     if (reads_.empty()) return;
     pending_.resize(graph_.values.size(), 0);
     auto forget = [&](ValueId v) {

@@ -152,6 +152,11 @@ TensorPtr from_file(const TensorProto& proto, DType dtype, int64_t count, Extern
     size_t expected = static_cast<size_t>(is_four_bit(proto.type) ? (count + 1) / 2 : count) * size_of(dtype);
     length = std::min<uint64_t>(expected, bytes.size() - offset);
   }
+  // Booleans and 4-bit integers are copied: a file with holes must not stand for more memory than it has bytes.
+  const bool copied = dtype == DType::boolean || is_four_bit(proto.type);
+  if (constexpr int64_t always = 64 << 20; copied && count > always + 2 * file->stored_bytes())
+    fail(ErrorCode::invalid_model, "tensor '{}' has {} elements, but '{}' holds {} bytes", proto.name, count, location,
+         file->stored_bytes());
   std::string_view raw(reinterpret_cast<const char*>(bytes.data()) + offset, length);
   const size_t expected = static_cast<size_t>(is_four_bit(proto.type) ? (count + 1) / 2 : count) * size_of(dtype);
   if (length < expected && offset + length == bytes.size())
