@@ -164,8 +164,8 @@ bool run_with_progress(runtime::Engine& engine, runtime::RunContext& context, ru
     } catch (...) {
       thrown = std::current_exception();  // the run writes the caller's memory: it must end first
     }
-    lock.lock();
     if (fork_generation() != generation) fail(ErrorCode::cancelled, "the run was left behind in the parent process");
+    lock.lock();
   }
   if (thrown) std::rethrow_exception(thrown);
   if (!cancelled) progress(1);

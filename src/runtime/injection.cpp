@@ -58,21 +58,24 @@ bool Injection::try_take(uint32_t lane, Chunk& chunk) {
 
 void Injection::push_overflow(RunContext::State& run, std::span<const uint32_t> tiles) {
   std::lock_guard lock(mutex_);
+  Overflow& list = overflow_[run.lane];
   // A tile is ready at most once at a time, so its place in overflow_next is free.
   for (uint32_t tile : tiles) {
-    run.overflow_next[tile] = overflow_;
-    overflow_ = {run.number, tile};
+    run.overflow_next[tile] = list.newest;
+    list.newest = {run.number, tile};
   }
-  overflows_.fetch_add(static_cast<uint32_t>(tiles.size()), std::memory_order_seq_cst);
+  list.count += static_cast<uint32_t>(tiles.size());
+  overflows_.fetch_or(uint64_t{1} << run.lane, std::memory_order_seq_cst);
 }
 
-bool Injection::try_pop_overflow(Item& item, RunContext::State* const* table) {
-  if (!has_overflow()) return false;
+bool Injection::try_pop_overflow(uint32_t lane, Item& item, RunContext::State* const* table) {
+  if (!has_overflow(lane)) return false;
   std::unique_lock lock(mutex_, std::try_to_lock);
-  if (!lock || !has_overflow()) return false;
-  item = overflow_;
-  overflow_ = table[item.context]->overflow_next[item.tile];
-  overflows_.fetch_sub(1, std::memory_order_seq_cst);
+  Overflow& list = overflow_[lane];
+  if (!lock || list.count == 0) return false;
+  item = list.newest;
+  list.newest = table[item.context]->overflow_next[item.tile];
+  if (--list.count == 0) overflows_.fetch_and(~(uint64_t{1} << lane), std::memory_order_seq_cst);
   return true;
 }
 
@@ -97,6 +100,7 @@ void Injection::clear() {
   overflows_.store(0, std::memory_order_relaxed);
   completions_.store(0, std::memory_order_relaxed);
   std::fill(std::begin(runs_), std::end(runs_), List{});
+  std::fill(std::begin(overflow_), std::end(overflow_), Overflow{});
   completed_ = {};
 }
 

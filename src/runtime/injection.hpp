@@ -28,8 +28,8 @@ class Injection {
   // nobody sits on tiles that others could start. False: none, or another worker holds the lock.
   bool try_take(uint32_t lane, Chunk& chunk);
   void push_overflow(RunContext::State& run, std::span<const uint32_t> tiles);
-  // `table`: the engine's contexts by number. False: none, or another worker holds the lock.
-  bool try_pop_overflow(Item& item, RunContext::State* const* table);
+  // `table`: the engine's contexts by number. False: none in the lane, or another worker holds the lock.
+  bool try_pop_overflow(uint32_t lane, Item& item, RunContext::State* const* table);
 
   // The end of a submitted run, to be told by a worker's own thread.
   void push_completion(RunContext::State& run);
@@ -42,6 +42,7 @@ class Injection {
   bool has_runs() const { return waiting_.load(std::memory_order_seq_cst) != 0; }
   bool has_runs(uint32_t lane) const { return waiting_.load(std::memory_order_seq_cst) >> lane & 1; }
   bool has_overflow() const { return overflows_.load(std::memory_order_seq_cst) != 0; }
+  bool has_overflow(uint32_t lane) const { return overflows_.load(std::memory_order_seq_cst) >> lane & 1; }
   // Held while runs are entered: guards what must not change while a run starts.
   std::mutex& mutex() { return mutex_; }
   // In the child of a fork().
@@ -57,11 +58,17 @@ class Injection {
 
   const uint32_t shares_;
   Lanes lanes_;
-  alignas(64) std::atomic<uint64_t> waiting_{0};  // a bit per lane with runs in its list
-  std::atomic<uint32_t> overflows_{0}, completions_{0};
+  // A bit per lane with runs, or tiles that found no place, in its list.
+  alignas(64) std::atomic<uint64_t> waiting_{0};
+  std::atomic<uint64_t> overflows_{0};
+  std::atomic<uint32_t> completions_{0};
   alignas(64) std::mutex mutex_;
   List runs_[Lanes::count], completed_;
-  Item overflow_;  // the newest; overflows_ tiles long
+  struct Overflow {
+    Item newest;
+    uint32_t count = 0;
+  };
+  Overflow overflow_[Lanes::count];
 };
 
 }  // namespace pando::runtime

@@ -11,7 +11,7 @@ void Lanes::begin_run(Account& account) {
   // The lowest free one: one model alone always finds its tiles in the same memory.
   account.lane = std::min(static_cast<uint32_t>(std::countr_one(active)), count - 1);
   if (models_[account.lane]++ > 0) return;
-  const uint64_t least = active == 0 ? 0 : received(least_received_of(active));
+  const uint64_t least = active == 0 ? level_ : received(least_received_of(active));
   received_ns_[account.lane].store(received_at_entry(account.received_ns, least), std::memory_order_relaxed);
   several_.store(active != 0, std::memory_order_relaxed);
   active_.fetch_or(uint64_t{1} << account.lane, std::memory_order_seq_cst);
@@ -20,6 +20,7 @@ void Lanes::begin_run(Account& account) {
 void Lanes::end_run(Account& account) {
   if (--account.runs > 0) return;
   account.received_ns = received(account.lane);
+  level_ = std::max(level_, account.received_ns);
   if (--models_[account.lane] > 0) return;
   const uint64_t left =
       active_.fetch_and(~(uint64_t{1} << account.lane), std::memory_order_seq_cst) & ~(uint64_t{1} << account.lane);

@@ -39,6 +39,7 @@ class Lanes {
   alignas(64) std::atomic<uint64_t> active_{0};
   std::atomic<bool> several_{false};
   uint32_t models_[count] = {};  // in each lane; guarded
+  uint64_t level_ = 0;           // the most that any model has received; guarded
   alignas(64) std::atomic<uint64_t> received_ns_[count] = {};
 };
 

@@ -70,6 +70,7 @@ void Worker::serve(const RunContext::State& run, const Injection::Chunk* chunk) 
     ~Borrow() { borrowed = false; }
   } borrow{borrowed_};
   borrowed_ = true;
+  turn_begin_ns_ = 0;  // the slot's last user left long ago
   Found found;
   bool something = (chunk && take_chunk(*chunk, found)) || find(found);
   for (;;) {
@@ -108,6 +109,8 @@ void Worker::work(Found found, const RunContext::State* own_run) {
     if (!several) turn_begin_ns_ = 0;
     if (engine_.give_way && timeslice_.is_over(tiles_run_)) {
       if (next != no_tile) push(run, {&next, 1});
+      if (turn_begin_ns_ != 0) settle(now_ns());
+      turn_begin_ns_ = 0;  // other programs' time is no model's
       timeslice_.give_way();
       if (!find(found)) break;
     } else if (!borrowed_ && engine_.injection.has_completions()) {
@@ -175,14 +178,14 @@ void Worker::push(RunContext::State& run, std::span<const uint32_t> tiles) {
   engine_.crew.notify(static_cast<uint32_t>(tiles.size()));
 }
 
-// With several models in flight, those that have received least come first.
+// With several models in flight, those that have received least come first. The time of a search that finds nothing,
+// and of what a worker does then, is no model's.
 bool Worker::find(Found& found) {
   found.stolen = false;
   uint64_t lanes = engine_.injection.lanes().active();
   if ((lanes & (lanes - 1)) == 0) {
     turn_begin_ns_ = 0;
-    return (lanes != 0 && find_in(static_cast<uint32_t>(std::countr_zero(lanes)), found)) ||
-           engine_.injection.try_pop_overflow(found.item, engine_.contexts);
+    return lanes != 0 && find_in(static_cast<uint32_t>(std::countr_zero(lanes)), found);
   }
   const uint64_t now = now_ns();
   settle(now);
@@ -195,11 +198,12 @@ bool Worker::find(Found& found) {
     }
     lanes &= ~(uint64_t{1} << lane);
   }
-  return engine_.injection.try_pop_overflow(found.item, engine_.contexts);
+  turn_begin_ns_ = 0;
+  return false;
 }
 
 bool Worker::find_in(uint32_t lane, Found& found) {
-  if (take_own(lane, found) || engine_.injection.try_pop_overflow(found.item, engine_.contexts) ||
+  if (take_own(lane, found) || engine_.injection.try_pop_overflow(lane, found.item, engine_.contexts) ||
       take_injected(lane, found))
     return true;
   auto workers = static_cast<uint32_t>(engine_.workers.size());

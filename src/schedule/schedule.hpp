@@ -1,6 +1,7 @@
 // The scheduler's decisions as pure functions over ids and priorities: the runtime and the simulator make the same
 // ones. No threads, no clock.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -38,10 +39,12 @@ inline constexpr uint64_t turn_ns = 500'000;
 // The candidate (a bit each) that has received least; the lower number when equal. At least one bit must be set.
 uint32_t least_received(const uint64_t* received_ns, uint64_t candidates);
 
-// What a model counts as having received when its first run comes after a pause. Not less than the least of those in
-// flight: nobody saves up time by being idle. Not less than before: nobody sheds time by a short pause.
+// What a model counts as having received when its first run comes after a pause: what it had, so that a stream of short
+// runs does not shed at each pause what it is ahead by; but not less than the least of those in flight, so that nobody
+// saves up time by being idle, and not more than a few turns above it, so that what is long past counts no more.
 inline uint64_t received_at_entry(uint64_t own, uint64_t least_in_flight) {
-  return own > least_in_flight ? own : least_in_flight;
+  constexpr uint64_t max_debt_ns = 8 * turn_ns;
+  return std::clamp(own, least_in_flight, least_in_flight + max_debt_ns);
 }
 
 // The owner takes its oldest tile instead of its newest one.

@@ -86,6 +86,7 @@ TEST(LeastReceived, TakesTheLeastOfTheCandidates) {
   EXPECT_EQ(least_received(received, 0b01000), 3u);
   EXPECT_EQ(received_at_entry(2, 7), 7u);
   EXPECT_EQ(received_at_entry(9, 7), 9u);
+  EXPECT_EQ(received_at_entry(1000 * turn_ns, 7), 7 + 8 * turn_ns);
 }
 
 }  // namespace

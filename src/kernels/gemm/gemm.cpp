@@ -3,10 +3,12 @@
 #include <libxsmm.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <tuple>
 
 #include "base/cpu.hpp"
@@ -26,20 +28,31 @@ bool may_jit(Isa isa) {
 
 // LIBXSMM's registry is one per process, and its target is that of the CPU unless it is lowered before a dispatch.
 ForkAwareMutex& jit_mutex() {
-  static auto& mutex = *new ForkAwareMutex;  // never destroyed: see start_jit
+  static auto& mutex = *new ForkAwareMutex;  // never destroyed: other threads may compile while the process exits
   return mutex;
 }
 
-// LIBXSMM unmaps its code in a handler of exit(), registered when it is first used. Handlers registered after that run
-// before it: they end the run of tiles, and keep other threads, which may compile just now, from asking for more code.
+std::atomic<bool> jit_ended{false};
+
+// A handler of exit(): nobody asks for more code from now on; waits until who asks just now has got it. Not for ever: a
+// signal handler may have called exit() on that very thread.
+void end_jit() {
+  jit_ended = true;
+  bool free = false;
+  for (int i = 0; i < 100 && !(free = jit_mutex().try_lock()); i++)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  if (free) jit_mutex().unlock();
+}
+
+// Under the mutex. LIBXSMM unmaps its code in a handler of exit(), registered when it is first used. Handlers
+// registered after that run before it: they end the run of tiles and the making of code.
 void start_jit() {
-  static const bool started = [] {
-    libxsmm_init();
-    std::atexit([] { jit_mutex().lock(); });
-    ExitGate::close_at_exit();
-    return true;
-  }();
-  (void)started;
+  static bool started = false;
+  if (started) return;
+  started = true;
+  libxsmm_init();
+  std::atexit(&end_jit);
+  ExitGate::close_at_exit();
 }
 
 }  // namespace
@@ -58,8 +71,12 @@ void GemmFamily::prepare(int m, int n, bool accumulate) const {
     std::atomic<GemmJit>& entry = slot(m, n, acc != 0);
     if (entry.load(std::memory_order_acquire) != nullptr) continue;
     const float alpha = 1, beta = static_cast<float>(acc);
+    std::unique_lock lock(jit_mutex());
+    if (jit_ended) {
+      lock.unlock();
+      ExitGate::halt();
+    }
     start_jit();
-    std::lock_guard lock(jit_mutex());
     static Isa target = Isa::avx512;
     if (isa != target) {
       libxsmm_set_target_arch(isa == Isa::avx2 ? "hsw" : nullptr);
