@@ -28,6 +28,27 @@ struct Model::Impl {
   explicit Impl(OnnxModel model);
 };
 
+// Compiled models that take inputs with a default value: the last used of them. Thread-safe. Compilations happen
+// outside of its lock, so that nobody waits for one of another thread; of two results for one key the first is kept.
+class Variants {
+ public:
+  std::optional<Compiled> find(const std::string& key);
+  Compiled keep(const std::string& key, Compiled made);
+  // Defaults that shapes depend on: a variant per value.
+  std::set<std::string> fixed() const;
+  void fix(const std::string& name);
+
+ private:
+  struct Variant {
+    Compiled compiled;
+    uint64_t used;  // uses_ at its last use
+  };
+  mutable ForkAwareMutex mutex_;
+  std::set<std::string> fixed_;
+  std::map<std::string, Variant> variants_;  // by what is fed
+  uint64_t uses_ = 0;
+};
+
 struct Compiled::Impl : private ForkAware {
   Impl() { watch_forks(); }
   ~Impl() { unwatch_forks(); }
@@ -52,9 +73,7 @@ struct Compiled::Impl : private ForkAware {
 
   // What runs that feed inputs with a default value need: null where there are none.
   std::shared_ptr<Model::Impl> model;
-  std::mutex variants_mutex;
-  std::set<std::string> fixed;               // defaults that shapes depend on: a variant per value
-  std::map<std::string, Compiled> variants;  // by what is fed
+  Variants variants;
   // Another compiled model that takes the inputs with a default value among `given`, which loses those that it has as
   // constants; empty when this one will do.
   std::optional<Compiled> variant_for(std::map<std::string, Array>& given, const CancelToken* cancel);

@@ -1,5 +1,7 @@
 // Inputs with a default value: constants, ports, or given by name; and values that do not fit the declaration.
+#include <atomic>
 #include <fstream>
+#include <thread>
 
 #include "import/model_writer.hpp"
 #include "models.hpp"
@@ -76,6 +78,44 @@ TEST_F(Defaults, AreTakenByNameWhenGiven) {
   constexpr ErrorCode code = ErrorCode::invalid_argument;
   EXPECT_TRUE(holds(error_of([&] { net.run({{"x", x_}, {"scale", random_array({2}, 1)}}); }, code), "'scale'"));
   EXPECT_TRUE(holds(error_of([&] { net.run({{"x", x_}, {"nope", x_}}); }, code), "'nope'"));
+}
+
+// More shapes than are kept, in turn and from several threads, two of which need the same at once.
+TEST_F(Defaults, ManyShapesInTurnAndAtOnce) {
+  Compiled net = model_.compile(engine_);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; t++)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 24; i++) {
+        const float by = static_cast<float>(1 + t);
+        const auto extra = static_cast<int64_t>(1 + (i + t / 2 * 5) % 12);
+        std::vector<Array> y = net.run({{"x", x_}, {"scale", scalar(by)}, {"unused", random_array({extra}, 1)}});
+        expect_scaled(y[0], by);
+      }
+    });
+  for (std::thread& t : threads) t.join();
+}
+
+TEST_F(Defaults, AForkMayComeWhileAnotherThreadCompiles) {
+  Compiled net = model_.compile(engine_);
+  const Array scale = scalar(3);
+  net.run({{"x", x_}, {"scale", scale}});
+  std::atomic<bool> stop{false};
+  std::thread other([&] {
+    for (int64_t n = 1; !stop; n++) net.run({{"x", x_}, {"unused", random_array({1 + n % 20}, 1)}});
+  });
+  for (int i = 0; i < 10; i++) {
+    net.run({{"x", x_}, {"scale", scale}});
+    usleep(static_cast<useconds_t>(300 * i));
+    EXPECT_EQ(status_of_child(
+                  [&] {
+                    expect_scaled(net.run({{"x", x_}, {"scale", scale}})[0], 3);
+                  },
+                  [] { _exit(::testing::Test::HasFailure() ? 1 : 0); }),
+              0);
+  }
+  stop = true;
+  other.join();
 }
 
 TEST_F(Defaults, AreInputsOfABoundRunWhenShapesNameThem) {

@@ -1,10 +1,13 @@
 // Small models, written to the test's temporary folder, and what tests do with them.
 #pragma once
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <random>
 #include <string>
 
@@ -21,6 +24,20 @@ inline std::string temporary(const std::string& name) {
   auto folder = std::filesystem::path(::testing::TempDir()) / ("pando_test_" + std::to_string(getpid()));
   std::filesystem::create_directories(folder);
   return (folder / name).string();
+}
+
+// How a child process that runs `body` and then exits ends; it is killed by SIGALRM when that takes too long.
+inline int status_of_child(
+    const std::function<void()>& body, const std::function<void()>& leave = [] { exit(0); }) {
+  pid_t child = fork();
+  if (child == 0) {
+    alarm(60);
+    body();
+    leave();
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return status;
 }
 
 inline Engine engine_of(int threads) {

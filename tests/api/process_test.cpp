@@ -38,20 +38,6 @@ struct Net {
   }
 };
 
-// How a child process that runs `body` and then exits ends; it is killed by SIGALRM when that takes too long.
-int status_of_child(
-    const std::function<void()>& body, const std::function<void()>& leave = [] { exit(0); }) {
-  pid_t child = fork();
-  if (child == 0) {
-    alarm(60);
-    body();
-    leave();
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return status;
-}
-
 // Runs for ever; nothing is ever destroyed.
 void start_endless_runs(int threads, double spin_us) {
   auto& engine = *new Engine(engine_of(threads));
