@@ -1,6 +1,7 @@
 // Operators that move elements by indices.
 #include "graph/ops/common.hpp"
 #include "import/converters.hpp"
+#include "import/nonzero.hpp"
 
 namespace pando::onnx {
 namespace {
@@ -52,18 +53,6 @@ Values one_hot(const OnnxNode& n, Builder& b) {
   ValueId hot = b.map(MapOp::equal, {b.iota(depth, rank, axis), b.reshape(indices, shape)});
   ValueId off = b.reshape(b.slice_axis(values, 0, 0, 1), {}), on = b.reshape(b.slice_axis(values, 0, 1, 1), {});
   return {b.map(MapOp::where, {hot, on, off})};
-}
-
-// Calls f(i) for the elements i of a constant, in order, that are not zero.
-template <class F>
-void for_each_nonzero(const Builder& b, const Tensor& t, F&& f) {
-  dispatch(t.dtype, [&](auto tag) {
-    using T = decltype(tag);
-    b.in_slices(element_count(t.shape), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; i++)
-        if (widen(load<T>(t.data, i)) != 0) f(i);
-    });
-  });
 }
 
 int64_t count_nonzero(const Builder& b, const Tensor& t) {

@@ -5,6 +5,7 @@
 
 #include "graph/ops/common.hpp"
 #include "import/converters.hpp"
+#include "import/nonzero.hpp"
 #include "import/windows.hpp"
 
 namespace pando::onnx {
@@ -192,9 +193,10 @@ Values conv_transpose(const OnnxNode& n, Builder& b) {
 
 // ---- products ----
 
-bool all_zero(const Tensor& t) {
-  std::vector<double> list = elements<double>(t);
-  return std::all_of(list.begin(), list.end(), [](double x) { return x == 0; });
+bool all_zero(const Builder& b, const Tensor& t) {
+  bool zero = true;
+  for_each_nonzero(b, t, [&](int64_t) { zero = false; });
+  return zero;
 }
 
 // alpha A B + beta C. A C that is one row of numbers is the product's bias; any other shape is added after it.
@@ -212,7 +214,7 @@ Values gemm(const OnnxNode& n, Builder& b) {
     c = is_float(b.dtype(c)) ? b.map(MapOp::mul_imm, {c}, beta)
         : whole              ? b.map(MapOp::mul, {c, b.cast(b.ints({static_cast<int64_t>(beta)}, {}), b.dtype(c))})
                              : b.cast(b.map(MapOp::mul_imm, {b.cast(c, DType::f64)}, beta), b.dtype(c));
-    if (beta == 0 && b.is_constant(c) && all_zero(*b.constant_of(c))) return {b.add(matmul_op, {a, w, none}, attrs)};
+    if (beta == 0 && b.is_constant(c) && all_zero(b, *b.constant_of(c))) return {b.add(matmul_op, {a, w, none}, attrs)};
   }
   int64_t columns = b.shape(w)[attrs.trans_b ? 0 : 1];
   if (b.count(c) == columns && (b.rank(c) == 0 || b.shape(c).back() == columns))

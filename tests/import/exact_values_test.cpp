@@ -144,5 +144,16 @@ TEST(ExactValues, BetaKeepsIntegersAndNan) {
   EXPECT_TRUE(std::isnan(elements_of<float>(*y[0])[0]));
 }
 
+TEST(ExactValues, BetaOfZeroDropsALargeIntegerMatrix) {
+  constexpr int64_t rows = 1 << 12, columns = 1040;  // more elements than converters may list
+  ModelWriter m(13);
+  m.output("y", i32, {rows, columns});
+  m.initializer(raw_tensor<int32_t>("a", i32, {rows, 1}, std::vector<int32_t>(rows, 3)));
+  m.initializer(raw_tensor<int32_t>("b", i32, {1, columns}, std::vector<int32_t>(columns, 5)));
+  m.initializer(raw_tensor<int32_t>("c", i32, {rows, columns}, std::vector<int32_t>(rows * columns, 7)));
+  m.node("Gemm", {"a", "b", "c"}, {"y"}, {attr("beta", 0.0f)});
+  EXPECT_EQ(reinterpret_cast<const int32_t*>(outputs_of(m, {})[0]->data)[rows * columns - 1], 15);
+}
+
 }  // namespace
 }  // namespace pando
