@@ -187,10 +187,10 @@ bool unseen_keys_vanish(const AttentionHead& head, const QueryBlock& block, cons
                    [&](const Lanes16& v, int64_t) { tops = map16(tops, v, MaxOp()); });
       top = fold16(tops, MaxOp());
     } else if (fill.key != 0) {
-      for (int64_t i = 1; i < head.keys - visible; i++) {
+      for (int64_t i = 0; i < head.keys - visible; i++) {
         const float next = with[i * fill.key];
-        if (!(next <= top)) top = next;
-        if (next != next) return false;
+        if (std::isnan(next)) return false;
+        top = std::max(top, next);
       }
     }
     if (!(top - running.top[j] < exp_vanishes)) return false;  // NaN: not known
