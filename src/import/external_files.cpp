@@ -1,6 +1,7 @@
 #include "import/external_files.hpp"
 
 #include <filesystem>
+#include <mutex>
 
 #include "base/error.hpp"
 
@@ -19,21 +20,25 @@ std::shared_ptr<const MappedFile> ExternalFiles::open(const std::string& locatio
   for (const fs::path& part : relative) inside = inside && part != "..";
   if (!inside) fail(ErrorCode::invalid_model, "external data '{}' is outside of the model's folder", location);
   const std::string path = (fs::path(folder_) / relative).lexically_normal().string();
-  std::lock_guard lock(mutex_);
-  std::shared_ptr<const MappedFile>& file = files_[path];
+  {
+    std::lock_guard lock(mutex_);
+    if (const auto known = files_.find(path); known != files_.end()) return known->second;
+  }
+  // Outside of the lock, since it may read all of the file. Of two threads that do so the first one's is kept.
+  std::shared_ptr<const MappedFile> file;
   try {
-    if (!file) file = std::make_shared<const MappedFile>(path, mode_);
+    file = std::make_shared<const MappedFile>(path, mode_);
   } catch (const Error& e) {
     fail(e.code(), "external data '{}': {}", location, e.what());
   }
-  return file;
+  std::lock_guard lock(mutex_);
+  return files_.try_emplace(path, file).first->second;
 }
 
 std::vector<std::shared_ptr<const MappedFile>> ExternalFiles::opened() const {
   std::lock_guard lock(mutex_);
   std::vector<std::shared_ptr<const MappedFile>> list;
-  for (const auto& [path, file] : files_)
-    if (file) list.push_back(file);
+  for (const auto& [path, file] : files_) list.push_back(file);
   return list;
 }
 

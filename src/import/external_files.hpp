@@ -2,11 +2,11 @@
 #pragma once
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "base/memory.hpp"
+#include "base/process.hpp"
 
 namespace pando {
 
@@ -24,7 +24,7 @@ class ExternalFiles {
  private:
   std::string folder_;  // absolute: the working directory may change
   FileMode mode_;
-  mutable std::mutex mutex_;
+  mutable ForkAwareMutex mutex_;
   std::map<std::string, std::shared_ptr<const MappedFile>> files_;  // by path
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 
 #include "graph/ops/ops.hpp"
 
@@ -39,6 +40,16 @@ double Work::bytes(const Box& box) const {
   double sum = 0;
   for (const Operand& o : operands_) sum += static_cast<double>(apply(o.rule, box, o.shape).count()) * o.element_bytes;
   return sum;
+}
+
+void MissingCosts::add(std::string what) {
+  std::lock_guard lock(mutex_);
+  all_.insert(std::move(what));
+}
+
+std::vector<std::string> MissingCosts::list() const {
+  std::lock_guard lock(mutex_);
+  return {all_.begin(), all_.end()};
 }
 
 int64_t Roofline::compute_ns(const Work& work, const Box& box, const DeviceKind& kind) const {

@@ -2,10 +2,12 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/process.hpp"
 #include "graph/graph.hpp"
 #include "plan/cluster/cluster.hpp"
 
@@ -46,6 +48,17 @@ class CostModel {
   // What was asked for and is not known exactly, as far as models know: each once.
   virtual std::vector<std::string> missing() const { return {}; }
   virtual std::string note() const { return {}; }  // one line on how exact it is; may be empty
+};
+
+// What a model was asked for and does not know exactly. Thread-safe.
+class MissingCosts {
+ public:
+  void add(std::string what);
+  std::vector<std::string> list() const;  // each once, sorted
+
+ private:
+  mutable ForkAwareMutex mutex_;
+  std::set<std::string> all_;
 };
 
 // The slower of arithmetic at the peak and bytes at the memory's rate, both at the kind's efficiencies (Williams,

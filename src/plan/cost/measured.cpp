@@ -119,15 +119,11 @@ FittedCosts::FittedCosts(CostFile file) : file_(std::move(file)), formulas_(file
 int64_t FittedCosts::compute_ns(const Work& work, const Box& box, const DeviceKind& kind) const {
   double ns = formulas_.ns(describe_point(work, box, file_.machine));
   if (ns >= 0) return to_task_ns(ns * slower(file_, kind));
-  std::lock_guard lock(mutex_);
-  missing_.insert(class_of(work));
+  missing_.add(class_of(work));
   return Roofline().compute_ns(work, box, kind);
 }
 
-std::vector<std::string> FittedCosts::missing() const {
-  std::lock_guard lock(mutex_);
-  return {missing_.begin(), missing_.end()};
-}
+std::vector<std::string> FittedCosts::missing() const { return missing_.list(); }
 
 std::string FittedCosts::note() const {
   return fmt::format("fitted to {} points; on {} others the median error is {:.1f} %, the largest {:.1f} %",
@@ -152,8 +148,7 @@ int64_t MeasuredCosts::compute_ns(const Work& work, const Box& box, const Device
     if (exact != known->second.ns.end()) return to_task_ns(exact->second * factor);
   }
   CostPoint here = describe_point(work, box, file_.machine);
-  std::lock_guard lock(mutex_);
-  missing_.insert(fmt::format("{} {}", here.op, to_string(box)));
+  missing_.add(fmt::format("{} {}", here.op, to_string(box)));
   if (known != known_.end() && here.expected_ns > 0) {
     const CostPoint* best = nullptr;
     double least = 0;
@@ -167,9 +162,6 @@ int64_t MeasuredCosts::compute_ns(const Work& work, const Box& box, const Device
   return ns >= 0 ? to_task_ns(ns * factor) : Roofline().compute_ns(work, box, kind);
 }
 
-std::vector<std::string> MeasuredCosts::missing() const {
-  std::lock_guard lock(mutex_);
-  return {missing_.begin(), missing_.end()};
-}
+std::vector<std::string> MeasuredCosts::missing() const { return missing_.list(); }
 
 }  // namespace pando::plan

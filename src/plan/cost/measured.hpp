@@ -1,8 +1,6 @@
 // Cost models from measurements: the times themselves, or one formula per class of operators fitted to few of them.
 // A device of another kind takes the measured time in proportion to the peaks.
 #pragma once
-#include <mutex>
-#include <set>
 #include <unordered_map>
 
 #include "plan/cost/cost_file.hpp"
@@ -45,8 +43,7 @@ class FittedCosts : public CostModel {
  private:
   CostFile file_;
   FittedFormulas formulas_;
-  mutable std::mutex mutex_;
-  mutable std::set<std::string> missing_;
+  mutable MissingCosts missing_;
 };
 
 // A box that was not measured takes the time of the most similar one of the same operator, scaled by the expected
@@ -66,8 +63,7 @@ class MeasuredCosts : public CostModel {
   CostFile file_;
   FittedFormulas formulas_;
   std::unordered_map<std::string, Known> known_;  // by signature
-  mutable std::mutex mutex_;
-  mutable std::set<std::string> missing_;
+  mutable MissingCosts missing_;
 };
 
 }  // namespace pando::plan

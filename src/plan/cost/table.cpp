@@ -143,8 +143,7 @@ int64_t TableCosts::compute_ns(const Work& work, const Box& box, const DeviceKin
     if (!s.backward) return to_task_ns(found->second.forward_us * 1e3);
     if (found->second.backward_us >= 0) return to_task_ns(found->second.backward_us * 0.5e3);
   }
-  std::lock_guard lock(mutex_);
-  missing_.insert(s.names.front() + rest + (s.backward ? " (backward)" : ""));
+  missing_.add(s.names.front() + rest + (s.backward ? " (backward)" : ""));
   return Roofline().compute_ns(work, box, kind);
 }
 
@@ -163,9 +162,6 @@ int64_t TableCosts::collective_ns(uint32_t ranks, int64_t bytes) const {
   return to_task_ns(1e3 * (below->second + part * (above->second - below->second)));
 }
 
-std::vector<std::string> TableCosts::missing() const {
-  std::lock_guard lock(mutex_);
-  return {missing_.begin(), missing_.end()};
-}
+std::vector<std::string> TableCosts::missing() const { return missing_.list(); }
 
 }  // namespace pando::plan

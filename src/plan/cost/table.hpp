@@ -1,8 +1,6 @@
 // Times from a table that somebody else measured, on machines that are not here.
 #pragma once
 #include <map>
-#include <mutex>
-#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -33,8 +31,7 @@ class TableCosts : public CostModel {
   };
   std::unordered_map<std::string, Times> operators_;           // by "OPERATOR,BOX,KIND"
   std::map<uint32_t, std::map<int64_t, double>> collectives_;  // us by ranks and bytes
-  mutable std::mutex mutex_;
-  mutable std::set<std::string> missing_;
+  mutable MissingCosts missing_;
 };
 
 }  // namespace pando::plan
