@@ -38,9 +38,8 @@ TensorPtr as_constant(const Array& array) {
   return t;
 }
 
-void report(const CompileOptions& options, const char* stage, double fraction) {
-  if (ExitGate::closed()) ExitGate::halt();
-  if (options.cancel && options.cancel->cancelled()) fail(ErrorCode::cancelled, "loading was cancelled");
+void report(const CompileContext& context, const CompileOptions& options, const char* stage, double fraction) {
+  context.check();
   if (!options.progress) return;
   ScopedOutsideExitGate outside;
   options.progress(stage, fraction);
@@ -118,8 +117,8 @@ Compiled Compiled::Impl::make(const std::shared_ptr<Model::Impl>& model, std::sh
   check_shapes(options, model->inputs);
   check_shapes(options, model->defaults);
 
-  report(options, "import", 0);
   CompileContext context(model->file.bytes(), options.cancel);
+  report(context, options, "import", 0);
   ImportOptions import_options;
   import_options.context = &context;
   for (const auto& [name, shape] : options.shapes) import_options.input_shapes[name] = shape;
@@ -130,13 +129,13 @@ Compiled Compiled::Impl::make(const std::shared_ptr<Model::Impl>& model, std::sh
                              [f = file.get()](const void* begin, size_t size) { f->release(begin, size); });
   stats.import_ms = watch.ms();
 
-  report(options, "optimize", 0);
+  report(context, options, "optimize", 0);
   OptimizeOptions optimize_options;
   optimize_options.context = &context;
   if (options.optimize) graph = optimize(std::move(graph), optimize_options);
   stats.optimize_ms = watch.ms();
 
-  report(options, "tile", 0);
+  report(context, options, "tile", 0);
   TileOptions tile_options;
   tile_options.tile_us = options.tile_us;
   tile_options.barrier = options.policy == Policy::barrier;
@@ -151,7 +150,7 @@ Compiled Compiled::Impl::make(const std::shared_ptr<Model::Impl>& model, std::sh
   bind_options.tile_boxes = options.inspect;
   bind_options.context = &context;
   bind_options.progress = [&](double done) {
-    report(options, "bind", done);
+    report(context, options, "bind", done);
     return true;
   };
   impl.program = bind(*tiles, bind_options);
@@ -179,7 +178,7 @@ Compiled Compiled::Impl::make(const std::shared_ptr<Model::Impl>& model, std::sh
   stats.weight_bytes = static_cast<double>(program.packed_bytes + program.weights.size());
   stats.scratch_bytes = static_cast<double>(program.scratch_bytes);
   if (options.inspect) impl.tiles = std::move(tiles);
-  report(options, "bind", 1);
+  report(context, options, "bind", 1);
   return out;
 }
 

@@ -1,7 +1,4 @@
 // Plans in real time: a thread per logical device.
-#include <pthread.h>
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -10,16 +7,10 @@
 
 #include "base/cpu.hpp"
 #include "dist/emulator.hpp"
+#include "runtime/thread.hpp"
 
 namespace pando::dist {
 namespace {
-
-void pin(int cpu) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(static_cast<size_t>(cpu), &set);
-  pthread_setaffinity_np(pthread_self(), sizeof set, &set);  // where it is refused the thread runs anywhere
-}
 
 // What the threads share. All memory is there before they start: what they threw would end the process.
 struct WallRun {
@@ -83,7 +74,7 @@ int64_t Emulator::run_wall(const PartProgram& program, const std::vector<std::ve
   try {
     for (uint32_t d = 0; d < program.devices(); d++)
       threads.emplace_back([&, d] {
-        if (pinned) pin(cpus[d]);
+        if (pinned) runtime::bind_thread_to(cpus[d]);
         run.device(d);
       });
   } catch (const std::system_error& e) {

@@ -26,8 +26,6 @@ bool too_old(std::string_view op, int64_t opset) {
                      [&](const Changed& c) { return c.op == op && opset < c.opset; });
 }
 
-bool is_default_domain(std::string_view domain) { return domain.empty() || domain == "ai.onnx"; }
-
 // How functions are found.
 std::string function_key(std::string_view domain, std::string_view name, std::string_view overload) {
   return fmt::format("{}\n{}\n{}", is_default_domain(domain) ? std::string_view() : domain, name, overload);

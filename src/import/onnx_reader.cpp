@@ -178,7 +178,7 @@ class ModelReader {
         case 2: version = static_cast<int64_t>(r.varint()); break;
         default: r.skip();
       }
-    if (domain.empty() || domain == "ai.onnx") of_default_domain = version;
+    if (is_default_domain(domain)) of_default_domain = version;
   }
 
   static std::pair<std::string_view, std::string_view> entry(std::string_view bytes) {

@@ -41,6 +41,9 @@ enum class ElementType : int32_t {
 DType to_dtype(int32_t element_type, std::string_view what);
 bool is_supported(int32_t element_type);
 
+// Of operators and of opset_import.
+inline bool is_default_domain(std::string_view domain) { return domain.empty() || domain == "ai.onnx"; }
+
 // A repeated number may come as any mix of packed chunks and single items.
 struct NumberField {
   std::string_view packed;               // the chunk, when the field is one packed chunk and nothing else

@@ -28,7 +28,7 @@ TensorPtr widen_four_bit(const TensorProto& proto, DType dtype, std::string_view
 }
 
 // Varint lists hold 32- and 64-bit integers, and smaller types one element per number: keep the low bytes.
-void narrow(std::span<const uint64_t> numbers, size_t size, std::byte* out) {
+void keep_low_bytes(std::span<const uint64_t> numbers, size_t size, std::byte* out) {
   for (uint64_t n : numbers) {
     std::memcpy(out, &n, size);
     out += size;
@@ -94,7 +94,7 @@ TensorPtr from_numbers(const TensorProto& proto, DType dtype, int64_t count, con
   if (dtype == DType::boolean)
     for (uint64_t& n : numbers) n = n != 0;
   auto t = make_tensor(dtype, proto.dims);
-  narrow(numbers, size_of(dtype), writable(*t));
+  keep_low_bytes(numbers, size_of(dtype), writable(*t));
   return t;
 }
 
@@ -148,17 +148,14 @@ TensorPtr from_file(const TensorProto& proto, DType dtype, int64_t count, Extern
   if (offset > bytes.size() || (has_length && length > bytes.size() - offset))
     fail(ErrorCode::invalid_model, "tensor '{}': bytes {} + {} are outside of '{}' ({} bytes){}", proto.name, offset,
          length, location, bytes.size(), remark_on(bytes));
-  if (!has_length) {
-    size_t expected = static_cast<size_t>(is_four_bit(proto.type) ? (count + 1) / 2 : count) * size_of(dtype);
-    length = std::min<uint64_t>(expected, bytes.size() - offset);
-  }
+  const size_t expected = static_cast<size_t>(is_four_bit(proto.type) ? (count + 1) / 2 : count) * size_of(dtype);
+  if (!has_length) length = std::min<uint64_t>(expected, bytes.size() - offset);
   // Booleans and 4-bit integers are copied: a file with holes must not stand for more memory than it has bytes.
   const bool copied = dtype == DType::boolean || is_four_bit(proto.type);
   if (constexpr int64_t always = 64 << 20; copied && count > always + 2 * file->stored_bytes())
     fail(ErrorCode::invalid_model, "tensor '{}' has {} elements, but '{}' holds {} bytes", proto.name, count, location,
          file->stored_bytes());
   std::string_view raw(reinterpret_cast<const char*>(bytes.data()) + offset, length);
-  const size_t expected = static_cast<size_t>(is_four_bit(proto.type) ? (count + 1) / 2 : count) * size_of(dtype);
   if (length < expected && offset + length == bytes.size())
     fail(ErrorCode::invalid_model, "tensor '{}' {} {} has {} bytes at {} of '{}', expected {}: the file ends early{}",
          proto.name, name_of(dtype), to_string(proto.dims), length, offset, location, expected, remark_on(bytes));

@@ -10,16 +10,6 @@
 #include <cstdio>
 
 namespace pando::runtime {
-namespace {
-
-void bind_to(int cpu) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(cpu, &set);
-  pthread_setaffinity_np(pthread_self(), sizeof set, &set);
-}
-
-}  // namespace
 
 uint64_t now_ns() {
   timespec t;
@@ -35,6 +25,13 @@ void futex_wait(std::atomic<uint32_t>& word, uint32_t value, uint64_t ns) {
 
 void futex_wake(std::atomic<uint32_t>& word, int count) {
   syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
+}
+
+void bind_thread_to(int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 }
 
 ThreadMasks ThreadMasks::of_this_thread() {
@@ -54,7 +51,7 @@ void set_up_worker_thread(int number, int cpu) {
   char name[16];
   std::snprintf(name, sizeof name, "pando-%d", number);
   pthread_setname_np(pthread_self(), name);
-  if (cpu >= 0) bind_to(cpu);
+  if (cpu >= 0) bind_thread_to(cpu);
 }
 
 ScopedUserMasks::ScopedUserMasks(const ThreadMasks& user, int worker_cpu) : cpu_(worker_cpu) {
@@ -63,7 +60,7 @@ ScopedUserMasks::ScopedUserMasks(const ThreadMasks& user, int worker_cpu) : cpu_
 }
 
 ScopedUserMasks::~ScopedUserMasks() {
-  if (cpu_ >= 0) bind_to(cpu_);
+  if (cpu_ >= 0) bind_thread_to(cpu_);
   pthread_sigmask(SIG_SETMASK, &saved_, nullptr);
 }
 

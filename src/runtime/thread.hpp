@@ -25,6 +25,9 @@ inline void pause_cpu() {
 #endif
 }
 
+// Where the system refuses it, the calling thread runs as before.
+void bind_thread_to(int cpu);
+
 // What a thread hands down to the threads and processes that it starts.
 struct ThreadMasks {
   sigset_t signals;
