@@ -181,12 +181,7 @@ bool unseen_keys_vanish(const AttentionHead& head, const QueryBlock& block, cons
     if (visible == head.keys) continue;
     const float* with = fill.at(query, visible);
     float top = *with;
-    if (fill.key == 1) {
-      Lanes16 tops = Lanes16::all(-INFINITY);
-      for_blocks16(with, head.keys - visible, -INFINITY,
-                   [&](const Lanes16& v, int64_t) { tops = map16(tops, v, MaxOp()); });
-      top = fold16(tops, MaxOp());
-    } else if (fill.key != 0) {
+    if (fill.key != 0) {  // else one fill for all keys
       for (int64_t i = 0; i < head.keys - visible; i++) {
         const float next = with[i * fill.key];
         if (std::isnan(next)) return false;
