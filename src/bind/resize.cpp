@@ -18,51 +18,89 @@ struct Filter {
   bool identity = false;
 };
 
-constexpr int64_t max_table = int64_t{1} << 28;  // weights of a dimension
+constexpr int64_t max_table_bytes = int64_t{256} << 20;  // of all dimensions of one operator
+constexpr int64_t check_interval = 1 << 14;              // weights computed between two looks at the token
 
-// The taps of output x that have weight: indices [begin, begin + weight.size()) of the input.
-struct Row {
-  int64_t begin = 0;
-  std::vector<float> weight;
-  bool outside = false;
-};
-Row make_row(const ResizeAttrs& attrs, int d, int rank, int64_t in, int64_t out, int64_t x) {
-  const ResizeTaps taps = resize_taps(attrs, d, rank, in, out, x);
-  size_t lo = 0, hi = taps.weight.size();
-  while (hi > 1 && static_cast<float>(taps.weight[hi - 1]) == 0) hi--;
-  while (lo + 1 < hi && static_cast<float>(taps.weight[lo]) == 0) lo++;
-  Row row{taps.first + static_cast<int64_t>(lo), {}, taps.outside};
-  for (size_t k = lo; k < hi; k++) row.weight.push_back(static_cast<float>(taps.weight[k]));
-  return row;
+// What a table holds per output index.
+int64_t row_bytes(int64_t taps) {
+  return taps * static_cast<int64_t>(sizeof(float)) + static_cast<int64_t>(sizeof(int64_t) + sizeof(uint8_t));
 }
 
-Filter make_filter(const Binder& b, int d) {
-  const auto& attrs = b.node.as<ResizeAttrs>();
-  const Shape &x = b.view().in_shape(0), &y = b.view().out_shape();
-  const int rank = narrow<int>(x.size());
-  const int64_t in = x[static_cast<size_t>(d)], out = y[static_cast<size_t>(d)];
+// Rows of a filter, computed one at a time: no table of rows of different lengths is ever held.
+class Rows {
+ public:
+  Rows(const Binder& b, int d)
+      : attrs_(b.node.as<ResizeAttrs>()),
+        context_(b.context()),
+        d_(d),
+        rank_(narrow<int>(b.view().in_shape(0).size())),
+        in_(b.view().in_shape(0)[static_cast<size_t>(d)]),
+        out_(b.view().out_shape()[static_cast<size_t>(d)]) {}
+
+  int64_t in() const { return in_; }
+  int64_t out() const { return out_; }
+
+  // The taps of output x that have weight, weight[lo..hi), begin at index `begin` of the input.
+  struct Row {
+    int64_t begin = 0;
+    size_t lo = 0, hi = 0;
+    ResizeTaps taps;
+    int64_t size() const { return static_cast<int64_t>(hi - lo); }
+  };
+  Row at(int64_t x) {
+    Row row;
+    row.taps = resize_taps(attrs_, d_, rank_, in_, out_, x);
+    const std::vector<double>& weight = row.taps.weight;
+    row.hi = weight.size();
+    while (row.hi > 1 && static_cast<float>(weight[row.hi - 1]) == 0) row.hi--;
+    while (row.lo + 1 < row.hi && static_cast<float>(weight[row.lo]) == 0) row.lo++;
+    row.begin = row.taps.first + static_cast<int64_t>(row.lo);
+    work_ += 1 + static_cast<int64_t>(weight.size());
+    if (work_ >= check_interval) {
+      context_.check();
+      work_ = 0;
+    }
+    return row;
+  }
+
+ private:
+  const ResizeAttrs& attrs_;
+  const CompileContext& context_;
+  int d_, rank_;
+  int64_t in_, out_;
+  int64_t work_ = 0;
+};
+
+// Two passes over the rows: the first finds the longest one. `bytes_left`: of the operator's tables.
+Filter make_filter(const Binder& b, int d, int64_t& bytes_left) {
+  Rows rows(b, d);
+  const int64_t in = rows.in(), out = rows.out();
   Filter f;
-  std::vector<Row> rows;
   const auto check = [&] {
-    if (f.taps > max_table / std::max<int64_t>(out, 1))
-      fail(ErrorCode::not_supported, "node '{}': resizing {} to {} needs more than {} weights", b.node.name, in, out,
-           max_table);
+    if (row_bytes(f.taps) > bytes_left / std::max<int64_t>(out, 1))
+      fail(ErrorCode::not_supported, "node '{}': resizing {} to {} (dimension {}) needs tables of more than {} bytes",
+           b.node.name, in, out, d, max_table_bytes);
   };
   check();
   for (int64_t o = 0; o < out; o++) {
-    rows.push_back(make_row(attrs, d, rank, in, out, o));
-    if (!rows.back().outside) f.taps = std::max(f.taps, static_cast<int64_t>(rows.back().weight.size()));
+    const Rows::Row row = rows.at(o);
+    if (row.taps.outside || row.size() <= f.taps) continue;
+    f.taps = row.size();
     check();
   }
+  bytes_left -= out * row_bytes(f.taps);
   f.identity = in == out && f.taps == 1;
+  f.first.reserve(static_cast<size_t>(out));
+  f.outside.reserve(static_cast<size_t>(out));
+  f.weight.reserve(static_cast<size_t>(out * f.taps));
   for (int64_t o = 0; o < out; o++) {
-    const Row& row = rows[static_cast<size_t>(o)];
+    const Rows::Row row = rows.at(o);
     const int64_t start = std::clamp<int64_t>(row.begin, 0, in - f.taps);
     for (int64_t k = start - row.begin; k < start - row.begin + f.taps; k++)
-      f.weight.push_back(k >= 0 && k < static_cast<int64_t>(row.weight.size()) ? row.weight[static_cast<size_t>(k)]
-                                                                               : 0);
+      f.weight.push_back(k >= 0 && k < row.size() ? static_cast<float>(row.taps.weight[row.lo + static_cast<size_t>(k)])
+                                                  : 0);
     f.first.push_back(start);
-    f.outside.push_back(row.outside);
+    f.outside.push_back(row.taps.outside);
     f.identity = f.identity && start == o && f.weight.back() == 1;
   }
   return f;
@@ -103,9 +141,11 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 }
 
 template <class T>
-Ref keep(Binder& b, const std::vector<T>& values) {
-  return b.pack(values.size() * sizeof(T),
-                [values](std::byte* to) { std::memcpy(to, values.data(), values.size() * sizeof(T)); });
+Ref keep(Binder& b, std::vector<T> values) {
+  const size_t bytes = values.size() * sizeof(T);
+  return b.pack(bytes, [values = std::move(values)](std::byte* to) {
+    std::memcpy(to, values.data(), values.size() * sizeof(T));
+  });
 }
 
 }  // namespace
@@ -119,11 +159,13 @@ void bind_resize(Binder& b) {
   args.in = b.input(0);
   args.out = b.output();
   args.extrapolation = b.node.as<ResizeAttrs>().extrapolation;
+  int64_t bytes_left = max_table_bytes;
   for (int d = 0; d < rank; d++) {
-    const Filter f = make_filter(b, d);
-    args.first[d] = keep(b, f.first);
-    args.weight[d] = keep(b, f.weight);
-    if (std::find(f.outside.begin(), f.outside.end(), 1) != f.outside.end()) args.outside[d] = keep(b, f.outside);
+    Filter f = make_filter(b, d, bytes_left);
+    args.first[d] = keep(b, std::move(f.first));
+    args.weight[d] = keep(b, std::move(f.weight));
+    if (std::find(f.outside.begin(), f.outside.end(), 1) != f.outside.end())
+      args.outside[d] = keep(b, std::move(f.outside));
     args.taps[d] = f.taps;
     args.in_stride[d] = b.input_strides(0)[d];
     args.out_stride[d] = b.output_strides()[d];

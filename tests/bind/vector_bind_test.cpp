@@ -1,7 +1,9 @@
 // Row-wise operators bound to vector kernels, cut into tiles, against their references.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "bind/run_program.hpp"
 #include "graph/ops/ops.hpp"
@@ -243,6 +245,47 @@ TEST(Resize, AntialiasOverWideWindows) {
   std::vector<TensorPtr> ones{make_constant(DType::f32, {1, 200000}, std::vector<float>(200000, 1.0f))};
   std::vector<TensorPtr> y = run_graph(m.graph, ones);
   for (int64_t i = 0; i < 4; i++) EXPECT_NEAR(reinterpret_cast<const float*>(y[0]->data)[i], 1, 1e-3);
+}
+
+Model wide_resize(ResizeMode mode, int64_t out) {
+  ResizeAttrs a;
+  a.mode = mode;
+  a.out = {1, out};
+  a.scales = {1, static_cast<float>(out) / 4};
+  Model m;
+  m.finish(m.graph.add(resize_op, "widen", {m.input({1, 4})}, a));
+  return m;
+}
+
+TEST(BindResize, TablesBeyondTheBoundAreRefusedBeforeTheyAreMade) {
+  const Model m = wide_resize(ResizeMode::nearest, int64_t{1} << 27);
+  try {
+    bind(tile(m.graph, Machine::host()), {});
+    ADD_FAILURE() << "not refused";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::not_supported);
+    EXPECT_NE(std::string(e.what()).find("widen"), std::string::npos);
+  }
+}
+
+TEST(BindResize, ATokenStopsTheTables) {
+  const Model m = wide_resize(ResizeMode::linear, int64_t{1} << 23);
+  CancelToken token;
+  CompileContext context(0, &token);
+  BindOptions options;
+  options.context = &context;
+  const TileGraph tiles = tile(m.graph, Machine::host());
+  std::thread stop([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    token.cancel();
+  });
+  try {
+    bind(tiles, options);
+    ADD_FAILURE() << "not cancelled";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::cancelled);
+  }
+  stop.join();
 }
 
 TEST(Bind, ATokenStopsIt) {
