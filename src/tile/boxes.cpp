@@ -5,7 +5,7 @@
 namespace pando {
 namespace {
 
-constexpr size_t max_steps = 1 << 22;  // of all paths behind one value
+constexpr size_t max_steps = 1 << 19;  // visited, and kept in the paths, behind one value
 
 }  // namespace
 
@@ -18,6 +18,12 @@ void find_origins(const Graph& graph, const std::vector<NodeId>& producer, const
   std::vector<Level> levels;
   std::vector<Origin::Step> path;
   size_t steps = 0;
+  const auto count = [&](size_t n, const Node& node) {
+    steps += n;
+    if (steps > max_steps)
+      fail(ErrorCode::not_supported, "node '{}': the views behind it have more than {} steps in all", node.name,
+           max_steps);
+  };
   const auto enter = [&](ValueId value) {  // true: a view whose operands are to be visited
     const NodeId n = producer[value];
     if (n == none) return false;
@@ -28,9 +34,7 @@ void find_origins(const Graph& graph, const std::vector<NodeId>& producer, const
     const NodeView view{graph, graph.nodes[n]};
     int output = 0;
     while (view.node.outputs[static_cast<size_t>(output)] != value) output++;
-    steps += path.size();
-    if (steps > max_steps)
-      fail(ErrorCode::not_supported, "node '{}': views of views behind it are nested too deep", view.node.name);
+    count(path.size(), view.node);
     out.push_back({n, output, view.node.op->writes(view, output), path});
     return false;
   };
@@ -47,6 +51,7 @@ void find_origins(const Graph& graph, const std::vector<NodeId>& producer, const
     if (!view.has(i)) continue;
     const Access reads = view.node.op->reads(view, i);
     if (reads.kind == Access::Kind::none) continue;
+    count(1, view.node);  // also where no operator lies behind: views that read a value twice double the paths
     path.push_back({reads, view.in_shape(i)});
     enter(view.node.inputs[static_cast<size_t>(i)]);
   }

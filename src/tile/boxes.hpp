@@ -31,8 +31,9 @@ struct Origin {
   }
 };
 
-// Everyone who makes a part of `v`. `producer`: node per value, none for inputs and constants; `executed`: false for
-// the nodes that are looked through. Throws not_supported, naming a node, when views nest beyond all reason.
+// All operators that make a part of `v`. `producer`: node per value, none for inputs and constants; `executed`: false
+// for the nodes that are looked through. Throws not_supported, naming a node, when the paths through the views have too
+// many steps.
 void find_origins(const Graph& graph, const std::vector<NodeId>& producer, const std::vector<bool>& executed, ValueId v,
                   std::vector<Origin>& out);
 

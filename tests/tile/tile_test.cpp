@@ -5,8 +5,10 @@
 
 #include <random>
 #include <set>
+#include <unordered_set>
 
 #include "graph/ops/ops.hpp"
+#include "tile/boxes.hpp"
 #include "tile/tile_graph.hpp"
 
 namespace pando {
@@ -246,6 +248,76 @@ TEST(DeepGraph, NestedConcatsTakeLinearWork) {
     size_t edges = 0;
     on_small_stack([&] { edges = tile(nested_concats(levels), Machine{}).successors.size(); });
     EXPECT_LT(edges, 40u * static_cast<size_t>(levels));
+  }
+}
+
+// Tiles before which `tile` cannot start, without those of all other tiles.
+std::vector<bool> ancestors_of(const std::vector<std::vector<uint32_t>>& before, uint32_t tile) {
+  std::vector<bool> seen(before.size(), false);
+  std::vector<uint32_t> left{tile};
+  while (!left.empty()) {
+    const uint32_t n = left.back();
+    left.pop_back();
+    for (uint32_t p : before[n])
+      if (!seen[p]) seen[p] = true, left.push_back(p);
+  }
+  return seen;
+}
+
+// More tiles than have their ancestors tracked, and copies whose tiles are too many to compare each with each.
+TEST(DeepGraph, MemoryIsWaitedForWhereTilesAreVeryMany) {
+  const TileGraph g = tile(nested_concats(600), Machine{}, {.tile_us = 1e-6});
+  ASSERT_GT(g.tiles, 32768u);
+  EXPECT_LT(g.successors.size(), 40u * g.tiles);
+  std::vector<std::vector<uint32_t>> before(g.tiles + g.events);
+  for (uint32_t n = 0; n < before.size(); n++)
+    for (uint32_t i = g.successor_begin[n]; i < g.successor_begin[n + 1]; i++) before[g.successors[i]].push_back(n);
+  const auto each_operand = [&](uint32_t t, bool written, auto&& f) {
+    const NodeView view{*g.graph, g.graph->nodes[g.ops[g.tile_op[t]].node]};
+    const auto visit = [&](ValueId v, const Access& rule) {
+      if (g.buffers[g.storage[v].buffer].kind == BufferKind::arena)
+        each_address(g, v, apply(rule, g.box(t), g.graph->shape(v)), f);
+    };
+    for (int i = 0; i < view.outputs(); i++) visit(view.node.outputs[i], view.node.op->writes(view, i));
+    for (int i = 0; i < view.inputs() && !written; i++) visit(view.node.inputs[i], view.node.op->reads(view, i));
+  };
+  for (uint32_t t = g.tiles - 1; t > g.tiles / 12; t -= g.tiles / 12) {
+    std::unordered_set<int64_t> written;
+    each_operand(t, true, [&](int64_t address) { written.insert(address); });
+    const std::vector<bool> up = ancestors_of(before, t);
+    for (uint32_t s = 0; s < g.ops[g.tile_op[t]].first_tile; s++) {
+      bool meets = false;
+      each_operand(s, false, [&](int64_t address) { meets = meets || written.contains(address); });
+      ASSERT_TRUE(!meets || up[s]) << "tile " << t << " overwrites what tile " << s << " uses";
+    }
+  }
+}
+
+TEST(DeepGraph, CopiesOfLargeValuesTakeFewTiles) {
+  constexpr uint32_t levels = 3000;
+  const TileGraph g = tile(nested_concats(levels), Machine{});
+  for (const OpTiles& op : g.ops)
+    if (g.graph->nodes[op.node].op == &slice_op) EXPECT_LE(op.tile_count, 256u);
+  EXPECT_LT(g.successors.size(), 20u * g.tiles);
+}
+
+// Each view reads its operand twice: the paths double at every level, though no operator lies behind them.
+TEST(DeepGraph, PathsThatDoubleAreRefused) {
+  Builder b(1);
+  ValueId x = b.g.add_value("x", DType::f32, {2}), v = x;
+  b.g.inputs = {x};
+  for (int i = 0; i < 60; i++) {
+    v = b.g.add(concat_op, "twice" + std::to_string(i), {v, v}, ConcatAttrs{0});
+    v = b.g.add(slice_op, "part" + std::to_string(i), {v}, SliceAttrs{{1}, {1}, {2}});
+  }
+  const std::vector<bool> executed(b.g.nodes.size(), false);
+  std::vector<Origin> origins;
+  try {
+    find_origins(b.g, Uses(b.g).producer, executed, v, origins);
+    ADD_FAILURE() << "visited 2^60 paths";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::not_supported);
+    EXPECT_NE(std::string(e.what()).find("node '"), std::string::npos);
   }
 }
 
