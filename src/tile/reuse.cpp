@@ -14,8 +14,9 @@ constexpr int64_t alignment = 64;
 int64_t round_up(int64_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 constexpr int64_t max_arena = int64_t{1} << 46;        // half of what a process can address
 constexpr auto gap = static_cast<int64_t>(gap_bytes);  // behind each buffer
-constexpr uint32_t slack_ops = 2;            // memory rests this many operators before it is used again: fewer waits
-constexpr uint32_t max_exact_tiles = 16384;  // above it ancestors are not tracked and whole operators are waited for
+constexpr uint32_t slack_ops = 2;             // memory rests this many operators before it is used again: fewer waits
+constexpr uint32_t max_exact_tiles = 16384;   // above it ancestors are not tracked
+constexpr uint64_t max_looks_per_tile = 256;  // on average; then a tile waits for all that used a buffer before
 
 }  // namespace
 
@@ -70,6 +71,9 @@ struct ArenaPlanner::State {
   std::vector<bool> claimed;
   std::vector<std::vector<Accessor>> accessors;  // per buffer, spans within the buffer
   std::vector<Bits> ancestors, event_ancestors;
+  // Where ancestors are not tracked:
+  uint64_t looks = 0;                // at accessors, so far
+  std::vector<uint32_t> done_event;  // per buffer: the event of its last use; none until a tile waits for it
   // Scratch, kept for its memory.
   Bits implied;
   std::vector<std::vector<uint32_t>> lists;
@@ -81,6 +85,7 @@ struct ArenaPlanner::State {
     claimed.assign(t.buffers.size(), false);
     accessors.resize(t.buffers.size());
     if (exact) ancestors.assign(t.tiles, Bits(t.tiles));
+    else done_event.assign(t.buffers.size(), none);
     for (uint32_t o = 0; o < t.ops.size(); o++) {
       const Node& node = g.nodes[t.ops[o].node];
       for (const auto* list : {&node.inputs, &node.outputs})
@@ -236,8 +241,49 @@ struct ArenaPlanner::State {
     list.resize(kept);
   }
 
+  // Whether the tiles of `op` may be compared one by one with those that used a buffer before. Tiles times tiles grow
+  // with the square of a model's size where large values are copied again and again.
+  bool affords_looks(const OpTiles& op, const Previous& old) {
+    if (exact) return true;
+    const uint64_t more = uint64_t{op.tile_count} * accessors[old.buffer].size();
+    if (looks + more > max_looks_per_tile * tiles.tiles) return false;
+    looks += more;
+    return true;
+  }
+
+  // An event after all tiles that use the buffer, made once. Their operators come before those of the next holder of
+  // its bytes, so that the list is complete.
+  uint32_t event_after(uint32_t buffer, Links& links) {
+    uint32_t& event = done_event[buffer];
+    if (event != none) return event;
+    event = tiles.tiles + static_cast<uint32_t>(links.event_members.size());
+    std::vector<uint32_t> members;
+    members.reserve(accessors[buffer].size());
+    for (const Accessor& a : accessors[buffer]) members.push_back(a.tile);
+    std::sort(members.begin(), members.end());
+    members.erase(std::unique(members.begin(), members.end()), members.end());
+    tiles.reuse_edges += static_cast<uint32_t>(members.size());
+    links.event_members.push_back(std::move(members));
+    return event;
+  }
+
+  void wait_for_whole(const Previous& old, uint32_t b, const OpTiles& op, const std::vector<Interval>& spans,
+                      Links& links) {
+    if (accessors[old.buffer].empty()) return;
+    const int64_t base = tiles.buffers[b].offset;
+    for (uint32_t t = 0; t < op.tile_count; t++) {
+      if (spans[t].empty() || base + spans[t].lo >= old.hi || old.lo >= base + spans[t].hi) continue;
+      std::vector<uint32_t>& before = links.before[op.first_tile + t];
+      const uint32_t event = event_after(old.buffer, links);
+      if (std::find(before.begin(), before.end(), event) != before.end()) continue;
+      before.push_back(event);
+      tiles.reuse_edges++;
+    }
+  }
+
   // The tiles of `op` wait for those that used the bytes before; spans: what each tile writes of buffer b.
   void wait_for(const Previous& old, uint32_t b, const OpTiles& op, const std::vector<Interval>& spans, Links& links) {
+    if (!affords_looks(op, old)) return wait_for_whole(old, b, op, spans, links);
     if (lists.size() < op.tile_count) lists.resize(op.tile_count);
     all.clear();
     uint64_t direct = 0, waiting = 0;

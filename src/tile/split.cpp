@@ -4,12 +4,17 @@
 #include <algorithm>
 #include <cmath>
 
+#include "graph/ops/ops.hpp"
 #include "tile/internal.hpp"
 
 namespace pando::tiling {
 namespace {
 
 constexpr int max_candidates = 7;
+
+// Of a copy (a slice that is not an address), where the tile size is chosen. All cores share its bandwidth long before;
+// and each of its tiles may have to be found behind a hundred views.
+constexpr double max_copy_tiles = 256;
 
 // Block extents to try for a dimension: the whole, then about 1/2, 1/4 ... of it, aligned. Rows of images are mostly
 // multiples of 7, channels of powers of two.
@@ -43,6 +48,7 @@ struct Search {
       box[i] = {0, block[i]};
       if (block[i] > 0) tiles *= static_cast<double>((domain[i].extent + block[i] - 1) / block[i]);
     }
+    if (view.node.op == &slice_op && options.tile_us == 0 && tiles > max_copy_tiles) return;
     // A box in the middle: the first one has no halo above it.
     for (int k = 0; k < count; k++) {
       int i = dims[k];
