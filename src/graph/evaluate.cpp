@@ -46,7 +46,8 @@ void evaluate_in_slices(const NodeView& node, std::span<const TensorPtr> in, std
   int cut = op.by_box && cost > slice_cost ? dimension_to_cut(domain) : -1;
   Box box = whole(domain);
   const int64_t extent = cut < 0 ? 1 : domain[cut].extent;
-  const int64_t step = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(extent) * slice_cost / cost));
+  const double slices = std::max(1.0, cost / slice_cost);
+  const int64_t step = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(extent) / slices));
   for (int64_t at = 0; at < extent; at += step) {
     context.check();
     std::vector<View> from, to;

@@ -251,9 +251,9 @@ Model wide_resize(ResizeMode mode, int64_t out) {
   ResizeAttrs a;
   a.mode = mode;
   a.out = {1, out};
-  a.scales = {1, static_cast<float>(out) / 4};
+  a.scales = {1, static_cast<float>(out) / 256};
   Model m;
-  m.finish(m.graph.add(resize_op, "widen", {m.input({1, 4})}, a));
+  m.finish(m.graph.add(resize_op, "widen", {m.input({1, 256})}, a));
   return m;
 }
 

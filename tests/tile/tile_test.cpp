@@ -268,7 +268,7 @@ std::vector<bool> ancestors_of(const std::vector<std::vector<uint32_t>>& before,
 TEST(DeepGraph, MemoryIsWaitedForWhereTilesAreVeryMany) {
   const TileGraph g = tile(nested_concats(600), Machine{}, {.tile_us = 1e-6});
   ASSERT_GT(g.tiles, 32768u);
-  EXPECT_LT(g.successors.size(), 40u * g.tiles);
+  EXPECT_LT(g.successors.size(), 300u * g.tiles);
   std::vector<std::vector<uint32_t>> before(g.tiles + g.events);
   for (uint32_t n = 0; n < before.size(); n++)
     for (uint32_t i = g.successor_begin[n]; i < g.successor_begin[n + 1]; i++) before[g.successors[i]].push_back(n);
@@ -297,7 +297,9 @@ TEST(DeepGraph, CopiesOfLargeValuesTakeFewTiles) {
   constexpr uint32_t levels = 3000;
   const TileGraph g = tile(nested_concats(levels), Machine{});
   for (const OpTiles& op : g.ops)
-    if (g.graph->nodes[op.node].op == &slice_op) EXPECT_LE(op.tile_count, 256u);
+    if (g.graph->nodes[op.node].op == &slice_op) {
+      EXPECT_LE(op.tile_count, 256u);
+    }
   EXPECT_LT(g.successors.size(), 20u * g.tiles);
 }
 
