@@ -126,7 +126,8 @@ PANDO_API void pando_compiled_destroy(pando_compiled* compiled);
 PANDO_API pando_status pando_run(pando_compiled* compiled, const void* const* inputs, void* const* outputs,
                                  const pando_cancel_token* token);
 /* The same without waiting: done(user, status, message) is called once on a worker thread, never on one that is inside
- * pando_run; the memory and the token must live until then. done must be short and must not wait for runs. Waits while all contexts are in flight. */
+ * pando_run; the memory and the token must live until then. done must be short and must not wait for runs. Waits while
+ * all contexts are in flight. */
 PANDO_API pando_status pando_submit(pando_compiled* compiled, const void* const* inputs, void* const* outputs,
                                     void (*done)(void* user, pando_status status, const char* message), void* user,
                                     const pando_cancel_token* token);

@@ -11,8 +11,8 @@
 // The process around it. All that computes does so in the default floating-point mode, whatever the caller's, which is
 // given back. exit() may be called at any time: workers stop after the tile they are in, and runs in flight then never
 // end. The child of a fork() may use everything; its engines start workers of their own with the first run, and runs
-// that were in flight in the parent do not exist in it (a thread that forks in a callback ends with the callback there).
-// The library stays loaded when a plugin that uses it is closed.
+// that were in flight in the parent do not exist in it (a thread that forks in a callback ends with the callback
+// there). The library stays loaded when a plugin that uses it is closed.
 #pragma once
 #include <functional>
 #include <map>

@@ -29,8 +29,8 @@ class CompileContext {
   explicit CompileContext(int64_t file_bytes = 0, const CancelToken* cancel = nullptr);
   void add_file(int64_t bytes);
 
-  // Throws `cancelled` once the token is set; does not return while the process exits. Two loads: cheap enough for every
-  // node and every slice of a long loop.
+  // Throws `cancelled` once the token is set; does not return while the process exits. Two loads: cheap enough for
+  // every node and every slice of a long loop.
   void check() const {
     if (ExitGate::closed()) ExitGate::halt();
     if (cancel_ && cancel_->cancelled()) stop();

@@ -475,9 +475,9 @@ TEST(Failure, KeepsItsCodeWithoutATerminal) {
 // By a signal before it is caught, or with a message: 130 for the shell either way.
 TEST(Failure, InterruptEndsTheCommand) {
   std::string err = temporary("interrupted");
-  int status = std::system(
-      ("timeout --preserve-status -s INT 2 " PANDO_BINARY " bench " + small_cnn() + " --runs 1000000 >/dev/null 2>" + err)
-          .c_str());
+  int status = std::system(("timeout --preserve-status -s INT 2 " PANDO_BINARY " bench " + small_cnn() +
+                            " --runs 1000000 >/dev/null 2>" + err)
+                               .c_str());
   EXPECT_EQ(WEXITSTATUS(status), 130);
   EXPECT_TRUE(content(err).empty() || content(err) == "pando: interrupted\n") << content(err);
 }
