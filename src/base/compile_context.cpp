@@ -10,7 +10,7 @@ namespace {
 // Beside what a file itself brings: room for the tables that exporters compute from shapes.
 constexpr int64_t base_bytes = int64_t{256} << 20;
 // Plain reference code does some 10^9 of these per second. Transposing all weights of a file takes 10 per element.
-constexpr double base_operations = 2e9, operations_per_byte = 100;
+constexpr double base_operations = 1e9, operations_per_byte = 100;
 
 }  // namespace
 
