@@ -149,10 +149,7 @@ Compiled Compiled::Impl::make(const std::shared_ptr<Model::Impl>& model, std::sh
   bind_options.weights = model->weights.get();
   bind_options.tile_boxes = options.inspect;
   bind_options.context = &context;
-  bind_options.progress = [&](double done) {
-    report(context, options, "bind", done);
-    return true;
-  };
+  bind_options.progress = [&](double done) { report(context, options, "bind", done); };
   impl.program = bind(*tiles, bind_options);
   model->file.check_unchanged();  // what was packed is what was loaded
   for (int i = 0; i < options.contexts; i++) {

@@ -323,8 +323,8 @@ void fill_weights(Binder::State& state, const BindOptions& options) {
   const std::vector<Packed> memory = memory_for(state.packings);
   for (size_t i = 0; i < state.packings.size(); i++) {
     Binder::State::Packing& p = state.packings[i];
-    if (options.progress && !options.progress(static_cast<double>(i) / static_cast<double>(state.packings.size())))
-      fail(ErrorCode::cancelled, "loading was cancelled");
+    state.context.check();
+    if (options.progress) options.progress(static_cast<double>(i) / static_cast<double>(state.packings.size()));
     if (p.key.empty()) {
       p.fill(program.weights.data() + p.offset);
       continue;

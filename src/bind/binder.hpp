@@ -94,7 +94,7 @@ class WeightCache {
 
 struct BindOptions {
   WeightCache* weights = nullptr;             // shared packed weights; nullptr: of this Program alone
-  std::function<bool(double done)> progress;  // fraction of the weights packed; returning false cancels
+  std::function<void(double done)> progress;  // fraction of the weights packed
   bool tile_boxes = false;                    // fill Program::tile_box
   const CompileContext* context = nullptr;    // whose token stops it
 };

@@ -88,7 +88,7 @@ std::vector<std::vector<plan::Config>> sample_plans(const plan::Space& space, in
   std::vector<std::vector<plan::Config>> out{plan::single_plan(space), plan::data_parallel_plan(space, std::min(2u, n)),
                                              plan::data_parallel_plan(space, std::max(1u, n / 2)),
                                              plan::data_parallel_plan(space, n), plan::expert_plan(space)};
-  plan::Random numbers(seed);
+  Random numbers(seed);
   for (int i = 0; i < random; i++) out.push_back(plan::random_plan(space, numbers));
   plan::Roofline costs;
   plan::ChainOptions options;

@@ -90,17 +90,22 @@ void Engine::Impl::stop_threads() {
   threads_.clear();
 }
 
-void Engine::Impl::begin_run() {
+void Engine::Impl::begin_run(RunContext::State& run, const RunRequest& request) {
   ExitGate::refuse_after_exit();
   if (lost_threads_.load(std::memory_order_acquire)) {
     std::lock_guard lock(contexts_mutex_);
     if (lost_threads_.load(std::memory_order_relaxed)) {
-      crew.clear();
       start_threads();
       lost_threads_.store(false, std::memory_order_release);
     }
   }
   in_flight_.fetch_add(1, std::memory_order_relaxed);
+  try {
+    run.begin(request);
+  } catch (...) {
+    end_run();
+    throw;
+  }
 }
 
 void Engine::Impl::end_run() {
@@ -215,13 +220,7 @@ uint64_t Engine::total_steals() const {
 bool Engine::run(RunContext& context, const RunRequest& request) {
   RunContext::State& run = context.state();
   if (&run.engine != this) fail(ErrorCode::invalid_argument, "the run context belongs to another engine");
-  impl_->begin_run();
-  try {
-    run.begin(request);
-  } catch (...) {
-    impl_->end_run();
-    throw;
-  }
+  impl_->begin_run(run, request);
   Worker* worker = impl_->crew.lend();
   Injection::Chunk first;
   impl_->injection.add(run, worker ? &first : nullptr);
@@ -240,13 +239,7 @@ bool Engine::run(RunContext& context, const RunRequest& request) {
 void Engine::submit(RunContext& context, const RunRequest& request, std::function<void(bool cancelled)> done) {
   RunContext::State& run = context.state();
   if (&run.engine != this) fail(ErrorCode::invalid_argument, "the run context belongs to another engine");
-  impl_->begin_run();
-  try {
-    run.begin(request);
-  } catch (...) {
-    impl_->end_run();
-    throw;
-  }
+  impl_->begin_run(run, request);
   run.done = std::move(done);
   auto count = std::max<uint32_t>(1, static_cast<uint32_t>(run.roots.size()));
   impl_->injection.add(run, nullptr);

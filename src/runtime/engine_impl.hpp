@@ -21,8 +21,8 @@ struct Engine::Impl : private ForkAware {
   // The context was written before its run entered the queue that the item came from.
   RunContext::State& context(const Item& item) const { return *contexts[item.context]; }
 
-  // Before a run. In the child of a fork() it starts the workers anew.
-  void begin_run();
+  // Takes the context for a run, see RunContext::State::begin. In the child of a fork() it starts the workers anew.
+  void begin_run(RunContext::State& run, const RunRequest& request);
   void end_run();
   // The calling thread works in the slot that was lent to it, and gives it back.
   void serve(Worker& worker, const RunContext::State& run, const Injection::Chunk* first);

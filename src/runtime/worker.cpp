@@ -323,14 +323,13 @@ void Worker::tell_completions() {
 // Code of the user: it may call exit(), start threads and processes, and fork.
 void Worker::call(std::function<void(bool)>& done, bool cancelled) {
   const uint32_t generation = fork_generation();
-  ExitGate::leave();
   {
+    ScopedOutsideExitGate outside;
     ScopedUserMasks masks(engine_.user_masks, cpu);
     done(cancelled);
     done = nullptr;  // what it holds must not outlive the engine
   }
   if (fork_generation() != generation) pthread_exit(nullptr);  // in the child the engine has other workers
-  ExitGate::enter();
 }
 
 void Worker::make_deques(uint32_t lanes, uint32_t capacity) {

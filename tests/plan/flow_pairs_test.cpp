@@ -5,9 +5,9 @@
 
 #include <functional>
 
+#include "base/random.hpp"
 #include "networks.hpp"
 #include "plan/search/baselines.hpp"
-#include "plan/search/random.hpp"
 
 namespace pando::plan {
 namespace {

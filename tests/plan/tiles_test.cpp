@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
-#include "plan/search/random.hpp"
+#include "base/random.hpp"
 
 namespace pando::plan {
 namespace {

@@ -9,33 +9,24 @@
 #include <string>
 #include <vector>
 
+#include "base/random.hpp"
 #include "import/model_writer.hpp"
 
 namespace pando::test {
 
-// SplitMix64 (Steele, Lea, Flood 2014). The distributions of the standard library differ from one library to another,
-// a seed must not.
-class Random {
+// What random models are drawn with, the same for a seed everywhere.
+class Random : public pando::Random {
  public:
-  explicit Random(uint64_t seed) : state_(seed) {}
-  uint64_t next() {
-    uint64_t x = state_ += 0x9e3779b97f4a7c15ull;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-    return x ^ (x >> 31);
-  }
+  using pando::Random::Random;
   int64_t below(int64_t n) { return static_cast<int64_t>(next() % static_cast<uint64_t>(n)); }
   int64_t between(int64_t lo, int64_t hi) { return lo + below(hi - lo + 1); }  // both inclusive
-  bool chance(double p) { return static_cast<double>(next() >> 11) * 0x1p-53 < p; }
+  bool chance(double p) { return unit() < p; }
   float uniform() { return static_cast<float>(static_cast<int64_t>(next() >> 40)) * 0x1p-23f - 1; }  // [-1, 1)
   template <class T>
   const T& of(const std::vector<T>& list) {
     return list[static_cast<size_t>(below(static_cast<int64_t>(list.size())))];
   }
   int64_t of(std::initializer_list<int64_t> list) { return list.begin()[below(static_cast<int64_t>(list.size()))]; }
-
- private:
-  uint64_t state_;
 };
 
 inline int64_t count_of(const Shape& shape) {

@@ -1,6 +1,6 @@
 // Plans that need no search, and the ones that searches start from.
 #pragma once
-#include "plan/search/random.hpp"
+#include "base/random.hpp"
 #include "plan/space.hpp"
 
 namespace pando::plan {

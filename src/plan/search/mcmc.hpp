@@ -3,8 +3,8 @@
 #pragma once
 #include <optional>
 
+#include "base/random.hpp"
 #include "plan/search.hpp"
-#include "plan/search/random.hpp"
 #include "plan/simulate/simulator.hpp"
 
 namespace pando::plan {

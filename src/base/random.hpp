@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-namespace pando::plan {
+namespace pando {
 
 // SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
 class Random {
@@ -21,4 +21,4 @@ class Random {
   uint64_t state_;
 };
 
-}  // namespace pando::plan
+}  // namespace pando
