@@ -170,6 +170,8 @@ struct LoadOptions {
   // Read the model and its external data into memory instead of mapping them: what becomes of the files afterwards does
   // not matter, at the price of their size in memory.
   bool read = false;
+  // Looked at while files are read; then load() throws `cancelled`.
+  const CancelToken* cancel = nullptr;
 };
 
 // The file is mapped, and weights that need no packing are read from the mapping during runs. So while a Model, or a

@@ -76,16 +76,18 @@ Model::Impl::Impl(OnnxModel model)
 }
 
 Model Model::load(const std::string& path, const LoadOptions& options) {
+  const CompileContext context(0, options.cancel);
   Model model;
-  model.impl_ = std::make_shared<Impl>(OnnxModel::open(path, options.read ? FileMode::read : FileMode::map));
+  model.impl_ = std::make_shared<Impl>(OnnxModel::open(path, options.read ? FileMode::read : FileMode::map, &context));
   return model;
 }
 
 Model Model::from_memory(std::span<const std::byte> bytes, const std::string& folder, const LoadOptions& options) {
   auto copy = std::make_shared<std::vector<std::byte>>(bytes.begin(), bytes.end());
+  const CompileContext context(0, options.cancel);
   Model model;
-  model.impl_ =
-      std::make_shared<Impl>(OnnxModel(*copy, copy, {}, folder, options.read ? FileMode::read : FileMode::map));
+  model.impl_ = std::make_shared<Impl>(
+      OnnxModel(*copy, copy, {}, folder, options.read ? FileMode::read : FileMode::map, &context));
   model.impl_->weights->add_file(*copy, nullptr);
   return model;
 }

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "base/compile_context.hpp"
 #include "base/error.hpp"
 #include "base/sanitizer.hpp"
 
@@ -50,9 +51,11 @@ struct Descriptor {
   }
 };
 
-void read_all(int fd, const std::string& path, const AlignedBuffer& to) {
+void read_all(int fd, const std::string& path, const AlignedBuffer& to, const CompileContext* context) {
+  constexpr size_t max_read = size_t{4} << 20;  // some milliseconds between two looks at a token
   for (size_t done = 0; done < to.size();) {
-    const ssize_t n = read(fd, to.data() + done, to.size() - done);
+    if (context) context->check();
+    const ssize_t n = read(fd, to.data() + done, std::min(to.size() - done, max_read));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) fail(ErrorCode::io, "cannot read '{}': {}", path, std::strerror(errno));
     if (n == 0) fail(ErrorCode::io, "cannot read '{}': it became shorter while it was read", path);
@@ -82,7 +85,7 @@ MappedFile::Stamp MappedFile::stamp_of(const struct stat& status) {
   return {status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
 }
 
-MappedFile::MappedFile(const std::string& path, FileMode mode)
+MappedFile::MappedFile(const std::string& path, FileMode mode, const CompileContext* context)
     : path_(path), absolute_path_(std::filesystem::absolute(path).string()), mode_(mode) {
   Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};  // a pipe is refused, not waited for
   if (file.fd < 0) fail(ErrorCode::io, "cannot open '{}': {}", path, std::strerror(errno));
@@ -96,7 +99,7 @@ MappedFile::MappedFile(const std::string& path, FileMode mode)
   stored_ = std::min<int64_t>(status.st_size, status.st_blocks * 512);
   if (mode == FileMode::read) {
     copy_ = AlignedBuffer(size_);
-    read_all(file.fd, path, copy_);
+    read_all(file.fd, path, copy_, context);
     data_ = copy_.data();
     return;
   }

@@ -29,13 +29,14 @@ class AlignedBuffer {
 };
 
 enum class FileMode { map, read };
+class CompileContext;
 
 // A whole regular file, mapped read-only or read into memory of our own; the bytes live as long as the object. Throws
 // io with path and reason. What is mapped changes with the file, and a page that the file has lost ends the process:
-// so it must be replaced by renaming, never overwritten or truncated.
+// so it must be replaced by renaming, never overwritten or truncated. The token of `context` stops reading.
 class MappedFile {
  public:
-  explicit MappedFile(const std::string& path, FileMode mode = FileMode::map);
+  explicit MappedFile(const std::string& path, FileMode mode = FileMode::map, const CompileContext* context = nullptr);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;

@@ -48,6 +48,11 @@ class Binder {
     static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= 16);
     set_tile(i, append(&args, sizeof args));
   }
+  template <class T>
+  void tile_args(uint32_t i, std::span<const T> list) {
+    static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= 16);
+    set_tile(i, append(list.data(), list.size_bytes()));
+  }
 
   // ---- weights ----
   // Reserves `bytes` (64-byte aligned) in memory of the Program's own; `fill(destination)` is called once all operators

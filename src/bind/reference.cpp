@@ -18,17 +18,12 @@ struct OpArgs {
   int inputs, outputs;
 };
 
-// Operands differ from tile to tile when the operator may be evaluated box by box.
-struct TileArgs {
-  Operand operands[max_operands];  // inputs, then outputs
-};
-
 void run(const void* op_args, const void* tile_args, const TileContext& context) {
   const auto& op = *static_cast<const OpArgs*>(op_args);
-  const auto& tile = *static_cast<const TileArgs*>(tile_args);
+  const auto* operands = static_cast<const Operand*>(tile_args);
   View views[max_operands];
   for (int i = 0; i < op.inputs + op.outputs; i++) {
-    const Operand& o = tile.operands[i];
+    const Operand& o = operands[i];
     views[i] = {context.at<std::byte>(o.ref), o.dtype, o.shape, o.strides};
   }
   size_t inputs = static_cast<size_t>(op.inputs), outputs = static_cast<size_t>(op.outputs);
@@ -60,20 +55,22 @@ void bind_reference(Binder& b) {
          b.node.op->name);
   b.kernel(run);
   b.op_args(OpArgs{b.node.op, b.attributes(b.node.attrs), view.inputs(), view.outputs()});
+  // Operands differ from tile to tile when the operator may be evaluated box by box.
   for (uint32_t t = 0; t < b.tile_count(); t++) {
     Box box = b.box(t);
     bool all = b.tile_count() == 1 && box == whole(b.op.domain);
-    TileArgs args{};
-    for (int i = 0; i < view.inputs(); i++)
+    std::vector<Operand> operands;  // inputs, then outputs
+    for (int i = 0; i < view.inputs(); i++) {
+      Operand& o = operands.emplace_back();
       if (view.has(i))
-        args.operands[i] =
-            operand(b, b.node.inputs[i],
+        o = operand(b, b.node.inputs[i],
                     all ? whole(view.in_shape(i)) : apply(b.node.op->reads(view, i), box, view.in_shape(i)));
+    }
     for (int i = 0; i < view.outputs(); i++)
-      args.operands[view.inputs() + i] =
+      operands.push_back(
           operand(b, b.node.outputs[i],
-                  all ? whole(view.out_shape(i)) : apply(b.node.op->writes(view, i), box, view.out_shape(i)));
-    b.tile_args(t, args);
+                  all ? whole(view.out_shape(i)) : apply(b.node.op->writes(view, i), box, view.out_shape(i))));
+    b.tile_args(t, std::span<const Operand>(operands));
   }
 }
 

@@ -49,6 +49,7 @@ Session prepare(const CommonOptions& options, PrepareOptions how) {
   Session session;
   LoadOptions load;
   load.read = options.read;
+  load.cancel = interrupt_token();
   Model model = Model::load(options.model, load);
   auto opened = std::chrono::steady_clock::now();
   InputSource source(options, model);

@@ -66,10 +66,10 @@ void evaluate_in_slices(const NodeView& node, std::span<const TensorPtr> in, std
 
 }  // namespace
 
-std::shared_ptr<Tensor> make_tensor(DType dtype, Shape shape, CompileContext& context) {
+std::shared_ptr<Tensor> make_tensor(DType dtype, Shape shape, CompileContext& context, Contents contents) {
   std::shared_ptr<const MemoryCharge> charge = context.charge(bytes_of(dtype, shape));
   if (!charge) return nullptr;
-  std::shared_ptr<Tensor> t = make_tensor(dtype, std::move(shape));
+  std::shared_ptr<Tensor> t = make_tensor(dtype, std::move(shape), contents);
   struct Owner {
     std::shared_ptr<const MemoryCharge> charge;  // given back after the memory
     std::shared_ptr<const void> memory;
@@ -80,7 +80,7 @@ std::shared_ptr<Tensor> make_tensor(DType dtype, Shape shape, CompileContext& co
 
 TensorPtr aligned(const TensorPtr& tensor, CompileContext& context) {
   if (reinterpret_cast<uintptr_t>(tensor->data) % size_of(tensor->dtype) == 0) return tensor;
-  std::shared_ptr<Tensor> copy = make_tensor(tensor->dtype, tensor->shape, context);
+  std::shared_ptr<Tensor> copy = make_tensor(tensor->dtype, tensor->shape, context, Contents::unset);
   if (copy) std::memcpy(writable(*copy), tensor->data, tensor->bytes());
   return copy;
 }
@@ -96,7 +96,7 @@ std::vector<TensorPtr> evaluate(const NodeView& view, CompileContext& context) {
   if (!view.node.op->evaluate || !context.affords(0, cost)) return {};
   std::vector<TensorPtr> in, out;
   for (int i = 0; i < view.outputs(); i++) {
-    out.push_back(make_tensor(view.out(i).dtype, view.out_shape(i), context));
+    out.push_back(make_tensor(view.out(i).dtype, view.out_shape(i), context, Contents::unset));
     if (!out.back()) return {};
   }
   for (int i = 0; i < view.inputs(); i++) {

@@ -6,7 +6,8 @@
 namespace pando {
 
 // A new tensor that counts against the context's memory as long as it lives; null when too little is left.
-std::shared_ptr<Tensor> make_tensor(DType dtype, Shape shape, CompileContext& context);
+std::shared_ptr<Tensor> make_tensor(DType dtype, Shape shape, CompileContext& context,
+                                    Contents contents = Contents::zeros);
 
 // Constants may point into a mapped file at any address; the references want elements on their boundaries. Null when
 // the copy that this takes is not affordable.

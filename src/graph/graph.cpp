@@ -16,13 +16,14 @@ View Tensor::view() const {
   return v;
 }
 
-std::shared_ptr<Tensor> make_tensor(DType dtype, Shape shape) {
+std::shared_ptr<Tensor> make_tensor(DType dtype, Shape shape, Contents contents) {
   auto t = std::make_shared<Tensor>();
   t->dtype = dtype;
   t->shape = std::move(shape);
   size_t bytes = std::max<size_t>(t->bytes(), 1);
   const size_t padded = address_sanitizer ? bytes : (bytes + 63) / 64 * 64;
-  std::shared_ptr<std::byte> memory(static_cast<std::byte*>(std::calloc(padded, 1)), std::free);
+  void* address = contents == Contents::zeros ? std::calloc(padded, 1) : std::malloc(padded);
+  std::shared_ptr<std::byte> memory(static_cast<std::byte*>(address), std::free);
   if (!memory) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes for a constant", bytes);
   t->data = memory.get();
   t->owner = std::move(memory);

@@ -23,8 +23,9 @@ struct Tensor {
   View view() const;
 };
 using TensorPtr = std::shared_ptr<const Tensor>;
-// A new tensor on the heap, zero-filled; write through `writable`.
-std::shared_ptr<Tensor> make_tensor(DType dtype, Shape shape);
+// A new tensor on the heap; write through `writable`. `unset`: the caller writes every element.
+enum class Contents : uint8_t { zeros, unset };
+std::shared_ptr<Tensor> make_tensor(DType dtype, Shape shape, Contents contents = Contents::zeros);
 inline std::byte* writable(Tensor& t) { return const_cast<std::byte*>(t.data); }
 // A constant with these elements; sizeof(T) must be size_of(dtype).
 template <class T>

@@ -12,7 +12,7 @@ namespace fs = std::filesystem;
 ExternalFiles::ExternalFiles(const std::string& folder, FileMode mode)
     : folder_(folder.empty() ? folder : fs::absolute(folder).string()), mode_(mode) {}
 
-std::shared_ptr<const MappedFile> ExternalFiles::open(const std::string& location) {
+std::shared_ptr<const MappedFile> ExternalFiles::open(const std::string& location, const CompileContext* context) {
   if (folder_.empty())
     fail(ErrorCode::invalid_model, "the model wants external data '{}', but has no folder", location);
   const fs::path relative(location);
@@ -27,8 +27,9 @@ std::shared_ptr<const MappedFile> ExternalFiles::open(const std::string& locatio
   // Outside of the lock, since it may read all of the file. Of two threads that do so the first one's is kept.
   std::shared_ptr<const MappedFile> file;
   try {
-    file = std::make_shared<const MappedFile>(path, mode_);
+    file = std::make_shared<const MappedFile>(path, mode_, context);
   } catch (const Error& e) {
+    if (e.code() == ErrorCode::cancelled) throw;
     fail(e.code(), "external data '{}': {}", location, e.what());
   }
   std::lock_guard lock(mutex_);

@@ -17,8 +17,8 @@ class ExternalFiles {
  public:
   // Without a folder, external data is refused.
   explicit ExternalFiles(const std::string& folder, FileMode mode = FileMode::map);
-  // Throws invalid_model when `location` leads out of the folder, io when the file cannot be read.
-  std::shared_ptr<const MappedFile> open(const std::string& location);
+  // Throws invalid_model when `location` leads out of the folder, io when the file cannot be read, cancelled.
+  std::shared_ptr<const MappedFile> open(const std::string& location, const CompileContext* context = nullptr);
   std::vector<std::shared_ptr<const MappedFile>> opened() const;
 
  private:

@@ -112,8 +112,8 @@ class Importer {
       if (auto v = s->values.find(name); v != s->values.end()) return v->second;
       auto t = s->initializers.find(name);
       if (t == s->initializers.end()) continue;
-      ValueId v = graph_.add_constant(s->prefix + std::string(name),
-                                      decode_tensor(*t->second, owner_, files_, limits_, options_.missing_data));
+      ValueId v = graph_.add_constant(s->prefix + std::string(name), decode_tensor(*t->second, owner_, files_, limits_,
+                                                                                   options_.missing_data, &context_));
       s->values.emplace(name, v);
       if (s == main_.get()) add_reads(name, v);
       return v;
@@ -275,7 +275,7 @@ class Importer {
   static TensorPtr decode_attribute(void* self, std::string_view message) {
     auto* importer = static_cast<Importer*>(self);
     return decode_tensor(read_tensor(message), importer->owner_, importer->files_, importer->limits_,
-                         importer->options_.missing_data);
+                         importer->options_.missing_data, &importer->context_);
   }
 
   // ---- functions ----

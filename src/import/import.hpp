@@ -63,11 +63,14 @@ class ExternalFiles;
 class OnnxModel {
  public:
   // `owner` keeps `bytes` alive: graphs' constants point into them, no weight is copied. `folder`: where external data
-  // may lie (external_files.hpp); empty: there is none. Throws invalid_model.
+  // may lie (external_files.hpp); empty: there is none. The token of `context` stops the reading of files. Throws
+  // invalid_model, cancelled.
   OnnxModel(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, const ImportLimits& limits = {},
-            const std::string& folder = {}, FileMode external_data = FileMode::map);
+            const std::string& folder = {}, FileMode external_data = FileMode::map,
+            const CompileContext* context = nullptr);
   // A file with its external data beside it; every later error names it. Throws io, invalid_model.
-  static OnnxModel open(const std::string& path, FileMode mode = FileMode::map);
+  static OnnxModel open(const std::string& path, FileMode mode = FileMode::map,
+                        const CompileContext* context = nullptr);
   // Throws invalid_model, not_supported.
   ModelPorts ports() const;
   // Unknown dimensions must be given, except that an unknown first dimension is 1. Throws invalid_model, not_supported
@@ -81,7 +84,7 @@ class OnnxModel {
   void check_unchanged() const;
 
  private:
-  void open_external_data();
+  void open_external_data(const CompileContext* context);
   std::shared_ptr<const MappedFile> file_;  // null: from memory
   std::shared_ptr<ExternalFiles> external_;
   std::shared_ptr<const onnx::ModelProto> proto_;

@@ -60,21 +60,21 @@ auto naming(const MappedFile* file, F&& body) {
 }  // namespace
 
 OnnxModel::OnnxModel(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, const ImportLimits& limits,
-                     const std::string& folder, FileMode external_data)
+                     const std::string& folder, FileMode external_data, const CompileContext* context)
     : external_(std::make_shared<ExternalFiles>(folder, external_data)),
       proto_(std::make_shared<const onnx::ModelProto>(onnx::read_model(bytes, limits))),
       owner_(std::move(owner)),
       limits_(limits),
       bytes_(static_cast<int64_t>(bytes.size())) {
-  open_external_data();
+  open_external_data(context);
 }
 
-OnnxModel OnnxModel::open(const std::string& path, FileMode mode) {
-  auto file = std::make_shared<const MappedFile>(path, mode);
+OnnxModel OnnxModel::open(const std::string& path, FileMode mode, const CompileContext* context) {
+  auto file = std::make_shared<const MappedFile>(path, mode, context);
   // The folder that the path names, wherever a link may lead: that is where the model's files lie by their names.
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   OnnxModel model = naming(file.get(), [&] {
-    return OnnxModel(file->bytes(), file, {}, folder.empty() ? std::string(".") : folder.string(), mode);
+    return OnnxModel(file->bytes(), file, {}, folder.empty() ? std::string(".") : folder.string(), mode, context);
   });
   model.file_ = std::move(file);
   return model;
@@ -82,15 +82,16 @@ OnnxModel OnnxModel::open(const std::string& path, FileMode mode) {
 
 // Now, so that what is compiled later is what lies beside the model now. A file that cannot be opened is an error only
 // when a graph needs it.
-void OnnxModel::open_external_data() {
+void OnnxModel::open_external_data(const CompileContext* context) {
   std::string last;
   for (const onnx::TensorProto& t : proto_->graph.initializers) {
     if (!t.external) continue;
     std::string location = onnx::location_of(t);
     if (location == std::exchange(last, location)) continue;
     try {
-      external_->open(location);
-    } catch (const Error&) {
+      external_->open(location, context);
+    } catch (const Error& e) {
+      if (e.code() == ErrorCode::cancelled) throw;
     }
   }
 }

@@ -131,7 +131,8 @@ std::string remark_on(std::span<const std::byte> bytes) {
   return kind.empty() ? kind : ": it is " + kind;
 }
 
-TensorPtr from_file(const TensorProto& proto, DType dtype, int64_t count, ExternalFiles& files) {
+TensorPtr from_file(const TensorProto& proto, DType dtype, int64_t count, ExternalFiles& files,
+                    const CompileContext* context) {
   uint64_t offset = 0, length = 0;
   bool has_length = false;
   for (auto [key, value] : proto.external_data) {
@@ -143,7 +144,7 @@ TensorPtr from_file(const TensorProto& proto, DType dtype, int64_t count, Extern
   }
   const std::string location = location_of(proto);
   if (location.empty()) fail(ErrorCode::invalid_model, "tensor '{}' has external data without a location", proto.name);
-  std::shared_ptr<const MappedFile> file = files.open(location);
+  std::shared_ptr<const MappedFile> file = files.open(location, context);
   std::span<const std::byte> bytes = file->bytes();
   if (offset > bytes.size() || (has_length && length > bytes.size() - offset))
     fail(ErrorCode::invalid_model, "tensor '{}': bytes {} + {} are outside of '{}' ({} bytes){}", proto.name, offset,
@@ -185,13 +186,13 @@ int64_t checked_count(std::span<const int64_t> shape, int64_t limit, std::string
 }
 
 TensorPtr decode_tensor(const TensorProto& proto, const std::shared_ptr<const void>& owner, ExternalFiles& files,
-                        const ImportLimits& limits, bool missing_data) {
+                        const ImportLimits& limits, bool missing_data, const CompileContext* context) {
   DType dtype = to_dtype(proto.type, proto.name);
   int64_t count = checked_count(proto.dims, limits.tensor_elements, "tensor", proto.name);
   if (proto.dims.size() > static_cast<size_t>(max_rank))
     fail(ErrorCode::not_supported, "tensor '{}' has {} dimensions: more than {} are not supported", proto.name,
          proto.dims.size(), max_rank);
-  if (proto.external) return from_file(proto, dtype, count, files);
+  if (proto.external) return from_file(proto, dtype, count, files, context);
   if (proto.raw) return from_raw(proto, dtype, count, *proto.raw, owner);
   if (count > 0 && has_no_data(proto)) {
     if (!missing_data)

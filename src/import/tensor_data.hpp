@@ -16,8 +16,8 @@ int64_t checked_count(std::span<const int64_t> shape, int64_t limit, std::string
 // Where external data lies, as the file says it; empty when it does not.
 std::string location_of(const TensorProto& proto);
 
-// `owner` keeps the bytes that `proto` points to alive.
+// `owner` keeps the bytes that `proto` points to alive. The token of `context` stops the reading of a file.
 TensorPtr decode_tensor(const TensorProto& proto, const std::shared_ptr<const void>& owner, ExternalFiles& files,
-                        const ImportLimits& limits, bool missing_data);
+                        const ImportLimits& limits, bool missing_data, const CompileContext* context = nullptr);
 
 }  // namespace pando::onnx

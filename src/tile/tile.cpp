@@ -70,6 +70,7 @@ TileGraph tile(Graph graph, const Machine& machine, const TileOptions& options) 
   auto shared = std::make_shared<const Graph>(std::move(graph));
   out.graph = shared;
   Splitter splitter(*shared, out.storage, machine, options);
+  out.ops.reserve(static_cast<size_t>(std::count(executed.begin(), executed.end(), true)));
   for (NodeId n = 0; n < shared->nodes.size(); n++) {
     context.check();
     if (!executed[n]) continue;

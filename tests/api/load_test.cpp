@@ -80,6 +80,19 @@ TEST_F(Load, WhatWasReadMayChange) {
   EXPECT_TRUE(same_bits(result(compile(memory)), expected_));
 }
 
+TEST_F(Load, ATokenStopsTheReadingOfFiles) {
+  CancelToken token;
+  LoadOptions read;
+  read.read = true;
+  read.cancel = &token;
+  Model::load(folder_ / "outside.onnx", read);
+  token.cancel();
+  for (const char* name : {"inside.onnx", "outside.onnx"})
+    error_of([&] { Model::load(folder_ / name, read); }, ErrorCode::cancelled);
+  const std::string bytes = product(true);  // its external data is read
+  error_of([&] { Model::from_memory(onnx::as_span(bytes), folder_, read); }, ErrorCode::cancelled);
+}
+
 TEST_F(Load, ChangesOfMappedFilesAreNoticed) {
   for (const char* name : {"inside.onnx", "w.bin"}) {
     SetUp();
