@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/attributes.hpp"
 #include "base/dtype.hpp"
 
 namespace pando {
@@ -99,10 +100,12 @@ struct MapInstr {
   MapOp op = MapOp::copy;
   uint8_t a = 0, b = 0, c = 0;
   double p0 = 0, p1 = 0;  // rounded to float where the operands are float32
+  PANDO_FIELDS(op, a, b, c, p0, p1)
 };
 struct MapProgram {
   std::vector<MapInstr> code;
   int inputs = 1;
+  PANDO_FIELDS(code, inputs)
 };
 inline constexpr int max_map_inputs = 12, max_map_instrs = 24;
 

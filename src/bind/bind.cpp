@@ -194,7 +194,7 @@ uint32_t Binder::function(const void* f) {
   return at->second;
 }
 
-uint32_t Binder::attributes(std::any a) {
+uint32_t Binder::attributes(Attributes a) {
   state_.program.attributes.push_back(std::move(a));
   return narrow<uint32_t>(state_.program.attributes.size() - 1);
 }

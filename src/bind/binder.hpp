@@ -35,7 +35,7 @@ class Binder {
   void kernel(Kernel k);                  // for the tiles that follow
   void scratch(size_t bytes);             // what a tile needs at most
   uint32_t function(const void* f);       // a JIT kernel's number in TileContext::functions
-  uint32_t attributes(std::any a);        // a struct's number in TileContext::attributes
+  uint32_t attributes(Attributes a);      // a struct's number in TileContext::attributes
   // The operator's argument block; a trivially copyable struct. Call once, before the tiles'.
   template <class T>
   void op_args(const T& args) {

@@ -43,7 +43,7 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 void bind_gather(Binder& b) {
   const NodeView view = b.view();
   const Shape &data = view.in_shape(0), &indices = view.in_shape(1), &out = view.out_shape();
-  const int axis = narrow<int>(b.node.as<GatherAttrs>().axis);
+  const int axis = narrow<int>(b.node.as<GatherAttrs>().axis.index());
   const int index_rank = narrow<int>(indices.size()), out_rank = narrow<int>(out.size());
   const Extents &data_strides = b.input_strides(0), &index_strides = b.input_strides(1),
                 &out_strides = b.output_strides();

@@ -93,7 +93,7 @@ void add_expand(const Binder& b, OpArgs& args, const Box& all) {
 }
 
 void add_concat(const Binder& b, OpArgs& args, const Box& all) {
-  int axis = narrow<int>(b.node.as<ConcatAttrs>().axis);
+  int axis = narrow<int>(b.node.as<ConcatAttrs>().axis.index());
   Box fills = all;
   fills[axis].hi = 0;
   for (int i = 0; i < b.view().inputs(); i++) {

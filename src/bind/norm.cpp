@@ -37,7 +37,7 @@ bool contiguous(std::span<const int64_t> shape, const Extents& strides, int firs
 void bind_norm(Binder& b) {
   const auto& attrs = b.node.as<NormAttrs>();
   const NodeView view = b.view();
-  const int axis = narrow<int>(attrs.axis);
+  const int axis = narrow<int>(attrs.axis.index());
   bool fits = all_f32(view) && contiguous(view.in_shape(0), b.input_strides(0), axis) &&
               contiguous(view.out_shape(), b.output_strides(), axis);
   for (int i = 1; i < view.inputs(); i++)

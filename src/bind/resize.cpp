@@ -33,7 +33,6 @@ class Rows {
       : attrs_(b.node.as<ResizeAttrs>()),
         context_(b.context()),
         d_(d),
-        rank_(narrow<int>(b.view().in_shape(0).size())),
         in_(b.view().in_shape(0)[static_cast<size_t>(d)]),
         out_(b.view().out_shape()[static_cast<size_t>(d)]) {}
 
@@ -49,7 +48,7 @@ class Rows {
   };
   Row at(int64_t x) {
     Row row;
-    row.taps = resize_taps(attrs_, d_, rank_, in_, out_, x);
+    row.taps = resize_taps(attrs_, d_, in_, out_, x);
     const std::vector<double>& weight = row.taps.weight;
     row.hi = weight.size();
     while (row.hi > 1 && static_cast<float>(weight[row.hi - 1]) == 0) row.hi--;
@@ -66,7 +65,7 @@ class Rows {
  private:
   const ResizeAttrs& attrs_;
   const CompileContext& context_;
-  int d_, rank_;
+  int d_;
   int64_t in_, out_;
   int64_t work_ = 0;
 };

@@ -27,7 +27,7 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 
 void bind_softmax(Binder& b) {
   const auto& attrs = b.node.as<SoftmaxAttrs>();
-  const int axis = narrow<int>(attrs.axis);
+  const int axis = narrow<int>(attrs.axis.index());
   if (!all_f32(b.view())) return bind_reference(b);
   OpArgs args{attrs.log, false, b.view().out_shape()[static_cast<size_t>(axis)], b.input_strides(0)[axis],
               b.output_strides()[axis]};

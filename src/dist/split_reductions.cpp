@@ -9,8 +9,8 @@ using plan::Split;
 
 class Rewriter {
  public:
-  Rewriter(Graph& graph, NodeId node, const Domain& domain, const Split& split)
-      : g_(graph), node_(graph.nodes[node]), domain_(domain), split_(split) {}
+  Rewriter(Graph& graph, NodeId node, const Domain& domain, const Split& split, Partial partial)
+      : g_(graph), node_(graph.nodes[node]), domain_(domain), split_(split), partial_(std::move(partial)) {}
 
   // The pieces' results; `node` of the graph becomes what adds them.
   std::vector<ValueId> rewrite() {
@@ -33,63 +33,50 @@ class Rewriter {
  private:
   Interval interval(int dim, const Extents& at) const { return split_.piece(dim, domain_[dim].extent, at[dim]); }
 
-  ValueId slice(ValueId v, int axis, Interval range, const std::string& name) {
+  // What a piece reads of an operand: where its rule follows a cut dimension, that dimension's interval.
+  ValueId part_of(int input, const Extents& at, const std::string& name) {
+    const ValueId v = node_.inputs[static_cast<size_t>(input)];
+    const Access rule = node_.op->reads({g_, node_}, input);
     const Shape& shape = g_.shape(v);
     SliceAttrs a{std::vector<int64_t>(shape.size(), 0), std::vector<int64_t>(shape.size(), 1), shape};
-    a.starts[static_cast<size_t>(axis)] = range.lo;
-    a.sizes[static_cast<size_t>(axis)] = range.size();
+    bool cut = false;
+    for (size_t axis = 0; axis < shape.size(); axis++) {
+      const int d = rule.axis[axis].dim;
+      if (d < 0 || domain_[d].tag != Tag::reduction || split_.degree[static_cast<size_t>(d)] <= 1) continue;
+      const Interval range = interval(d, at);
+      a.starts[axis] = range.lo;
+      a.sizes[axis] = range.size();
+      cut = true;
+    }
+    if (!cut) return v;
     if (!g_.is_constant(v)) return g_.add(slice_op, name, {v}, a);
     const Tensor& from = *g_.values[v].constant;
     auto to = make_tensor(from.dtype, a.sizes);
     View in = from.view(), out = to->view();
-    slice_op.evaluate(std::any(a), {&in, 1}, {&out, 1});
+    slice_op.evaluate(a, {&in, 1}, {&out, 1});
     return g_.add_constant({}, to);
   }
 
   ValueId piece(const Extents& at) {
-    std::string name = fmt::format("{} [{}]", display_name(g_, node_), to_string(at.span()));
-    if (node_.op == &conv_op) {
-      ConvAttrs a = node_.as<ConvAttrs>();
-      a.epilogue = {};
-      Interval ci = interval(domain_.rank - 1, at);
-      ValueId x = slice(node_.inputs[0], static_cast<int>(g_.shape(node_.inputs[0]).size()) - 1, ci, name + ".x");
-      ValueId scale = node_.inputs.size() > 3 ? node_.inputs[3] : none;
-      return g_.add(conv_op, name, {x, slice(node_.inputs[1], 1, ci, name + ".w"), none, scale}, a);
+    const std::string name = fmt::format("{} [{}]", display_name(g_, node_), to_string(at.span()));
+    const size_t own = node_.op->epilogue ? static_cast<size_t>(node_.op->epilogue->first_operand) : SIZE_MAX;
+    std::vector<ValueId> inputs;
+    for (size_t i = 0; i < std::min(own, node_.inputs.size()); i++) {
+      const bool left_out = node_.inputs[i] == none || static_cast<int>(i) == partial_.bias;
+      inputs.push_back(left_out ? none : part_of(static_cast<int>(i), at, fmt::format("{}.{}", name, i)));
     }
-    if (node_.op == &matmul_op) {
-      MatMulAttrs a = node_.as<MatMulAttrs>();
-      a.epilogue = {};
-      Interval k = interval(domain_.rank - 1, at);
-      int last_a = static_cast<int>(g_.shape(node_.inputs[0]).size()) - 1;
-      int last_b = static_cast<int>(g_.shape(node_.inputs[1]).size()) - 1;
-      ValueId left = slice(node_.inputs[0], a.trans_a ? last_a - 1 : last_a, k, name + ".a");
-      ValueId right = slice(node_.inputs[1], a.trans_b ? last_b : last_b - 1, k, name + ".b");
-      return g_.add(matmul_op, name, {left, right, none}, a);
-    }
-    ReduceAttrs a = node_.as<ReduceAttrs>();
-    if (a.kind == ReduceKind::mean) a.kind = ReduceKind::sum;
-    ValueId x = node_.inputs[0];
-    for (int64_t axis : a.axes) {
-      int d = static_cast<int>(axis);
-      if (split_.degree[static_cast<size_t>(d)] > 1) x = slice(x, d, interval(d, at), name + ".x");
-    }
-    return g_.add(reduce_op, name, {x}, a);
+    return g_.add(*node_.op, name, std::move(inputs), partial_.attrs);
   }
 
   // Adds in the order of the pieces, as many at once as a map takes; the last map finishes the operator.
   void combine(std::vector<ValueId> values) {
     constexpr size_t at_once = 4;
-    MapOp op = MapOp::add;
-    if (node_.op == &reduce_op) {
-      ReduceKind kind = node_.as<ReduceAttrs>().kind;
-      op = kind == ReduceKind::max ? MapOp::max : kind == ReduceKind::min ? MapOp::min : MapOp::add;
-      if (kind == ReduceKind::prod) op = MapOp::mul;
-    }
     auto fold = [&](size_t count) {
       MapAttrs m;
       m.program.inputs = static_cast<int>(count);
       for (size_t i = 1; i < count; i++)
-        m.program.code.push_back({op, static_cast<uint8_t>(i == 1 ? 0 : count + i - 2), static_cast<uint8_t>(i)});
+        m.program.code.push_back(
+            {partial_.combine, static_cast<uint8_t>(i == 1 ? 0 : count + i - 2), static_cast<uint8_t>(i)});
       return m;
     };
     while (values.size() > at_once) {
@@ -103,10 +90,9 @@ class Rewriter {
   void finish(std::vector<ValueId> values, MapAttrs sum) {
     MapProgram& p = sum.program;
     const size_t parts = values.size();
-    const Epilogue* epilogue = nullptr;
-    int fixed = 0, bias = -1;
-    if (node_.op == &conv_op) epilogue = &node_.as<ConvAttrs>().epilogue, fixed = conv_fixed_inputs, bias = 2;
-    if (node_.op == &matmul_op) epilogue = &node_.as<MatMulAttrs>().epilogue, fixed = matmul_fixed_inputs, bias = 2;
+    const EpilogueSlot* slot = node_.op->epilogue;
+    const Epilogue* epilogue = slot ? &slot->in(node_.attrs) : nullptr;
+    const int bias = partial_.bias;
     bool has_bias = bias >= 0 && static_cast<size_t>(bias) < node_.inputs.size() && node_.inputs[bias] != none;
     size_t extra = epilogue && !epilogue->empty() ? static_cast<size_t>(epilogue->program.inputs) - 1 : 0;
     // Operands come before results in the numbering of registers: results move up.
@@ -119,12 +105,7 @@ class Rewriter {
       values.push_back(node_.inputs[static_cast<size_t>(bias)]);
       p.code.push_back({MapOp::add, last(), static_cast<uint8_t>(parts)});
     }
-    if (node_.op == &reduce_op && node_.as<ReduceAttrs>().kind == ReduceKind::mean) {
-      double count = 1;
-      for (int64_t axis : node_.as<ReduceAttrs>().axes)
-        count *= static_cast<double>(g_.shape(node_.inputs[0])[static_cast<size_t>(axis)]);
-      p.code.push_back({MapOp::mul_imm, last(), 0, 0, 1 / count});
-    }
+    if (partial_.factor != 1) p.code.push_back({MapOp::mul_imm, last(), 0, 0, partial_.factor});
     if (extra > 0 || (epilogue && !epilogue->empty())) {
       const MapProgram& e = epilogue->program;
       const uint8_t element = last();
@@ -138,7 +119,7 @@ class Rewriter {
         i.a = moved(i.a), i.b = moved(i.b), i.c = moved(i.c);
         p.code.push_back(i);
       }
-      for (size_t i = 0; i < extra; i++) values.push_back(node_.inputs[static_cast<size_t>(fixed) + i]);
+      for (size_t i = 0; i < extra; i++) values.push_back(node_.inputs[static_cast<size_t>(slot->first_operand) + i]);
     }
     if (p.inputs > max_map_inputs || p.code.size() > max_map_instrs)
       fail(ErrorCode::not_supported, "operator '{}': what follows its sum is too long for a cut reduction",
@@ -150,6 +131,7 @@ class Rewriter {
   const Node node_;  // a copy: adding nodes moves the graph's
   const Domain& domain_;
   const Split& split_;
+  const Partial partial_;
   Node combined_;
 };
 
@@ -159,13 +141,26 @@ bool cuts_reduction(const Domain& domain, const Split& split) {
   return false;
 }
 
-void check_supported(const NodeView& v) {
-  bool known = v.node.op == &matmul_op || v.node.op == &reduce_op ||
-               (v.node.op == &conv_op && v.as<ConvAttrs>().group == 1 && v.graph.is_constant(v.node.inputs[1]));
-  for (int i = 0; i < v.inputs(); i++) known &= !v.has(i) || v.in(i).dtype == DType::f32;
-  if (!known || v.out().dtype != DType::f32)
+// Whether each operand that a cut dimension addresses is addressed by one index after the other.
+bool follows_plainly(const NodeView& v, int input, const Domain& domain) {
+  const Access rule = v.node.op->reads(v, input);
+  if (rule.kind != Access::Kind::axes) return rule.kind == Access::Kind::none;
+  for (int axis = 0; axis < rule.rank; axis++) {
+    const int d = rule.axis[axis].dim;
+    if (d >= 0 && domain[d].tag == Tag::reduction && !(rule.axis[axis] == axis_same(d))) return false;
+  }
+  return true;
+}
+
+Partial partial_of(const NodeView& v, const Domain& domain) {
+  std::optional<Partial> partial = v.node.op->partial ? v.node.op->partial(v) : std::nullopt;
+  bool known = partial.has_value() && v.out().dtype == DType::f32;
+  for (int i = 0; i < v.inputs(); i++)
+    if (v.has(i)) known = known && v.in(i).dtype == DType::f32 && (i == partial->bias || follows_plainly(v, i, domain));
+  if (!known)
     fail(ErrorCode::not_supported, "operator '{}': a cut reduction of this {} cannot be run",
          display_name(v.graph, v.node), v.node.op->name);
+  return *std::move(partial);
 }
 
 }  // namespace
@@ -188,8 +183,7 @@ SplitGraph split_reductions(const plan::Space& space, const std::vector<plan::Co
       out.results.push_back({out.graph.nodes[op.node].outputs[0]});
       continue;
     }
-    check_supported(space.view(op.node));
-    Rewriter rewriter(out.graph, op.node, op.domain, split);
+    Rewriter rewriter(out.graph, op.node, op.domain, split, partial_of(space.view(op.node), op.domain));
     out.results.push_back(rewriter.rewrite());
     out.graph.nodes[op.node] = rewriter.combined();
     changed = true;

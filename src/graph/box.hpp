@@ -57,6 +57,7 @@ struct AxisRule {
   bool from_zero = false;  // the lower end is 0 whatever the box: causal attention
   int64_t num = 1, den = 1;
   int64_t lo = 0, hi = 0;
+  bool operator==(const AxisRule&) const = default;
 };
 inline AxisRule axis_same(int dim) { return {static_cast<int8_t>(dim)}; }
 inline AxisRule axis_fixed(int64_t lo, int64_t hi) { return {-1, false, 1, 1, lo, hi}; }

@@ -30,6 +30,9 @@ std::shared_ptr<Tensor> make_tensor(DType dtype, Shape shape, Contents contents)
   return t;
 }
 
+void append_bytes(std::string& out, const OpDef* op) { out += op ? op->name : ""; }
+void append_text(std::string& out, const OpDef* op) { out += op ? op->name : "none"; }
+
 ValueId Graph::add_value(std::string name, DType dtype, Shape shape) {
   values.push_back({std::move(name), dtype, std::move(shape), nullptr});
   return static_cast<ValueId>(values.size() - 1);
@@ -41,7 +44,7 @@ ValueId Graph::add_constant(std::string name, TensorPtr tensor) {
   return v;
 }
 
-NodeId Graph::add_node(const OpDef& op, std::string name, std::vector<ValueId> inputs, std::any attrs,
+NodeId Graph::add_node(const OpDef& op, std::string name, std::vector<ValueId> inputs, Attributes attrs,
                        std::vector<std::string> names) {
   nodes.push_back({&op, std::move(name), std::move(inputs), {}, std::move(attrs)});
   Node& node = nodes.back();
@@ -59,7 +62,7 @@ NodeId Graph::add_node(const OpDef& op, std::string name, std::vector<ValueId> i
   return static_cast<NodeId>(nodes.size() - 1);
 }
 
-ValueId Graph::add(const OpDef& op, std::string name, std::vector<ValueId> inputs, std::any attrs,
+ValueId Graph::add(const OpDef& op, std::string name, std::vector<ValueId> inputs, Attributes attrs,
                    std::string output_name) {
   NodeId n = add_node(op, std::move(name), std::move(inputs), std::move(attrs), {std::move(output_name)});
   return nodes[n].outputs[0];

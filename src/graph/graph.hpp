@@ -1,12 +1,14 @@
 // The graph of a model: values, constants and core operators. A plain value: passes take one and return one.
 #pragma once
 #include <algorithm>
-#include <any>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/attributes.hpp"
 #include "base/error.hpp"
+#include "base/map_program.hpp"
 #include "base/shape.hpp"
 #include "graph/box.hpp"
 
@@ -47,19 +49,22 @@ struct Value {
 };
 
 struct OpDef;
+// As fields of attributes: by name, so that hashes are the same in every process.
+void append_bytes(std::string& out, const OpDef* op);
+void append_text(std::string& out, const OpDef* op);
 
 struct Node {
   const OpDef* op = nullptr;
   std::string name;  // the model's node name, kept for messages and traces
   std::vector<ValueId> inputs, outputs;
-  std::any attrs;  // the operator's own struct, see graph/ops/ops.hpp
+  Attributes attrs;  // the operator's own struct, see graph/ops/ops.hpp
   template <class A>
   const A& as() const {
-    return *std::any_cast<A>(&attrs);
+    return attrs.as<A>();
   }
   template <class A>
   A& as() {
-    return *std::any_cast<A>(&attrs);
+    return attrs.as<A>();
   }
 };
 
@@ -73,10 +78,10 @@ struct Graph {
   ValueId add_constant(std::string name, TensorPtr tensor);
   // Appends a node: checks its operands, infers its outputs' types and shapes with op.infer and makes their values.
   // `names` names the outputs; missing names are left empty. Throws Error that names the node.
-  NodeId add_node(const OpDef& op, std::string name, std::vector<ValueId> inputs, std::any attrs,
+  NodeId add_node(const OpDef& op, std::string name, std::vector<ValueId> inputs, Attributes attrs,
                   std::vector<std::string> names = {});
   // The same for an operator with one output: returns that value.
-  ValueId add(const OpDef& op, std::string name, std::vector<ValueId> inputs, std::any attrs = {},
+  ValueId add(const OpDef& op, std::string name, std::vector<ValueId> inputs, Attributes attrs = {},
               std::string output_name = {});
   const Shape& shape(ValueId v) const { return values[v].shape; }
   bool is_constant(ValueId v) const { return v != none && values[v].constant != nullptr; }
@@ -123,6 +128,48 @@ struct TypeShape {
   Shape shape;
 };
 
+// ---- what passes and folders ask of an operator, instead of asking which one it is ----
+
+// How an operator takes operands whose dimensions lie in another order: past what a transpose can be moved.
+enum class Order : uint8_t {
+  fixed,      // not at all
+  first,      // operand 0, its axes in the attributes renamed; the others stay as they are
+  all,        // all operands in one order, their axes in the attributes renamed
+  broadcast,  // all operands, in the order of the output that they broadcast to
+};
+
+// What an operator that only addresses makes of its operands.
+struct Addressing {
+  enum Kind : uint8_t {
+    regroup,  // operand 0 in row-major order, under another shape
+    part,     // element i of dimension d is element start[d] + step[d] * i of operand 0
+    joined,   // the operands side by side along `axis`
+    sum,      // all operands, which their reader adds
+  } kind;
+  std::span<const int64_t> start = {}, step = {};  // of the node's attributes: valid as long as they are
+  int axis = 0;
+};
+
+// Which of its attributes says what is done with each element before it is stored, and where its operands begin.
+struct Epilogue;
+struct EpilogueSlot {
+  Epilogue& (*of)(Attributes&);
+  int first_operand;
+  const Epilogue& in(const Attributes& attrs) const { return of(const_cast<Attributes&>(attrs)); }
+};
+
+// A reduction that is cut: each piece is the operator on the parts of its operands that the cut dimensions address, and
+// the pieces are combined in order.
+struct Partial {
+  Attributes attrs;            // of a piece: without what follows the sum
+  MapOp combine = MapOp::add;  // two pieces
+  int bias = -1;               // an operand that is not the pieces', but added once to their sum
+  double factor = 1;           // of the sum
+};
+
+// What an operator is for in a training step.
+enum class Training : uint8_t { none, gradient, exchange, update };
+
 // An operator of the core set. One row per operator, in graph/ops/<op>.cpp; nothing else describes it.
 struct OpDef {
   const char* name;
@@ -138,13 +185,23 @@ struct OpDef {
   double (*operations)(const NodeView&, const Box&);
   // The plain reference on strided views (an absent operand has no data). Serves as test oracle, for constant folding
   // and, as one tile, for operators and types without a kernel of their own: so it must not allocate.
-  void (*evaluate)(const std::any& attrs, std::span<const View> inputs, std::span<const View> outputs);
+  void (*evaluate)(const Attributes& attrs, std::span<const View> inputs, std::span<const View> outputs);
   bool matrix = false;  // multiply-adds that count in GFLOP figures
-  bool view = false;    // output i is (part of) input 0, or a concat: an address where storage allows, else a copy
   bool by_box = false;  // evaluate may be given a box of the domain: operands cut by the access rules
   // Operators with a sequential dimension whose boxes hand on a state: what a box needs of output `output` that boxes
   // before it have written. Null: none, reads() says all.
   Access (*carries)(const NodeView&, int output) = nullptr;
+  // An address where storage allows, else a copy. Null: it computes or moves.
+  Addressing (*view)(const NodeView&) = nullptr;
+  Order order = Order::fixed;
+  // Whether operand 0 = transpose(base, perm) may be the base instead, where `order` says so; null: always.
+  bool (*may_reorder)(const NodeView&, std::span<const int64_t> perm) = nullptr;
+  // Whether the result is operand 0 unchanged, given that their types and shapes are equal. Null: never known.
+  bool (*is_identity)(const NodeView&) = nullptr;
+  const EpilogueSlot* epilogue = nullptr;
+  // How its reduction is cut; nothing when this node's cannot be. Null: never.
+  std::optional<Partial> (*partial)(const NodeView&) = nullptr;
+  Training training = Training::none;
 };
 
 // Bytes that a box reads and writes, from the access rules.

@@ -53,7 +53,7 @@ void Builder::check(std::span<const int64_t> shape) const {
   checked_count(shape, limits_.tensor_elements, "the output of node", node_, ErrorCode::not_supported);
 }
 
-Values Builder::add_all(const OpDef& op, Values inputs, std::any attrs) {
+Values Builder::add_all(const OpDef& op, Values inputs, Attributes attrs) {
   context_.check();
   NodeId id = graph_.add_node(op, node_, std::move(inputs), std::move(attrs));
   const Values outputs = graph_.nodes[id].outputs;

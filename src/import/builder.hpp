@@ -29,8 +29,8 @@ class Builder {
   int64_t count(ValueId v) const { return element_count(shape(v)); }
   bool is_constant(ValueId v) const { return graph_.is_constant(v); }
 
-  Values add_all(const OpDef& op, Values inputs, std::any attrs);
-  ValueId add(const OpDef& op, Values inputs, std::any attrs = {}) {
+  Values add_all(const OpDef& op, Values inputs, Attributes attrs);
+  ValueId add(const OpDef& op, Values inputs, Attributes attrs = {}) {
     return add_all(op, std::move(inputs), std::move(attrs))[0];
   }
 

@@ -162,8 +162,8 @@ void apply_scales(const OnnxNode& n, const Shape& in, ResizeAttrs& a) {
   for (size_t i = 0; i < in.size(); i++) {
     double extent = std::floor(static_cast<double>(in[i]) * static_cast<double>(a.scales[i]));
     // A region of interest changes how much of the input the output covers.
-    if (a.coord == ResizeCoord::tf_crop_and_resize && a.roi.size() == 2 * in.size())
-      extent = std::floor(static_cast<double>(in[i]) * static_cast<double>(a.roi[in.size() + i] - a.roi[i]) *
+    if (a.coord == ResizeCoord::tf_crop_and_resize && a.roi_begin.size() == in.size())
+      extent = std::floor(static_cast<double>(in[i]) * static_cast<double>(a.roi_end[i] - a.roi_begin[i]) *
                           static_cast<double>(a.scales[i]));
     if (!(a.scales[i] > 0) || !(extent >= 0 && extent < 1e12)) n.invalid("scale {}", a.scales[i]);
     a.out.push_back(static_cast<int64_t>(extent));
@@ -231,9 +231,8 @@ Values resize(const OnnxNode& n, Builder& b) {
     if (roi.size() != 2 * k) n.invalid("roi has {} elements, expected {}", roi.size(), 2 * k);
     std::vector<float> ends(roi.begin() + static_cast<int64_t>(k), roi.end());
     roi.resize(k);
-    a.roi = spread(n, roi, axes, std::vector<float>(in.size(), 0));
-    ends = spread(n, ends, axes, std::vector<float>(in.size(), 1));
-    a.roi.insert(a.roi.end(), ends.begin(), ends.end());
+    a.roi_begin = spread(n, roi, axes, std::vector<float>(in.size(), 0));
+    a.roi_end = spread(n, ends, axes, std::vector<float>(in.size(), 1));
   }
   bool by_scales = n.has(2) && b.count(n.in(2)) > 0;
   if (by_scales) {

@@ -22,7 +22,7 @@ bool worth_folding(const Rewriter& rw, const Node& node, bool all) {
   if (!any || out_bytes > max_bytes) return false;
   if (node.op == &expand_op) return out_bytes <= std::max(small_bytes, in_bytes);
   if (node.op == &transpose_op) return all || out_bytes <= small_bytes;
-  if (node.op == &matmul_op || node.op == &conv_op) return out_bytes <= small_bytes && in_bytes <= small_bytes;
+  if (node.op->epilogue) return out_bytes <= small_bytes && in_bytes <= small_bytes;
   return true;
 }
 

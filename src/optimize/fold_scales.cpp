@@ -144,7 +144,7 @@ bool into_matmul(Rewriter& rw, Node& node, const Node& matmul, const Line& l) {
 bool fold_line(Rewriter& rw, Node& node) {
   for (ValueId x : node.inputs) {
     const Node* before = rw.producer(x);
-    if (!before || (before->op != &conv_op && before->op != &matmul_op) || !rw.single(x)) continue;
+    if (!before || !before->op->epilogue || !rw.single(x)) continue;
     auto l = line(rw, node, x);
     if (!l || !in_range(l->factor, largest_factor) || !in_range(l->addend, FLT_MAX)) continue;
     Node matrix = *before;  // emitting may move it

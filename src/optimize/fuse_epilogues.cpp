@@ -6,18 +6,13 @@
 namespace pando {
 namespace {
 
-int fixed_inputs(const Node& node) { return node.op == &conv_op ? conv_fixed_inputs : matmul_fixed_inputs; }
-Epilogue& epilogue(Node& node) {
-  return node.op == &conv_op ? node.as<ConvAttrs>().epilogue : node.as<MatMulAttrs>().epilogue;
-}
-
 // The node's epilogue as a program whose register 0 is `element`.
 BoundProgram bound(const Node& node, ValueId element) {
   BoundProgram r;
-  r.program = epilogue(const_cast<Node&>(node)).program;
+  r.program = node.op->epilogue->in(node.attrs).program;
   r.operands.push_back(element);
   if (r.program.code.empty()) r.program = {{}, 1};
-  size_t fixed = static_cast<size_t>(fixed_inputs(node));
+  const auto fixed = static_cast<size_t>(node.op->epilogue->first_operand);
   if (node.inputs.size() > fixed) r.operands.insert(r.operands.end(), node.inputs.begin() + fixed, node.inputs.end());
   return r;
 }
@@ -31,7 +26,7 @@ ValueId choose(const Rewriter& rw, const Node& map) {
   for (ValueId v : map.inputs) {
     if (rw.dtype(v) != DType::f32) return none;
     const Node* before = rw.producer(v);
-    if (!before || (before->op != &conv_op && before->op != &matmul_op)) continue;
+    if (!before || !before->op->epilogue) continue;
     if (rw.uses(v) != std::count(map.inputs.begin(), map.inputs.end(), v) || rw.shape(v) != rw.shape(out)) continue;
     if (best == none || rw.producer_id(v) > rw.producer_id(best)) best = v;
   }
@@ -50,8 +45,9 @@ bool fuse(Rewriter& rw, Node& map) {
   std::vector<ValueId> added(merged->operands.begin() + static_cast<int64_t>(first.operands.size()),
                              merged->operands.end());
   Node fused = rw.extract(rw.producer_id(v));
-  fused.inputs.resize(std::max(fused.inputs.size(), static_cast<size_t>(fixed_inputs(fused))), none);
-  epilogue(fused).program = std::move(merged->program);
+  const EpilogueSlot& slot = *fused.op->epilogue;
+  fused.inputs.resize(std::max(fused.inputs.size(), static_cast<size_t>(slot.first_operand)), none);
+  slot.of(fused.attrs).program = std::move(merged->program);
   rw.emit_for(map, std::move(fused), added);
   return true;
 }

@@ -22,7 +22,7 @@ Path path_to(const Rewriter& rw, ValueId v) {
   while (rw.single(v) && path.steps.size() < max_steps) {
     const Node* node = rw.producer(v);
     if (!node) return {};
-    if (node->op == &matmul_op || node->op == &conv_op || node->op == &map_op) {
+    if (node->op->epilogue || node->op == &map_op) {
       path.from = v;
       return path;
     }

@@ -145,29 +145,25 @@ class Mover {
     }
     bool any = std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId v) { return laid_.contains(v); });
     if (!any) return false;
-    if (node.op == &map_op) return move_map(node);
-    if (node.op == &concat_op) return move_concat(node);
     if (node.op == &reshape_op) return move_reshape(node);
     if (node.op == &matmul_op) return move_matmul(node);
-    return move_axes(node);
+    switch (node.op->order) {
+      case Order::first: return move_first(node);
+      case Order::all:
+      case Order::broadcast: return move_all(node);
+      case Order::fixed: break;
+    }
+    return false;
   }
 
-  bool move_map(Node& node) {
-    size_t rank = rw_.shape(node.outputs[0]).size();
-    Perm perm = choose(node.inputs, rank);
-    if (perm.empty()) return false;
-    std::vector<ValueId> inputs;
-    for (ValueId v : node.inputs) inputs.push_back(broadcast_under(v, perm, node.name));
-    define(node, rw_.emit(map_op, node.name, inputs, node.attrs), perm);
-    return true;
-  }
-
-  bool move_concat(Node& node) {
+  bool move_all(Node& node) {
     Perm perm = choose(node.inputs, rw_.shape(node.outputs[0]).size());
     if (perm.empty()) return false;
     std::vector<ValueId> inputs;
-    for (ValueId v : node.inputs) inputs.push_back(base_under(v, perm, node.name));
-    define(node, rw_.emit(concat_op, node.name, inputs, ConcatAttrs{perm[node.as<ConcatAttrs>().axis]}), perm);
+    for (ValueId v : node.inputs)
+      inputs.push_back(node.op->order == Order::broadcast ? broadcast_under(v, perm, node.name)
+                                                          : base_under(v, perm, node.name));
+    define(node, rw_.emit(*node.op, node.name, inputs, node.attrs.permuted(perm)), perm);
     return true;
   }
 
@@ -188,68 +184,14 @@ class Mover {
   }
 
   // Operators that work along axes they name: operand 0 may lie in any order.
-  bool move_axes(Node& node) {
+  bool move_first(Node& node) {
     Laid l = of(node.inputs[0]);
-    if (is_identity(l.perm)) return false;
-    const Perm& p = l.perm;
+    if (is_identity(l.perm) || (node.op->may_reorder && !node.op->may_reorder({rw_.g, node}, l.perm))) return false;
     std::vector<ValueId> inputs = node.inputs;
-    std::any attrs;
-    if (node.op == &slice_op) {
-      const auto& a = node.as<SliceAttrs>();
-      attrs = SliceAttrs{before(p, a.starts), before(p, a.steps), before(p, a.sizes)};
-    } else if (node.op == &pad_op) {
-      PadAttrs a = node.as<PadAttrs>();
-      a.begin = before(p, a.begin);
-      a.end = before(p, a.end);
-      attrs = a;
-    } else if (node.op == &reduce_op) {
-      ReduceAttrs a = node.as<ReduceAttrs>();
-      for (int64_t& axis : a.axes) axis = p[axis];
-      std::sort(a.axes.begin(), a.axes.end());
-      attrs = a;
-    } else if (node.op == &softmax_op) {
-      SoftmaxAttrs a = node.as<SoftmaxAttrs>();
-      a.axis = p[a.axis];
-      attrs = a;
-    } else if (node.op == &arg_reduce_op) {
-      ArgReduceAttrs a = node.as<ArgReduceAttrs>();
-      a.axis = p[a.axis];
-      attrs = a;
-    } else if (node.op == &cumsum_op) {
-      CumSumAttrs a = node.as<CumSumAttrs>();
-      a.axis = p[a.axis];
-      attrs = a;
-    } else if (node.op == &resize_op) {
-      ResizeAttrs a = node.as<ResizeAttrs>();
-      size_t rank = p.size();
-      a.out = before(p, a.out);
-      if (a.scales.size() == rank) a.scales = before(p, a.scales);
-      if (a.roi.size() == 2 * rank)
-        for (size_t i = 0; i < rank; i++) {
-          a.roi[p[i]] = node.as<ResizeAttrs>().roi[i];
-          a.roi[rank + p[i]] = node.as<ResizeAttrs>().roi[rank + i];
-        }
-      attrs = a;
-    } else if (node.op == &expand_op && node.as<ExpandAttrs>().shape.size() == p.size()) {
-      attrs = ExpandAttrs{before(p, node.as<ExpandAttrs>().shape)};
-    } else if (node.op == &gather_op && rw_.shape(node.inputs[1]).size() == 1) {
-      inputs[1] = value(inputs[1]);
-      attrs = GatherAttrs{p[node.as<GatherAttrs>().axis]};
-    } else if (node.op == &norm_op && keeps_tail(p, node.as<NormAttrs>().axis)) {
-      for (size_t i = 1; i < inputs.size(); i++)
-        if (inputs[i] != none) inputs[i] = value(inputs[i]);
-      attrs = node.attrs;
-    } else {
-      return false;
-    }
+    for (size_t i = 1; i < inputs.size(); i++)
+      if (inputs[i] != none) inputs[i] = value(inputs[i]);
     inputs[0] = l.base;
-    define(node, rw_.emit(*node.op, node.name, inputs, std::move(attrs)), p);
-    return true;
-  }
-
-  static bool keeps_tail(const Perm& p, int64_t axis) {
-    for (size_t i = static_cast<size_t>(axis); i < p.size(); i++)
-      if (p[i] != static_cast<int64_t>(i)) return false;
+    define(node, rw_.emit(*node.op, node.name, inputs, node.attrs.permuted(l.perm)), l.perm);
     return true;
   }
 

@@ -56,7 +56,7 @@ void Rewriter::emit(Node&& node) {
   g.nodes.push_back(std::move(node));
 }
 
-ValueId Rewriter::emit(const OpDef& op, const std::string& name, std::vector<ValueId> inputs, std::any attrs) {
+ValueId Rewriter::emit(const OpDef& op, const std::string& name, std::vector<ValueId> inputs, Attributes attrs) {
   NodeId n = g.add_node(op, name, std::move(inputs), std::move(attrs));
   grow();
   hold(g.nodes[n].inputs);

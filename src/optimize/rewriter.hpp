@@ -19,7 +19,7 @@ class Rewriter {
   void next(Node& node);
 
   void emit(Node&& node);  // after next(); keeps its outputs' values
-  ValueId emit(const OpDef& op, const std::string& name, std::vector<ValueId> inputs, std::any attrs);
+  ValueId emit(const OpDef& op, const std::string& name, std::vector<ValueId> inputs, Attributes attrs);
   ValueId constant(TensorPtr tensor);
   // `node` (after next(), not emitted) is done: whoever reads its output 0 reads `by` instead.
   void replace(Node& node, ValueId by) { replace(node, 0, by), drop(node); }

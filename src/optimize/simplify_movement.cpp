@@ -54,31 +54,7 @@ ValueId identity_of(const Rewriter& rw, const Node& node) {
   const Shape &in = rw.shape(x), &out = rw.shape(node.outputs[0]);
   if (node.op == &map_op) return map_identity(rw, node);
   if (in != out || rw.dtype(x) != rw.dtype(node.outputs[0])) return none;
-  auto zero = [](const std::vector<int64_t>& list) {
-    return std::all_of(list.begin(), list.end(), [](int64_t i) { return i == 0; });
-  };
-  if (node.op == &reshape_op || node.op == &expand_op) return x;
-  if (node.op == &reduce_op) return element_count(in) > 0 ? x : none;  // over extents of 1
-  if (node.op == &concat_op) return node.inputs.size() == 1 ? x : none;
-  if (node.op == &pad_op) return zero(node.as<PadAttrs>().begin) && zero(node.as<PadAttrs>().end) ? x : none;
-  if (node.op == &slice_op) {
-    const auto& a = node.as<SliceAttrs>();
-    for (size_t i = 0; i < in.size(); i++)
-      if (in[i] > 1 && a.steps[i] != 1) return none;
-    return x;
-  }
-  if (node.op == &transpose_op) {
-    const auto& perm = node.as<TransposeAttrs>().perm;
-    for (size_t i = 0; i < perm.size(); i++)
-      if (perm[i] != static_cast<int64_t>(i)) return none;
-    return x;
-  }
-  if (node.op == &resize_op) {
-    const auto& a = node.as<ResizeAttrs>();
-    bool one = std::all_of(a.scales.begin(), a.scales.end(), [](float s) { return s == 1; });
-    return one && a.roi.empty() ? x : none;
-  }
-  return none;
+  return node.op->is_identity && node.op->is_identity({rw.g, node}) ? x : none;
 }
 
 bool simplify_transpose(Rewriter& rw, Node& node) {

@@ -22,6 +22,7 @@ std::string hash_of(const Graph& g) {
     text += fmt::format("{}{}{};", static_cast<int>(v.dtype), to_string(v.shape), v.constant ? "c" : "");
   for (const Node& n : g.nodes) {
     text += fmt::format("{} {}:", n.op->name, n.name);
+    n.attrs.append_bytes(text);
     list(n.inputs);
     list(n.outputs);
   }
@@ -69,16 +70,17 @@ void Space::find_ops() {
   for (NodeId n = 0; n < g.nodes.size(); n++) {
     NodeView view{g, g.nodes[n]};
     const OpDef* op = view.node.op;
-    if (op == &update_op) {
+    if (op->training == Training::update) {
       training_ = true;
       optimizer_states_ = view.inputs() - 2;
     }
-    if (op->view || op == &exchange_op || op == &update_op) continue;
-    if (op == &gradient_op && view.as<GradientAttrs>().op->view) continue;  // an address, as the view itself
+    if (op->view || op->training == Training::exchange || op->training == Training::update) continue;
+    if (op->training == Training::gradient && view.as<GradientAttrs>().op->view)
+      continue;  // an address, as the view itself
     Piece piece{n, Work(g, n), op->domain(view), identity_dims()};
     uint32_t owner = static_cast<uint32_t>(ops_.size());
     Role role = Role::forward;
-    if (op == &gradient_op) {
+    if (op->training == Training::gradient) {
       const auto& a = view.as<GradientAttrs>();
       owner = op_of_node_[producer_[view.node.inputs[static_cast<size_t>(a.inputs)]]];
       piece.op_dim = forward_dims(view);
@@ -182,7 +184,7 @@ void Space::find_syncs() {
   const Graph& g = *graph_;
   std::vector<NodeId> update(g.values.size(), none);
   for (NodeId n = 0; n < g.nodes.size(); n++)
-    if (g.nodes[n].op == &update_op) update[g.nodes[n].inputs[0]] = n;
+    if (g.nodes[n].op->training == Training::update) update[g.nodes[n].inputs[0]] = n;
   std::vector<uint32_t> first(g.values.size(), none);  // per parameter: the first operator that trains it
   for (uint32_t o = 0; o < ops_.size(); o++) {
     for (Parameter& p : ops_[o].parameters) {

@@ -1,12 +1,12 @@
 // What the runtime executes: a kernel, an argument block and counters per tile. It knows no operator names beyond
 // labels for traces. Immutable and shared by all runs.
 #pragma once
-#include <any>
 #include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/attributes.hpp"
 #include "base/memory.hpp"
 #include "base/shape.hpp"
 
@@ -25,7 +25,7 @@ struct TileContext {
   std::byte* const* bases;
   std::byte* scratch;
   const void* const* functions;  // Program::functions: JIT kernels by number
-  const std::any* attributes;    // Program::attributes: operators' structs by number
+  const Attributes* attributes;  // Program::attributes: operators' structs by number
   template <class T>
   T* at(Ref r) const {
     return r.absent() ? nullptr : reinterpret_cast<T*>(bases[r.base] + r.offset);
@@ -58,7 +58,7 @@ struct Program {
   std::vector<std::byte> arguments;
   std::vector<Kernel> kernels;
   std::vector<const void*> functions;
-  std::vector<std::any> attributes;
+  std::vector<Attributes> attributes;
   // ---- memory ----
   // bases: 0 the arena, 1 the Program's own tables, then inputs, then outputs, then `constants` (pointers fixed at
   // load)

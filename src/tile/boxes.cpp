@@ -60,7 +60,8 @@ void find_origins(const Graph& graph, const std::vector<NodeId>& producer, const
 void ViewWalk::look_through(NodeId n, const Box& box) {
   const NodeView view{graph_, graph_.nodes[n]};
   // Pushed from the back, so that they are visited in order.
-  if (view.node.op != &concat_op) {
+  const Addressing how = view.node.op->view(view);
+  if (how.kind != Addressing::joined) {
     for (int i = view.inputs(); i-- > 0;)
       if (view.has(i))
         stack_.push_back(
@@ -69,7 +70,7 @@ void ViewWalk::look_through(NodeId n, const Box& box) {
   }
   std::vector<int64_t>& begins = begins_[n];
   if (begins.empty()) begins = concat_begins(view);
-  const Interval along = box[static_cast<int>(view.as<ConcatAttrs>().axis)];
+  const Interval along = box[how.axis];
   const auto last = std::lower_bound(begins.begin(), begins.end(), along.hi);
   for (auto at = last; at != begins.begin();) {
     --at;

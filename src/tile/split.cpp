@@ -48,7 +48,8 @@ struct Search {
       box[i] = {0, block[i]};
       if (block[i] > 0) tiles *= static_cast<double>((domain[i].extent + block[i] - 1) / block[i]);
     }
-    if (view.node.op == &slice_op && options.tile_us == 0 && tiles > max_copy_tiles) return;
+    const bool copies_part = view.node.op->view && view.node.op->view(view).kind == Addressing::part;
+    if (copies_part && options.tile_us == 0 && tiles > max_copy_tiles) return;
     // A box in the middle: the first one has no halo above it.
     for (int k = 0; k < count; k++) {
       int i = dims[k];

@@ -78,15 +78,22 @@ class Planner {
     uint32_t depth = 0;  // concats around it
   };
 
-  bool is(NodeId n, const OpDef& op) const { return n != none && graph_.nodes[n].op == &op; }
+  std::optional<Addressing> view_of(NodeId n) const {
+    if (n == none || !graph_.nodes[n].op->view) return {};
+    return graph_.nodes[n].op->view({graph_, graph_.nodes[n]});
+  }
+  bool is(NodeId n, Addressing::Kind kind) const {
+    const std::optional<Addressing> view = view_of(n);
+    return view && view->kind == kind;
+  }
 
   // Per value, the one whose buffer an output of this name occupies: reshapes are looked through.
   void find_roots() {
     producer_ = Uses(graph_).producer;
     root_.resize(graph_.values.size());
     for (ValueId v = 0; v < root_.size(); v++) root_[v] = v;
-    for (const Node& node : graph_.nodes)
-      if (node.op == &reshape_op) root_[node.outputs[0]] = root_[node.inputs[0]];
+    for (NodeId n = 0; n < graph_.nodes.size(); n++)
+      if (is(n, Addressing::regroup)) root_[graph_.nodes[n].outputs[0]] = root_[graph_.nodes[n].inputs[0]];
   }
 
   ValueId add_copy(ValueId v, const std::string& name) {
@@ -101,7 +108,7 @@ class Planner {
     std::vector<bool> taken(graph_.values.size(), false);
     for (ValueId& v : graph_.outputs) {
       ValueId root = v < root_.size() ? root_[v] : v;
-      bool view_of_other = is(producer_[root], slice_op);
+      bool view_of_other = is(producer_[root], Addressing::part);
       if (producer_[root] == none || view_of_other || taken[root]) {
         std::string name = graph_.values[v].name;
         v = add_copy(v, name);
@@ -122,8 +129,9 @@ class Planner {
   bool can_lie_in(ValueId v, ValueId concat) const {
     NodeId p = producer_[v];
     if (p == none || pinned_[v] || placed_[v].concat != none) return false;
-    if (is(p, concat_op) && placed_[concat].depth >= max_depth) return false;
-    return graph_.nodes[p].op != &reshape_op && graph_.nodes[p].op != &slice_op;
+    const std::optional<Addressing> view = view_of(p);
+    if (!view) return true;
+    return view->kind == Addressing::joined && placed_[concat].depth < max_depth;
   }
 
   // Outer concats first, so that an inner one is placed into the outer before its own operands follow it.
@@ -131,8 +139,9 @@ class Planner {
     placed_.assign(graph_.values.size(), {});
     size_t count = graph_.nodes.size();
     for (size_t n = count; n-- > 0;) {
-      if (graph_.nodes[n].op != &concat_op) continue;
-      int axis = static_cast<int>(graph_.nodes[n].as<ConcatAttrs>().axis);
+      const std::optional<Addressing> view = view_of(static_cast<NodeId>(n));
+      if (!view || view->kind != Addressing::joined) continue;
+      const int axis = view->axis;
       ValueId out = graph_.nodes[n].outputs[0];
       int64_t begin = 0;
       for (size_t i = 0; i < graph_.nodes[n].inputs.size(); i++) {
@@ -197,7 +206,8 @@ class Planner {
 
   void resolve(NodeId n) {
     const Node& node = graph_.nodes[n];
-    if (node.op == &concat_op) {
+    const std::optional<Addressing> view = view_of(n);
+    if (view && view->kind == Addressing::joined) {
       executed_[n] = false;
       home(node.outputs[0]);
       return;
@@ -205,13 +215,14 @@ class Planner {
     ValueId in = node.inputs.empty() ? none : node.inputs[0], out = node.outputs[0];
     bool free = placed_[out].concat == none && output_of_[out] == none;  // copies have a home of their own
     if (free && in != none && depth_[in] == max_depth) free = false;
-    if (free && in != none && (node.op == &reshape_op || node.op == &slice_op)) {
-      Storage view = out_.storage[in];
-      bool address = node.op == &reshape_op
-                         ? reshape_strides(graph_.shape(in), out_.storage[in].strides, graph_.shape(out), view.strides)
-                         : slice(node.as<SliceAttrs>(), view);
+    if (free && in != none && view && view->kind != Addressing::sum) {
+      Storage storage = out_.storage[in];
+      const bool address =
+          view->kind == Addressing::regroup
+              ? reshape_strides(graph_.shape(in), out_.storage[in].strides, graph_.shape(out), storage.strides)
+              : slice(*view, graph_.shape(out), storage);
       if (address) {
-        out_.storage[out] = view;
+        out_.storage[out] = storage;
         executed_[n] = false;
         depth_[out] = depth_[in] + 1;
         return;
@@ -221,12 +232,12 @@ class Planner {
   }
 
   // Kernels want features contiguous and strides forward.
-  static bool slice(const SliceAttrs& a, Storage& s) {
+  static bool slice(const Addressing& part, const Shape& sizes, Storage& s) {
     int rank = s.strides.size();
     for (int i = 0; i < rank; i++) {
-      if (a.steps[i] < 1 || (i == rank - 1 && a.steps[i] != 1 && a.sizes[i] > 1)) return false;
-      s.offset += a.starts[i] * s.strides[i];
-      s.strides[i] *= a.steps[i];
+      if (part.step[i] < 1 || (i == rank - 1 && part.step[i] != 1 && sizes[i] > 1)) return false;
+      s.offset += part.start[i] * s.strides[i];
+      s.strides[i] *= part.step[i];
     }
     return true;
   }

@@ -106,9 +106,11 @@ class Differentiator {
     const Shape shape = g_.shape(x);
     std::string label = name("gradient of", x);
     if (dy == none) return none;
-    if (node.op == &reshape_op) return g_.add(reshape_op, label, {dy}, ReshapeAttrs{shape});
-    if (node.op == &concat_op) {
-      auto axis = static_cast<size_t>(node.as<ConcatAttrs>().axis);
+    if (!node.op->view) return none;
+    const Addressing view = node.op->view({g_, node});
+    if (view.kind == Addressing::regroup) return g_.add(reshape_op, label, {dy}, ReshapeAttrs{shape});
+    if (view.kind == Addressing::joined) {
+      auto axis = static_cast<size_t>(view.axis);
       SliceAttrs slice{Shape(shape.size(), 0), Shape(shape.size(), 1), shape};
       for (int i = 0; i < input; i++) slice.starts[axis] += g_.shape(node.inputs[i])[axis];
       return g_.add(slice_op, label, {dy}, slice);

@@ -12,7 +12,7 @@ int64_t pick(Rng& rng, int64_t lo, int64_t hi) { return std::uniform_int_distrib
 
 struct Built {
   Graph graph;
-  ValueId add(const OpDef& op, std::vector<ValueId> inputs, std::any attrs) {
+  ValueId add(const OpDef& op, std::vector<ValueId> inputs, Attributes attrs) {
     return graph.add(op, op.name, std::move(inputs), std::move(attrs));
   }
   ValueId transpose(Rng& rng, ValueId v) {

@@ -167,9 +167,10 @@ TEST(BindResize, ModesAndCoordinates) {
           for (size_t d = 0; d < rank; d++)
             a.scales.push_back(static_cast<float>(c.out[d]) / static_cast<float>(c.x[d]));
           if (a.coord == ResizeCoord::tf_crop_and_resize)
-            for (size_t d = 0; d < 2 * rank; d++)
-              a.roi.push_back(d < rank ? (c.x[d] == c.out[d] ? 0.0f : 0.2f)
-                                       : (c.x[d - rank] == c.out[d - rank] ? 1.0f : 1.1f));
+            for (size_t d = 0; d < rank; d++) {
+              a.roi_begin.push_back(c.x[d] == c.out[d] ? 0.0f : 0.2f);
+              a.roi_end.push_back(c.x[d] == c.out[d] ? 1.0f : 1.1f);
+            }
           Model m;
           m.finish(m.graph.add(resize_op, "resize", {m.input(c.x)}, a));
           check_vector(m, to_string(c.out).c_str());

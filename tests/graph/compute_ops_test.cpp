@@ -14,7 +14,7 @@ using test::Operand;
 using test::single;
 using test::values_of;
 
-std::vector<float> run1(const OpDef& op, const std::vector<TensorPtr>& inputs, std::any attrs) {
+std::vector<float> run1(const OpDef& op, const std::vector<TensorPtr>& inputs, Attributes attrs) {
   std::vector<Operand> operands;
   for (const TensorPtr& t : inputs) operands.push_back({t->dtype, t->shape});
   Graph g = single(op, operands, std::move(attrs));

@@ -9,7 +9,7 @@ using namespace testing;
 DType random_dtype(Rng& rng) { return static_cast<DType>(pick(rng, 0, static_cast<int64_t>(DType::boolean))); }
 
 // Every input is filled with random bytes of its type.
-Case moving(const OpDef& op, std::any attrs, std::vector<MutableTensor> inputs) {
+Case moving(const OpDef& op, Attributes attrs, std::vector<MutableTensor> inputs) {
   Case c{&op, std::move(attrs), std::move(inputs), {}, {}};
   auto like = c.inputs;
   c.fill = [like](Rng& rng, int i) { return random_tensor(rng, like[i]->dtype, like[i]->shape); };
@@ -17,7 +17,7 @@ Case moving(const OpDef& op, std::any attrs, std::vector<MutableTensor> inputs) 
 }
 
 // Input 1 holds indices from `lo` to `hi`.
-Case indexed(const OpDef& op, std::any attrs, std::vector<MutableTensor> inputs, int64_t lo, int64_t hi) {
+Case indexed(const OpDef& op, Attributes attrs, std::vector<MutableTensor> inputs, int64_t lo, int64_t hi) {
   Case c = moving(op, std::move(attrs), std::move(inputs));
   auto bytes = c.fill;
   Shape shape = c.inputs[1]->shape;

@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t past_double = (int64_t{1} << 53) + 1;
 
 template <class T>
-T evaluate_one(const OpDef& op, std::any attrs, std::vector<TensorPtr> inputs, int64_t element = 0) {
+T evaluate_one(const OpDef& op, Attributes attrs, std::vector<TensorPtr> inputs, int64_t element = 0) {
   Graph g;
   std::vector<ValueId> values;
   for (const TensorPtr& t : inputs) {

@@ -45,7 +45,7 @@ int64_t allocations_of(const Graph& g) {
   return allocations - before;
 }
 
-int64_t allocations_of(const OpDef& op, const std::vector<test::Operand>& operands, std::any attrs) {
+int64_t allocations_of(const OpDef& op, const std::vector<test::Operand>& operands, Attributes attrs) {
   return allocations_of(test::single(op, operands, std::move(attrs)));
 }
 

@@ -18,7 +18,7 @@ struct Operand {
 inline const Operand absent_operand{DType::f32, {}, true};
 
 // A graph of one node with these operands as inputs.
-inline Graph single(const OpDef& op, const std::vector<Operand>& operands, std::any attrs) {
+inline Graph single(const OpDef& op, const std::vector<Operand>& operands, Attributes attrs) {
   Graph g;
   std::vector<ValueId> inputs;
   for (const Operand& o : operands) {
@@ -155,7 +155,7 @@ inline void check_rules(const Graph& g, uint32_t seed, int boxes = 6) {
 }
 
 // The message of the error that building this node gives, empty when there is none.
-inline std::string error_of(const OpDef& op, const std::vector<Operand>& operands, std::any attrs) {
+inline std::string error_of(const OpDef& op, const std::vector<Operand>& operands, Attributes attrs) {
   try {
     single(op, operands, std::move(attrs));
   } catch (const Error& e) {

@@ -68,7 +68,7 @@ inline bool same_element(const Tensor& a, int64_t i, const Tensor& b, int64_t j)
 // One operator with its operands. `fill` makes new legal content for operand i of the same shape.
 struct Case {
   const OpDef* op;
-  std::any attrs;
+  Attributes attrs;
   std::vector<MutableTensor> inputs;
   std::function<MutableTensor(Rng&, int)> fill;
 

@@ -8,13 +8,13 @@ namespace {
 using namespace testing;
 
 template <class T>
-Case numeric(const OpDef& op, std::any attrs, Rng& rng, DType dtype, Shape shape, int64_t lo, int64_t hi) {
+Case numeric(const OpDef& op, Attributes attrs, Rng& rng, DType dtype, Shape shape, int64_t lo, int64_t hi) {
   Case c{&op, std::move(attrs), {}, {}, {}};
   c.fill = [=](Rng& r, int) { return random_values<T>(r, dtype, shape, lo, hi); };
   c.inputs = {c.fill(rng, 0)};
   return c;
 }
-Case given(const OpDef& op, std::any attrs, MutableTensor input) { return {&op, std::move(attrs), {input}, {}, {}}; }
+Case given(const OpDef& op, Attributes attrs, MutableTensor input) { return {&op, std::move(attrs), {input}, {}, {}}; }
 
 TEST(ArgReduce, MatchesAScan) {
   Rng rng(1);
@@ -164,7 +164,8 @@ TEST(Resize, LinearCoordinates) {
   expect_near(resize_line(a, {1, 2, 3, 4}, 2, 0.6f), {1 + 2 / 3.f, 1 + 7 / 3.f});
   a.coord = ResizeCoord::tf_crop_and_resize;
   a.extrapolation = 9;
-  a.roi = {0.25f, 1.25f};  // of the way from first to last: 1 to 5
+  a.roi_begin = {0.25f};
+  a.roi_end = {1.25f};  // of the way from first to last: 1 to 5
   expect_near(resize_line(a, {10, 20, 30, 40, 50}, 3), {20, 40, 9});
 }
 
@@ -194,8 +195,8 @@ TEST(Resize, RulesCoverWhatIsSampled) {
     a.exclude_outside = trial % 2;
     a.antialias = trial % 5 == 0;
     if (a.coord == ResizeCoord::tf_crop_and_resize) {
-      for (size_t i = 0; i < in.size(); i++) a.roi.push_back(static_cast<float>(pick(rng, -2, 9)) / 8);
-      for (size_t i = 0; i < in.size(); i++) a.roi.push_back(static_cast<float>(pick(rng, -2, 9)) / 8);
+      for (size_t i = 0; i < in.size(); i++) a.roi_begin.push_back(static_cast<float>(pick(rng, -2, 9)) / 8);
+      for (size_t i = 0; i < in.size(); i++) a.roi_end.push_back(static_cast<float>(pick(rng, -2, 9)) / 8);
     } else if (trial % 3 == 0) {  // a scale that does not divide evenly
       for (size_t i = 0; i < in.size(); i++)
         a.scales[i] *= 1 + 0.9f * static_cast<float>(pick(rng, 0, 9)) / 10 / static_cast<float>(out[i]);

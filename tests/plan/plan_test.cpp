@@ -96,6 +96,11 @@ TEST(Plan, WrongFilesAreNamedByPlace) {
   for (size_t n = 0; n + 2 < good.size(); n += 5) EXPECT_NE(error_of(good.substr(0, n), space), "none");
   Space other(dense_chain(2, 8, 96, false), shipped_cluster("p100x4"));
   EXPECT_EQ(error_of(good, other).substr(0, 48), "plan file: model: the plan is for another model,");
+  Graph scaled = dense_chain(2, 8, 100, false);  // of the same shapes
+  for (Node& node : scaled.nodes)
+    if (node.op == &matmul_op) node.as<MatMulAttrs>().alpha = 2;
+  Space attributes(std::move(scaled), shipped_cluster("p100x4"));
+  EXPECT_EQ(error_of(good, attributes).substr(0, 48), "plan file: model: the plan is for another model,");
   Space moved(dense_chain(2, 8, 100, false), shipped_cluster("p100x8"));
   EXPECT_EQ(error_of(good, moved).substr(0, 52), "plan file: cluster: the plan is for another cluster ");
 }

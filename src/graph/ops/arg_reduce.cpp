@@ -26,8 +26,8 @@ double operations(const NodeView& node, const Box& box) {
   return static_cast<double>(box.count()) * static_cast<double>(node.in_shape(0)[node.as<ArgReduceAttrs>().axis]);
 }
 
-void evaluate(const std::any& attrs, std::span<const View> in, std::span<const View> out) {
-  const auto& a = std::any_cast<const ArgReduceAttrs&>(attrs);
+void evaluate(const Attributes& attrs, std::span<const View> in, std::span<const View> out) {
+  const auto& a = attrs.as<ArgReduceAttrs>();
   int axis = static_cast<int>(a.axis);
   const View& from = in[0];
   dispatch(from.dtype, [&](auto tag) {
@@ -57,6 +57,7 @@ const OpDef arg_reduce_op{.name = "arg_reduce",
                           .writes = writes_box,
                           .operations = operations,
                           .evaluate = evaluate,
-                          .by_box = true};
+                          .by_box = true,
+                          .order = Order::first};
 
 }  // namespace pando

@@ -165,8 +165,8 @@ class Reference {
   Mask mask_, keep_, fill_;
 };
 
-void evaluate(const std::any& any, std::span<const View> inputs, std::span<const View> outputs) {
-  const auto& attrs = std::any_cast<const AttentionAttrs&>(any);
+void evaluate(const Attributes& any, std::span<const View> inputs, std::span<const View> outputs) {
+  const auto& attrs = any.as<AttentionAttrs>();
   dispatch_float(inputs[0].dtype, [&](auto tag) { Reference<decltype(tag)>(attrs, inputs, outputs[0]).run(); });
 }
 

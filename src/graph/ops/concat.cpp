@@ -29,8 +29,8 @@ Access reads(const NodeView& node, int input) {
   return concat_reads(node, begin);
 }
 
-void evaluate(const std::any& attrs, std::span<const View> in, std::span<const View> out) {
-  int axis = static_cast<int>(std::any_cast<const ConcatAttrs&>(attrs).axis);
+void evaluate(const Attributes& attrs, std::span<const View> in, std::span<const View> out) {
+  int axis = static_cast<int>(attrs.as<ConcatAttrs>().axis);
   int64_t begin = 0;
   for (const View& from : in) {
     View to = shifted(out[0], begin * out[0].strides[axis]);
@@ -39,6 +39,12 @@ void evaluate(const std::any& attrs, std::span<const View> in, std::span<const V
     begin += from.shape[axis];
   }
 }
+
+Addressing view(const NodeView& node) {
+  return {Addressing::joined, {}, {}, static_cast<int>(node.as<ConcatAttrs>().axis)};
+}
+
+bool is_identity(const NodeView& node) { return node.inputs() == 1; }
 
 }  // namespace
 
@@ -62,6 +68,8 @@ const OpDef concat_op{.name = "concat",
                       .writes = writes_box,
                       .operations = no_operations,
                       .evaluate = evaluate,
-                      .view = true};
+                      .view = view,
+                      .order = Order::all,
+                      .is_identity = is_identity};
 
 }  // namespace pando

@@ -222,11 +222,21 @@ class Reference {
   Extents kernel_;  // its extents but for the last
 };
 
-void evaluate(const std::any& any, std::span<const View> inputs, std::span<const View> outputs) {
-  const auto& attrs = std::any_cast<const ConvAttrs&>(any);
+void evaluate(const Attributes& any, std::span<const View> inputs, std::span<const View> outputs) {
+  const auto& attrs = any.as<ConvAttrs>();
   dispatch(outputs[0].dtype, [&](auto tag) {
     if constexpr (!std::is_same_v<decltype(tag), bool>) Reference<decltype(tag)>(attrs, inputs, outputs[0]).run();
   });
+}
+
+constexpr EpilogueSlot epilogue{[](Attributes& a) -> Epilogue& { return a.as<ConvAttrs>().epilogue; },
+                                conv_fixed_inputs};
+
+std::optional<Partial> partial(const NodeView& node) {
+  ConvAttrs attrs = node.as<ConvAttrs>();
+  if (attrs.group != 1 || !node.in(1).constant) return {};
+  attrs.epilogue = {};
+  return Partial{.attrs = attrs, .bias = 2};
 }
 
 }  // namespace
@@ -239,6 +249,8 @@ const OpDef conv_op = {.name = "conv",
                        .writes = writes,
                        .operations = operations,
                        .evaluate = evaluate,
-                       .matrix = true};
+                       .matrix = true,
+                       .epilogue = &epilogue,
+                       .partial = partial};
 
 }  // namespace pando

@@ -30,8 +30,8 @@ Access reads(const NodeView& node, int) {
 
 double operations(const NodeView& node, const Box& box) { return apply(reads(node, 0), box, node.in_shape(0)).count(); }
 
-void evaluate(const std::any& attrs, std::span<const View> in, std::span<const View> out) {
-  const auto& a = std::any_cast<const CumSumAttrs&>(attrs);
+void evaluate(const Attributes& attrs, std::span<const View> in, std::span<const View> out) {
+  const auto& a = attrs.as<CumSumAttrs>();
   int axis = static_cast<int>(a.axis);
   const View &from = in[0], &to = out[0];
   int64_t n = from.shape[axis], step = from.strides[axis], skip = n - to.shape[axis];  // skip: what precedes a box
@@ -62,6 +62,7 @@ const OpDef cumsum_op{.name = "cumsum",
                       .writes = writes_box,
                       .operations = operations,
                       .evaluate = evaluate,
-                      .by_box = true};
+                      .by_box = true,
+                      .order = Order::first};
 
 }  // namespace pando

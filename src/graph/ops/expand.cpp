@@ -11,7 +11,14 @@ std::vector<TypeShape> infer(const NodeView& node) {
 
 Access reads(const NodeView& node, int) { return broadcast_access(node.in_shape(0), node.out_shape()); }
 
-void evaluate(const std::any&, std::span<const View> in, std::span<const View> out) { copy_view(in[0], out[0]); }
+void evaluate(const Attributes&, std::span<const View> in, std::span<const View> out) { copy_view(in[0], out[0]); }
+
+// New leading dimensions have no place in operand 0.
+bool keeps_rank(const NodeView& node, std::span<const int64_t> perm) {
+  return node.as<ExpandAttrs>().shape.size() == perm.size();
+}
+
+bool always(const NodeView&) { return true; }
 
 }  // namespace
 
@@ -22,6 +29,9 @@ const OpDef expand_op{.name = "expand",
                       .writes = writes_box,
                       .operations = no_operations,
                       .evaluate = evaluate,
-                      .by_box = true};
+                      .by_box = true,
+                      .order = Order::first,
+                      .may_reorder = keeps_rank,
+                      .is_identity = always};
 
 }  // namespace pando

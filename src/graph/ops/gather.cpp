@@ -39,8 +39,8 @@ Access gather_reads(const NodeView& node, int input) {
   return access;
 }
 
-void gather_evaluate(const std::any& attrs, std::span<const View> in, std::span<const View> out) {
-  int axis = static_cast<int>(std::any_cast<const GatherAttrs&>(attrs).axis);
+void gather_evaluate(const Attributes& attrs, std::span<const View> in, std::span<const View> out) {
+  int axis = static_cast<int>(attrs.as<GatherAttrs>().axis);
   const View &data = in[0], &indices = in[1];
   if (out[0].count() == 0) return;  // the indexed dimension may be empty then
   View from = drop_dims(data, axis, axis + 1), to = drop_dims(out[0], axis, axis + indices.rank());
@@ -77,8 +77,8 @@ Access elements_reads(const NodeView& node, int input) {
   return access;
 }
 
-void elements_evaluate(const std::any& attrs, std::span<const View> in, std::span<const View> out) {
-  int axis = static_cast<int>(std::any_cast<const GatherAttrs&>(attrs).axis);
+void elements_evaluate(const Attributes& attrs, std::span<const View> in, std::span<const View> out) {
+  int axis = static_cast<int>(attrs.as<GatherAttrs>().axis);
   const View &data = in[0], &indices = in[1];
   size_t size = size_of(data.dtype);
   for_each_index(out[0].shape, [&](const Extents& index) {
@@ -138,8 +138,8 @@ Access nd_reads(const NodeView& node, int input) {
   return access;
 }
 
-void nd_evaluate(const std::any& attrs, std::span<const View> in, std::span<const View> out) {
-  int batch = static_cast<int>(std::any_cast<const GatherNdAttrs&>(attrs).batch_dims);
+void nd_evaluate(const Attributes& attrs, std::span<const View> in, std::span<const View> out) {
+  int batch = static_cast<int>(attrs.as<GatherNdAttrs>().batch_dims);
   const View &data = in[0], &indices = in[1];
   if (out[0].count() == 0) return;
   int outer = indices.rank() - 1, coordinates = static_cast<int>(indices.shape[outer]);
@@ -161,6 +161,9 @@ void nd_evaluate(const std::any& attrs, std::span<const View> in, std::span<cons
   });
 }
 
+// One list of indices takes the place of the axis.
+bool keeps_rank(const NodeView& node, std::span<const int64_t>) { return node.in_shape(1).size() == 1; }
+
 }  // namespace
 
 const OpDef gather_op{.name = "gather",
@@ -170,7 +173,9 @@ const OpDef gather_op{.name = "gather",
                       .writes = writes_box,
                       .operations = no_operations,
                       .evaluate = gather_evaluate,
-                      .by_box = true};
+                      .by_box = true,
+                      .order = Order::first,
+                      .may_reorder = keeps_rank};
 
 const OpDef gather_elements_op{.name = "gather_elements",
                                .infer = elements_infer,

@@ -93,8 +93,8 @@ Access pulled(const Access& rule, const Turned& t, std::span<const int64_t> shap
 }
 
 const Epilogue* epilogue_of(const GradientAttrs& a) {
-  if (a.op == &conv_op) return &std::any_cast<const ConvAttrs&>(a.attrs).epilogue;
-  if (a.op == &matmul_op) return &std::any_cast<const MatMulAttrs&>(a.attrs).epilogue;
+  if (a.op == &conv_op) return &a.attrs.as<ConvAttrs>().epilogue;
+  if (a.op == &matmul_op) return &a.attrs.as<MatMulAttrs>().epilogue;
   return nullptr;
 }
 
@@ -107,10 +107,10 @@ bool linear(const MapProgram& program) {
 
 bool moves_only(const GradientAttrs& a) {
   const OpDef* op = a.op;
-  if (op == &map_op) return linear(std::any_cast<const MapAttrs&>(a.attrs).program);
-  if (op == &pool_op) return std::any_cast<const PoolAttrs&>(a.attrs).kind == PoolKind::average;
+  if (op == &map_op) return linear(a.attrs.as<MapAttrs>().program);
+  if (op == &pool_op) return a.attrs.as<PoolAttrs>().kind == PoolKind::average;
   if (op == &reduce_op) {
-    ReduceKind k = std::any_cast<const ReduceAttrs&>(a.attrs).kind;
+    ReduceKind k = a.attrs.as<ReduceAttrs>().kind;
     return k == ReduceKind::sum || k == ReduceKind::mean;
   }
   return op == &transpose_op || op == &reshape_op || op == &slice_op || op == &concat_op || op == &expand_op ||
@@ -178,7 +178,7 @@ double operations(const NodeView& g, const Box& box) {
   return all > 0 ? share(g, f) * a.op->operations(f.view, whole(a.op->domain(f.view))) * part / all : 0;
 }
 
-[[noreturn]] void no_kernel(const std::any&, std::span<const View>, std::span<const View>) {
+[[noreturn]] void no_kernel(const Attributes&, std::span<const View>, std::span<const View>) {
   fail(ErrorCode::not_supported, "running training operators is not supported yet");
 }
 
@@ -199,6 +199,7 @@ Domain parameter_domain(const NodeView& g) {
 }
 Access same(const NodeView& g, int) { return identity_access(static_cast<int>(g.out_shape().size())); }
 
+Addressing sum_view(const NodeView&) { return {Addressing::sum}; }
 double sum_operations(const NodeView& g, const Box& box) {
   return static_cast<double>(box.count()) * static_cast<double>(g.inputs() - 1);
 }
@@ -230,7 +231,8 @@ const OpDef gradient_op = {.name = "gradient",
                            .reads = reads,
                            .writes = writes,
                            .operations = operations,
-                           .evaluate = no_kernel};
+                           .evaluate = no_kernel,
+                           .training = Training::gradient};
 const OpDef sum_op = {.name = "sum",
                       .infer = same_as_first,
                       .domain = shape_domain,
@@ -238,20 +240,22 @@ const OpDef sum_op = {.name = "sum",
                       .writes = same,
                       .operations = sum_operations,
                       .evaluate = no_kernel,
-                      .view = true};
+                      .view = sum_view};
 const OpDef exchange_op = {.name = "exchange",
                            .infer = same_as_first,
                            .domain = parameter_domain,
                            .reads = same,
                            .writes = same,
                            .operations = exchange_operations,
-                           .evaluate = no_kernel};
+                           .evaluate = no_kernel,
+                           .training = Training::exchange};
 const OpDef update_op = {.name = "update",
                          .infer = update_infer,
                          .domain = parameter_domain,
                          .reads = same,
                          .writes = same,
                          .operations = update_operations,
-                         .evaluate = no_kernel};
+                         .evaluate = no_kernel,
+                         .training = Training::update};
 
 }  // namespace pando

@@ -45,8 +45,8 @@ void evaluate_as(const LrnAttrs& attrs, const View& in, const View& out) {
   });
 }
 
-void evaluate(const std::any& any, std::span<const View> inputs, std::span<const View> outputs) {
-  const auto& attrs = std::any_cast<const LrnAttrs&>(any);
+void evaluate(const Attributes& any, std::span<const View> inputs, std::span<const View> outputs) {
+  const auto& attrs = any.as<LrnAttrs>();
   dispatch_float(inputs[0].dtype, [&](auto tag) { evaluate_as<decltype(tag)>(attrs, inputs[0], outputs[0]); });
 }
 

@@ -128,7 +128,7 @@ class Reference {
   const View &y_, &cell_;
 };
 
-void evaluate(const std::any&, std::span<const View> inputs, std::span<const View> outputs) {
+void evaluate(const Attributes&, std::span<const View> inputs, std::span<const View> outputs) {
   dispatch_float(inputs[0].dtype, [&](auto tag) { Reference<decltype(tag)>(inputs, outputs).run(); });
 }
 

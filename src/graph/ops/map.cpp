@@ -220,8 +220,8 @@ void evaluate_program(const MapProgram& program, std::span<const View> inputs, c
   });
 }
 
-void evaluate(const std::any& any, std::span<const View> inputs, std::span<const View> outputs) {
-  const MapProgram& program = std::any_cast<const MapAttrs&>(any).program;
+void evaluate(const Attributes& any, std::span<const View> inputs, std::span<const View> outputs) {
+  const MapProgram& program = any.as<MapAttrs>().program;
   const View& out = outputs[0];
   if (program.code.size() > 1) return evaluate_program(program, inputs, out);
   const MapInstr& in = program.code[0];
@@ -244,6 +244,7 @@ const OpDef map_op = {.name = "map",
                       .writes = writes,
                       .operations = operations,
                       .evaluate = evaluate,
-                      .by_box = true};
+                      .by_box = true,
+                      .order = Order::broadcast};
 
 }  // namespace pando

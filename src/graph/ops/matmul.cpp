@@ -142,12 +142,21 @@ void evaluate_as(const MatMulAttrs& attrs, std::span<const View> inputs, const V
   });
 }
 
-void evaluate(const std::any& any, std::span<const View> inputs, std::span<const View> outputs) {
-  const auto& attrs = std::any_cast<const MatMulAttrs&>(any);
+void evaluate(const Attributes& any, std::span<const View> inputs, std::span<const View> outputs) {
+  const auto& attrs = any.as<MatMulAttrs>();
   dispatch(outputs[0].dtype, [&](auto tag) {
     if constexpr (sizeof(tag) >= 4 || std::is_class_v<decltype(tag)>)
       evaluate_as<decltype(tag)>(attrs, inputs, outputs[0]);
   });
+}
+
+constexpr EpilogueSlot epilogue{[](Attributes& a) -> Epilogue& { return a.as<MatMulAttrs>().epilogue; },
+                                matmul_fixed_inputs};
+
+std::optional<Partial> partial(const NodeView& node) {
+  MatMulAttrs attrs = node.as<MatMulAttrs>();
+  attrs.epilogue = {};
+  return Partial{.attrs = attrs, .bias = 2};
 }
 
 }  // namespace
@@ -161,6 +170,8 @@ const OpDef matmul_op = {.name = "matmul",
                          .operations = operations,
                          .evaluate = evaluate,
                          .matrix = true,
-                         .by_box = true};
+                         .by_box = true,
+                         .epilogue = &epilogue,
+                         .partial = partial};
 
 }  // namespace pando

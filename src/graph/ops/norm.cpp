@@ -67,9 +67,16 @@ void evaluate_as(const NormAttrs& attrs, std::span<const View> inputs, const Vie
   });
 }
 
-void evaluate(const std::any& any, std::span<const View> inputs, std::span<const View> outputs) {
-  const auto& attrs = std::any_cast<const NormAttrs&>(any);
+void evaluate(const Attributes& any, std::span<const View> inputs, std::span<const View> outputs) {
+  const auto& attrs = any.as<NormAttrs>();
   dispatch_float(inputs[0].dtype, [&](auto tag) { evaluate_as<decltype(tag)>(attrs, inputs, outputs[0]); });
+}
+
+// What is normalized together lies as scale and bias do.
+bool keeps_rows(const NodeView& node, std::span<const int64_t> perm) {
+  for (auto i = static_cast<size_t>(node.as<NormAttrs>().axis); i < perm.size(); i++)
+    if (perm[i] != static_cast<int64_t>(i)) return false;
+  return true;
 }
 
 }  // namespace
@@ -81,6 +88,8 @@ const OpDef norm_op = {.name = "norm",
                        .writes = writes,
                        .operations = operations,
                        .evaluate = evaluate,
-                       .by_box = true};
+                       .by_box = true,
+                       .order = Order::first,
+                       .may_reorder = keeps_rows};
 
 }  // namespace pando

@@ -1,8 +1,6 @@
 // The core operators: their attribute structs and definitions. Matrix and pooling operators are channels-last:
 // images are [N, spatial..., C]; the importer brings ONNX's NCHW here with transposes that the optimizer moves away.
 #pragma once
-#include <variant>
-
 #include "base/map_program.hpp"
 #include "graph/graph.hpp"
 
@@ -13,6 +11,7 @@ namespace pando {
 struct Epilogue {
   MapProgram program;
   bool empty() const { return program.code.empty(); }
+  PANDO_FIELDS(program)
 };
 
 // conv: x [N, spatial..., Ci], w [Co, Ci/group, kernel...] (ONNX order), bias [Co] or absent, scale [Co] or absent
@@ -21,6 +20,7 @@ struct ConvAttrs {
   std::vector<int64_t> strides, dilations, pads_begin, pads_end;
   int64_t group = 1;
   Epilogue epilogue;
+  PANDO_FIELDS(strides, dilations, pads_begin, pads_end, group, epilogue)
 };
 inline constexpr int conv_fixed_inputs = 4;
 extern const OpDef conv_op;
@@ -31,6 +31,7 @@ struct MatMulAttrs {
   bool trans_a = false, trans_b = false;
   float alpha = 1;
   Epilogue epilogue;
+  PANDO_FIELDS(trans_a, trans_b, alpha, epilogue)
 };
 inline constexpr int matmul_fixed_inputs = 3;
 extern const OpDef matmul_op;
@@ -42,6 +43,7 @@ extern const OpDef matmul_op;
 struct AttentionAttrs {
   float scale = 1;
   bool causal = false;
+  PANDO_FIELDS(scale, causal)
 };
 extern const OpDef attention_op;
 
@@ -56,6 +58,7 @@ extern const OpDef lstm_op;
 struct MapAttrs {
   MapProgram program;
   DType out = DType::f32;
+  PANDO_FIELDS(program, out)
 };
 extern const OpDef map_op;
 
@@ -63,22 +66,25 @@ extern const OpDef map_op;
 enum class ReduceKind : uint8_t { sum, mean, max, min, prod };
 struct ReduceAttrs {
   ReduceKind kind = ReduceKind::sum;
-  std::vector<int64_t> axes;
+  AxisSet axes;
+  PANDO_FIELDS(kind, axes)
 };
 extern const OpDef reduce_op;
 
 struct SoftmaxAttrs {
-  int64_t axis = -1;  // not negative after import
+  Axis axis = -1;  // not negative after import
   bool log = false;
+  PANDO_FIELDS(axis, log)
 };
 extern const OpDef softmax_op;
 
 // norm over the dimensions from `axis` to the last: (x - mean) / sqrt(var + epsilon) * scale + bias;
 // rms: no mean. scale and bias are optional, of the shape of those dimensions.
 struct NormAttrs {
-  int64_t axis = -1;
+  Axis axis = -1;
   float epsilon = 1e-5f;
   bool rms = false;
+  PANDO_FIELDS(axis, epsilon, rms)
 };
 extern const OpDef norm_op;
 
@@ -89,6 +95,7 @@ struct PoolAttrs {
   std::vector<int64_t> kernel, strides, dilations, pads_begin, pads_end, out_spatial;
   bool count_include_pad = false;
   int64_t p = 2;  // lp
+  PANDO_FIELDS(kind, kernel, strides, dilations, pads_begin, pads_end, out_spatial, count_include_pad, p)
 };
 extern const OpDef pool_op;
 
@@ -96,54 +103,62 @@ extern const OpDef pool_op;
 struct LrnAttrs {
   int64_t size = 5;
   float alpha = 1e-4f, beta = 0.75f, bias = 1;
+  PANDO_FIELDS(size, alpha, beta, bias)
 };
 extern const OpDef lrn_op;
 
 // ---- movement ----
 struct TransposeAttrs {
   std::vector<int64_t> perm;  // output dimension i is input dimension perm[i]
+  PANDO_FIELDS(perm)
 };
 extern const OpDef transpose_op;
 struct ReshapeAttrs {
   Shape shape;  // resolved: no 0 or -1 wildcards
+  PANDO_FIELDS(shape)
 };
 extern const OpDef reshape_op;  // view
 struct SliceAttrs {
-  std::vector<int64_t> starts, steps, sizes;  // per dimension, resolved; step may be negative
+  PerAxis<int64_t> starts, steps, sizes;  // resolved; step may be negative
+  PANDO_FIELDS(starts, steps, sizes)
 };
 extern const OpDef slice_op;  // view
 struct ConcatAttrs {
-  int64_t axis = 0;
+  Axis axis = 0;
+  PANDO_FIELDS(axis)
 };
 extern const OpDef concat_op;                              // view
 std::vector<int64_t> concat_begins(const NodeView& node);  // where its operands begin along the axis
 Access concat_reads(const NodeView& node, int64_t begin);  // of the operand that begins there
 struct ExpandAttrs {
-  Shape shape;
+  PerAxis<int64_t> shape;
+  PANDO_FIELDS(shape)
 };
 extern const OpDef expand_op;
 enum class PadMode : uint8_t { constant, reflect, edge, wrap };
-// A number of any element type, exactly.
-using Number = std::variant<double, int64_t, uint64_t>;
 struct PadAttrs {
-  std::vector<int64_t> begin, end;  // may be negative: crops
+  PerAxis<int64_t> begin, end;  // may be negative: crops
   PadMode mode = PadMode::constant;
   Number value = 0.0;
+  PANDO_FIELDS(begin, end, mode, value)
 };
 extern const OpDef pad_op;
 // gather: data, indices (any integer type, negative counts from the end; out of range is clamped into range).
 struct GatherAttrs {
-  int64_t axis = 0;
+  Axis axis = 0;
+  PANDO_FIELDS(axis)
 };
 extern const OpDef gather_op, gather_elements_op;
 struct GatherNdAttrs {
   int64_t batch_dims = 0;
+  PANDO_FIELDS(batch_dims)
 };
 extern const OpDef gather_nd_op;
 enum class ScatterKind : uint8_t { none, add, mul, max, min };
 struct ScatterAttrs {
-  int64_t axis = 0;  // scatter_elements only
+  Axis axis = 0;  // scatter_elements only
   ScatterKind kind = ScatterKind::none;
+  PANDO_FIELDS(axis, kind)
 };
 extern const OpDef scatter_elements_op, scatter_nd_op;
 
@@ -163,34 +178,39 @@ struct ResizeAttrs {
   ResizeRound round = ResizeRound::prefer_floor;
   float cubic_a = -0.75f, extrapolation = 0;
   bool exclude_outside = false, antialias = false;
-  Shape out;                  // extents of the output, all dimensions
-  std::vector<float> scales;  // per dimension
-  std::vector<float> roi;     // 2 * rank or empty
+  PerAxis<int64_t> out;  // extents of the output
+  PerAxis<float> scales;
+  PerAxis<float> roi_begin, roi_end;
+  PANDO_FIELDS(mode, coord, round, cubic_a, extrapolation, exclude_outside, antialias, out, scales, roi_begin, roi_end)
 };
 extern const OpDef resize_op;
 // What output index x of dimension d samples: weight[k] of input index first + k, all of them inside of the input.
-// `in`, `out`: the extents; rank: of the tensor. outside: the output is the extrapolation value instead.
+// `in`, `out`: the extents. outside: the output is the extrapolation value instead.
 struct ResizeTaps {
   int64_t first = 0;
   std::vector<double> weight;
   bool outside = false;
 };
-ResizeTaps resize_taps(const ResizeAttrs& attrs, int d, int rank, int64_t in, int64_t out, int64_t x);
+ResizeTaps resize_taps(const ResizeAttrs& attrs, int d, int64_t in, int64_t out, int64_t x);
 
 // ---- selection ----
 struct ArgReduceAttrs {
-  int64_t axis = 0;  // stays with extent 1
+  Axis axis = 0;  // stays with extent 1
   bool max = true, select_last = false;
+  PANDO_FIELDS(axis, max, select_last)
 };
 extern const OpDef arg_reduce_op;
 struct CumSumAttrs {
-  int64_t axis = 0;
+  Axis axis = 0;
   bool exclusive = false, reverse = false;
+  PANDO_FIELDS(axis, exclusive, reverse)
 };
 extern const OpDef cumsum_op;
 struct TopKAttrs {
-  int64_t axis = 0, k = 1;
+  Axis axis = 0;
+  int64_t k = 1;
   bool largest = true, sorted = true;
+  PANDO_FIELDS(axis, k, largest, sorted)
 };
 extern const OpDef topk_op;
 
@@ -200,8 +220,9 @@ extern const OpDef topk_op;
 // description: dimensions that address the operand are cut, all others are reductions.
 struct GradientAttrs {
   const OpDef* op = nullptr;
-  std::any attrs;  // of the operator
+  Attributes attrs;  // of the operator
   int inputs = 0, outputs = 0, wrt = 0;
+  PANDO_FIELDS(op, attrs, inputs, outputs, wrt)
 };
 extern const OpDef gradient_op;
 // For each dimension of a gradient's domain the dimension of the operator's domain that it stands for, or -1.
@@ -215,6 +236,7 @@ extern const OpDef exchange_op;
 // update: parameter, its gradient, the optimizer's states -> new parameter, new states.
 struct UpdateAttrs {
   int operations_per_element = 2;
+  PANDO_FIELDS(operations_per_element)
 };
 extern const OpDef update_op;
 

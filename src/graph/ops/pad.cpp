@@ -55,8 +55,8 @@ Access reads(const NodeView& node, int) {
   return access;
 }
 
-void evaluate(const std::any& attrs, std::span<const View> in, std::span<const View> out) {
-  const auto& a = std::any_cast<const PadAttrs&>(attrs);
+void evaluate(const Attributes& attrs, std::span<const View> in, std::span<const View> out) {
+  const auto& a = attrs.as<PadAttrs>();
   const View &from = in[0], &to = out[0];
   size_t size = size_of(from.dtype);
   for_each_index(to.shape, [&](const Extents& index) {
@@ -73,6 +73,12 @@ void evaluate(const std::any& attrs, std::span<const View> in, std::span<const V
   });
 }
 
+bool is_identity(const NodeView& node) {
+  const auto& a = node.as<PadAttrs>();
+  const auto zero = [](int64_t i) { return i == 0; };
+  return std::all_of(a.begin.begin(), a.begin.end(), zero) && std::all_of(a.end.begin(), a.end.end(), zero);
+}
+
 }  // namespace
 
 const OpDef pad_op{.name = "pad",
@@ -81,6 +87,8 @@ const OpDef pad_op{.name = "pad",
                    .reads = reads,
                    .writes = writes_box,
                    .operations = no_operations,
-                   .evaluate = evaluate};
+                   .evaluate = evaluate,
+                   .order = Order::first,
+                   .is_identity = is_identity};
 
 }  // namespace pando

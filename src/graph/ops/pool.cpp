@@ -112,8 +112,8 @@ void evaluate_as(const PoolAttrs& attrs, const View& in, const View& out) {
   });
 }
 
-void evaluate(const std::any& any, std::span<const View> inputs, std::span<const View> outputs) {
-  const auto& attrs = std::any_cast<const PoolAttrs&>(any);
+void evaluate(const Attributes& any, std::span<const View> inputs, std::span<const View> outputs) {
+  const auto& attrs = any.as<PoolAttrs>();
   dispatch(inputs[0].dtype, [&](auto tag) {
     if constexpr (!std::is_same_v<decltype(tag), bool>) evaluate_as<decltype(tag)>(attrs, inputs[0], outputs[0]);
   });

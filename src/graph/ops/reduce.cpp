@@ -109,9 +109,31 @@ void evaluate_as(const ReduceAttrs& attrs, const View& in, const View& out) {
   });
 }
 
-void evaluate(const std::any& any, std::span<const View> inputs, std::span<const View> outputs) {
-  const auto& attrs = std::any_cast<const ReduceAttrs&>(any);
+void evaluate(const Attributes& any, std::span<const View> inputs, std::span<const View> outputs) {
+  const auto& attrs = any.as<ReduceAttrs>();
   dispatch(inputs[0].dtype, [&](auto tag) { evaluate_as<decltype(tag)>(attrs, inputs[0], outputs[0]); });
+}
+
+// Over extents of 1.
+bool is_identity(const NodeView& node) { return element_count(node.in_shape(0)) > 0; }
+
+std::optional<Partial> partial(const NodeView& node) {
+  ReduceAttrs attrs = node.as<ReduceAttrs>();
+  Partial p;
+  switch (attrs.kind) {
+    case ReduceKind::max: p.combine = MapOp::max; break;
+    case ReduceKind::min: p.combine = MapOp::min; break;
+    case ReduceKind::prod: p.combine = MapOp::mul; break;
+    case ReduceKind::sum: break;
+    case ReduceKind::mean: {
+      attrs.kind = ReduceKind::sum;
+      double count = 1;
+      for (int64_t axis : attrs.axes) count *= static_cast<double>(node.in_shape(0)[static_cast<size_t>(axis)]);
+      p.factor = 1 / count;
+    }
+  }
+  p.attrs = attrs;
+  return p;
 }
 
 }  // namespace
@@ -124,6 +146,9 @@ const OpDef reduce_op = {.name = "reduce",
                          .writes = writes,
                          .operations = operations,
                          .evaluate = evaluate,
-                         .by_box = true};
+                         .by_box = true,
+                         .order = Order::first,
+                         .is_identity = is_identity,
+                         .partial = partial};
 
 }  // namespace pando

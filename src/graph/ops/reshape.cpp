@@ -34,7 +34,7 @@ void advance(const View& view, Extents& index, int64_t& at) {
   }
 }
 
-void evaluate(const std::any&, std::span<const View> in, std::span<const View> out) {
+void evaluate(const Attributes&, std::span<const View> in, std::span<const View> out) {
   size_t size = size_of(in[0].dtype);
   Extents from, to;
   int64_t at = 0, into = 0, count = out[0].count();
@@ -49,6 +49,10 @@ void evaluate(const std::any&, std::span<const View> in, std::span<const View> o
   }
 }
 
+Addressing view(const NodeView&) { return {Addressing::regroup}; }
+
+bool always(const NodeView&) { return true; }
+
 }  // namespace
 
 const OpDef reshape_op{.name = "reshape",
@@ -58,6 +62,7 @@ const OpDef reshape_op{.name = "reshape",
                        .writes = writes_box,
                        .operations = no_operations,
                        .evaluate = evaluate,
-                       .view = true};
+                       .view = view,
+                       .is_identity = always};
 
 }  // namespace pando

@@ -15,10 +15,12 @@ std::vector<TypeShape> infer(const NodeView& node) {
   const auto& a = node.as<ResizeAttrs>();
   check_per_dimension(a.out.size(), in.size(), "the output shape");
   check_per_dimension(a.scales.size(), in.size(), "scales");
-  if (!a.roi.empty() || a.coord == ResizeCoord::tf_crop_and_resize)
-    check_per_dimension(a.roi.size(), 2 * in.size(), "roi");
-  for (float r : a.roi)
-    if (!std::isfinite(r)) fail(ErrorCode::invalid_model, "roi holds {}", r);
+  for (const auto& roi : {a.roi_begin, a.roi_end}) {
+    if (!a.roi_begin.empty() || a.coord == ResizeCoord::tf_crop_and_resize)
+      check_per_dimension(roi.size(), in.size(), "roi");
+    for (float r : roi)
+      if (!std::isfinite(r)) fail(ErrorCode::invalid_model, "roi holds {}", r);
+  }
   Shape out = checked(a.out);
   for (size_t i = 0; i < in.size(); i++) {
     if (out[i] == 0) continue;
@@ -40,7 +42,7 @@ std::vector<TypeShape> infer(const NodeView& node) {
 }
 
 // One dimension: x -> slope * x + offset is the place in the input that output index x samples.
-struct Axis {
+struct Sampling {
   int64_t in, out;
   bool identity;
   double slope, offset;
@@ -54,12 +56,12 @@ double scaled_length(double scale, int64_t in, int64_t out) {
   return std::abs(length - given) <= 1e-6 * given ? given : length;
 }
 
-Axis make_axis(const ResizeAttrs& a, int d, int rank, int64_t in, int64_t out) {
-  Axis axis{in, out, false, 1, 0, 1, 0, 1};
+Sampling make_axis(const ResizeAttrs& a, int d, int64_t in, int64_t out) {
+  Sampling axis{in, out, false, 1, 0, 1, 0, 1};
   double scale = a.scales[d], last = static_cast<double>(in - 1);
   bool crop = a.coord == ResizeCoord::tf_crop_and_resize;
   double length = crop ? static_cast<double>(out) : scaled_length(scale, in, out);
-  double begin = crop ? a.roi[d] : 0, end = crop ? a.roi[rank + d] : 1;
+  double begin = crop ? a.roi_begin[d] : 0, end = crop ? a.roi_end[d] : 1;
   axis.identity = out == 0 || (in == out && scale == 1 && begin == 0 && end == 1);
   if (axis.identity) return axis;
   double ratio = length == static_cast<double>(out) ? static_cast<double>(in) / length : 1 / scale;
@@ -102,7 +104,7 @@ struct Taps {
   bool outside = false;
 };
 
-double raw_weight(const ResizeAttrs& a, const Axis& axis, const Taps& taps, int64_t i) {
+double raw_weight(const ResizeAttrs& a, const Sampling& axis, const Taps& taps, int64_t i) {
   int64_t index = taps.first + i;
   if (a.exclude_outside && (index < 0 || index >= axis.in)) return 0;
   return filter(a, (static_cast<double>(index) - taps.place) * axis.stretch);
@@ -123,7 +125,7 @@ double snapped(double place) {
   return std::abs(place - near) <= 2e-7 * (1 + std::abs(place)) ? near : place;
 }
 
-Taps make_taps(const ResizeAttrs& a, const Axis& axis, int64_t x) {
+Taps make_taps(const ResizeAttrs& a, const Sampling& axis, int64_t x) {
   Taps taps;
   if (axis.identity) return taps.first = x, taps;
   taps.place = snapped(axis.slope * static_cast<double>(x) + axis.offset);
@@ -140,7 +142,7 @@ Taps make_taps(const ResizeAttrs& a, const Axis& axis, int64_t x) {
 
 // Covers the taps of a range of output indices: fixed point with 24 fractional bits, widened by the errors of rounding
 // and snapping, and so far that a box whose places are all clamped still holds the border element that it reads.
-AxisRule axis_rule(const ResizeAttrs& a, const Axis& axis, int d) {
+AxisRule axis_rule(const ResizeAttrs& a, const Sampling& axis, int d) {
   if (axis.identity) return axis_same(d);
   if (axis.slope < 0 || a.coord == ResizeCoord::tf_crop_and_resize) return axis_fixed(0, axis.in);
   constexpr int64_t one = int64_t{1} << 24;
@@ -158,9 +160,9 @@ AxisRule axis_rule(const ResizeAttrs& a, const Axis& axis, int d) {
   return rule;
 }
 
-Axis axis_of(const NodeView& node, int d) {
+Sampling axis_of(const NodeView& node, int d) {
   const Shape& in = node.in_shape(0);
-  return make_axis(node.as<ResizeAttrs>(), d, static_cast<int>(in.size()), in[d], node.out_shape()[d]);
+  return make_axis(node.as<ResizeAttrs>(), d, in[d], node.out_shape()[d]);
 }
 
 Access reads(const NodeView& node, int) {
@@ -177,10 +179,10 @@ double operations(const NodeView& node, const Box& box) {
   return 2 * taps * static_cast<double>(box.count());
 }
 
-using AxisList = std::array<Axis, max_rank>;
+using SamplingList = std::array<Sampling, max_rank>;
 using TapsList = std::array<Taps, max_rank>;
 
-double interpolate(const ResizeAttrs& a, const View& from, const AxisList& axes, const TapsList& taps) {
+double interpolate(const ResizeAttrs& a, const View& from, const SamplingList& axes, const TapsList& taps) {
   Extents counts = from.shape;
   for (int d = 0; d < counts.rank; d++) counts[d] = taps[d].count;
   double sum = 0;
@@ -196,11 +198,11 @@ double interpolate(const ResizeAttrs& a, const View& from, const AxisList& axes,
   return sum;
 }
 
-void evaluate(const std::any& attrs, std::span<const View> in, std::span<const View> out) {
-  const auto& a = std::any_cast<const ResizeAttrs&>(attrs);
+void evaluate(const Attributes& attrs, std::span<const View> in, std::span<const View> out) {
+  const auto& a = attrs.as<ResizeAttrs>();
   const View &from = in[0], &to = out[0];
-  AxisList axes;
-  for (int d = 0; d < to.rank(); d++) axes[d] = make_axis(a, d, to.rank(), from.shape[d], to.shape[d]);
+  SamplingList axes;
+  for (int d = 0; d < to.rank(); d++) axes[d] = make_axis(a, d, from.shape[d], to.shape[d]);
   for_each_index(to.shape, [&](const Extents& index) {
     TapsList taps;
     int64_t at = 0, into = offset(to, index);
@@ -216,10 +218,15 @@ void evaluate(const std::any& attrs, std::span<const View> in, std::span<const V
   });
 }
 
+bool is_identity(const NodeView& node) {
+  const auto& a = node.as<ResizeAttrs>();
+  return a.roi_begin.empty() && std::all_of(a.scales.begin(), a.scales.end(), [](float s) { return s == 1; });
+}
+
 }  // namespace
 
-ResizeTaps resize_taps(const ResizeAttrs& attrs, int d, int rank, int64_t in, int64_t out, int64_t x) {
-  const Axis axis = make_axis(attrs, d, rank, in, out);
+ResizeTaps resize_taps(const ResizeAttrs& attrs, int d, int64_t in, int64_t out, int64_t x) {
+  const Sampling axis = make_axis(attrs, d, in, out);
   const Taps taps = make_taps(attrs, axis, x);
   const auto clamped = [&](int64_t i) { return std::clamp<int64_t>(taps.first + i, 0, in - 1); };
   const bool single = axis.identity || attrs.mode == ResizeMode::nearest;
@@ -237,6 +244,8 @@ const OpDef resize_op{.name = "resize",
                       .reads = reads,
                       .writes = writes_box,
                       .operations = operations,
-                      .evaluate = evaluate};
+                      .evaluate = evaluate,
+                      .order = Order::first,
+                      .is_identity = is_identity};
 
 }  // namespace pando

@@ -69,8 +69,8 @@ Access elements_reads(const NodeView& node, int input) {
   return access;
 }
 
-void elements_evaluate(const std::any& attrs, std::span<const View> in, std::span<const View> out) {
-  const auto& a = std::any_cast<const ScatterAttrs&>(attrs);
+void elements_evaluate(const Attributes& attrs, std::span<const View> in, std::span<const View> out) {
+  const auto& a = attrs.as<ScatterAttrs>();
   int axis = static_cast<int>(a.axis);
   const View &indices = in[1], &updates = in[2], &to = out[0];
   copy_view(in[0], to);
@@ -119,8 +119,8 @@ Access nd_reads(const NodeView& node, int input) {
   return access;
 }
 
-void nd_evaluate(const std::any& attrs, std::span<const View> in, std::span<const View> out) {
-  const auto& a = std::any_cast<const ScatterAttrs&>(attrs);
+void nd_evaluate(const Attributes& attrs, std::span<const View> in, std::span<const View> out) {
+  const auto& a = attrs.as<ScatterAttrs>();
   const View &indices = in[1], &updates = in[2], &to = out[0];
   copy_view(in[0], to);
   if (to.count() == 0) return;

@@ -33,8 +33,8 @@ Access reads(const NodeView& node, int) {
   return access;
 }
 
-void evaluate(const std::any& attrs, std::span<const View> in, std::span<const View> out) {
-  const auto& a = std::any_cast<const SliceAttrs&>(attrs);
+void evaluate(const Attributes& attrs, std::span<const View> in, std::span<const View> out) {
+  const auto& a = attrs.as<SliceAttrs>();
   if (out[0].count() == 0) return;  // starts may lie outside then
   View from = in[0];
   int64_t start = 0;
@@ -46,6 +46,18 @@ void evaluate(const std::any& attrs, std::span<const View> in, std::span<const V
   copy_view(shifted(from, start), out[0]);
 }
 
+Addressing view(const NodeView& node) {
+  const auto& a = node.as<SliceAttrs>();
+  return {Addressing::part, a.starts, a.steps};
+}
+
+bool is_identity(const NodeView& node) {
+  const auto& a = node.as<SliceAttrs>();
+  for (size_t i = 0; i < a.sizes.size(); i++)
+    if (a.sizes[i] > 1 && a.steps[i] != 1) return false;
+  return true;
+}
+
 }  // namespace
 
 const OpDef slice_op{.name = "slice",
@@ -55,6 +67,8 @@ const OpDef slice_op{.name = "slice",
                      .writes = writes_box,
                      .operations = no_operations,
                      .evaluate = evaluate,
-                     .view = true};
+                     .view = view,
+                     .order = Order::first,
+                     .is_identity = is_identity};
 
 }  // namespace pando

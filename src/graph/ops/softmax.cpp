@@ -49,8 +49,8 @@ void evaluate_as(const SoftmaxAttrs& attrs, const View& in, const View& out) {
   });
 }
 
-void evaluate(const std::any& any, std::span<const View> inputs, std::span<const View> outputs) {
-  const auto& attrs = std::any_cast<const SoftmaxAttrs&>(any);
+void evaluate(const Attributes& any, std::span<const View> inputs, std::span<const View> outputs) {
+  const auto& attrs = any.as<SoftmaxAttrs>();
   dispatch_float(inputs[0].dtype, [&](auto tag) { evaluate_as<decltype(tag)>(attrs, inputs[0], outputs[0]); });
 }
 
@@ -63,6 +63,7 @@ const OpDef softmax_op = {.name = "softmax",
                           .writes = writes,
                           .operations = operations,
                           .evaluate = evaluate,
-                          .by_box = true};
+                          .by_box = true,
+                          .order = Order::first};
 
 }  // namespace pando

@@ -84,8 +84,8 @@ void select_row(const std::byte* row, int64_t step, int64_t n, int64_t k, const 
   }
 }
 
-void evaluate(const std::any& attrs, std::span<const View> in, std::span<const View> out) {
-  const auto& a = std::any_cast<const TopKAttrs&>(attrs);
+void evaluate(const Attributes& attrs, std::span<const View> in, std::span<const View> out) {
+  const auto& a = attrs.as<TopKAttrs>();
   int axis = static_cast<int>(a.axis);
   const View &from = in[0], &values = out[0], &positions = out[1];
   Extents rows = values.shape;

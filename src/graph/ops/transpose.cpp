@@ -27,14 +27,19 @@ Access reads(const NodeView& node, int) {
   return access;
 }
 
-void evaluate(const std::any& attrs, std::span<const View> in, std::span<const View> out) {
-  const auto& perm = std::any_cast<const TransposeAttrs&>(attrs).perm;
+void evaluate(const Attributes& attrs, std::span<const View> in, std::span<const View> out) {
+  const auto& perm = attrs.as<TransposeAttrs>().perm;
   View from = in[0];
   for (size_t i = 0; i < perm.size(); i++) {
     from.shape[static_cast<int>(i)] = in[0].shape[static_cast<int>(perm[i])];
     from.strides[static_cast<int>(i)] = in[0].strides[static_cast<int>(perm[i])];
   }
   copy_view(from, out[0]);
+}
+
+bool is_identity(const NodeView& node) {
+  const auto& perm = node.as<TransposeAttrs>().perm;
+  return std::is_sorted(perm.begin(), perm.end());
 }
 
 }  // namespace
@@ -46,6 +51,7 @@ const OpDef transpose_op{.name = "transpose",
                          .writes = writes_box,
                          .operations = no_operations,
                          .evaluate = evaluate,
-                         .by_box = true};
+                         .by_box = true,
+                         .is_identity = is_identity};
 
 }  // namespace pando

@@ -63,18 +63,17 @@ CostPoint read_point(const JsonPlace& at) {
 std::string signature_of(const Work& work) {
   NodeView v = work.view();
   std::string text = v.node.op->name;
-  if (v.node.op == &gradient_op)
-    text += fmt::format(" of {} {}", v.as<GradientAttrs>().op->name, v.as<GradientAttrs>().wrt);
   for (int i = 0; i < v.inputs(); i++) text += v.has(i) ? " " + to_string(v.in_shape(i)) : " -";
   text += " ->";
   for (int i = 0; i < v.outputs(); i++) text += " " + to_string(v.out_shape(i));
-  // Attributes that matter show in the shapes or in the amount of work.
-  return text + fmt::format(" {:.0f} operations", work.operations(whole(v.node.op->domain(v))));
+  text += fmt::format(" {:.0f} operations", work.operations(whole(v.node.op->domain(v))));
+  const std::string attributes = v.node.attrs.text();
+  return attributes.empty() ? text : text + " " + attributes;
 }
 
 std::string class_of(const Work& work) {
   NodeView v = work.view();
-  if (v.node.op == &gradient_op) return fmt::format("gradient of {}", v.as<GradientAttrs>().op->name);
+  if (v.node.op->training == Training::gradient) return fmt::format("gradient of {}", v.as<GradientAttrs>().op->name);
   Domain domain = v.node.op->domain(v);
   return fmt::format("{} {}", v.node.op->name, name_of(estimate_kernel(v, whole(domain), {}).algorithm));
 }
@@ -103,9 +102,9 @@ CostPoint describe_point(const Work& work, const Box& box, const Machine& machin
   p.operations = work.operations(box);
   p.bytes = work.bytes(box);
   // Gradients have no kernels that tile() knows of.
-  p.expected_ns = v.node.op == &gradient_op ? 1e3 * std::max(p.operations / (machine.peak_gflops * 1e3),
-                                                             p.bytes / (machine.memory_gb_per_s * 1e3))
-                                            : 1e3 * estimate_kernel(v, box, machine).us;
+  p.expected_ns = v.node.op->training == Training::gradient ? 1e3 * std::max(p.operations / (machine.peak_gflops * 1e3),
+                                                                             p.bytes / (machine.memory_gb_per_s * 1e3))
+                                                            : 1e3 * estimate_kernel(v, box, machine).us;
   return p;
 }
 

@@ -15,7 +15,7 @@ Work::Work(const Graph& graph, NodeId node) : graph_(&graph), node_(node) {
   const OpDef* op = v.node.op;
   matrix_ = op->matrix;
   half_ = v.outputs() > 0 && size_of(v.out().dtype) == 2;
-  if (op == &gradient_op) {
+  if (op->training == Training::gradient) {
     matrix_ = is_product(v.as<GradientAttrs>());
     Box all = whole(op->domain(v));
     operations_per_element_ = op->operations(v, all) / std::max(1.0, static_cast<double>(all.count()));

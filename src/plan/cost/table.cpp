@@ -75,7 +75,7 @@ Subject subject_of(const Work& work, const Box& box) {
   Node node = v.node;
   s.box.rank = box.rank;
   for (int d = 0; d < box.rank; d++) s.box[d] = box[d].size();
-  if (v.node.op == &gradient_op) {
+  if (v.node.op->training == Training::gradient) {
     const auto& a = v.as<GradientAttrs>();
     s.backward = true;
     node.op = a.op;
