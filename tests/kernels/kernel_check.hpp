@@ -57,7 +57,7 @@ T pick(Random& random, const T (&list)[n]) {
 // read beyond.
 class Floats {
  public:
-  Floats() = default;
+  Floats() : Floats(0) {}
   explicit Floats(int64_t count, float value = 0) : all_(static_cast<size_t>(count + 1), value) {}
   Floats(Random& random, int64_t count, double low = -1, double high = 1) : Floats(count) {
     for (int64_t i = 0; i < count; i++) (*this)[i] = static_cast<float>(low + (high - low) * random.unit());
