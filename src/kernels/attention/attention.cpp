@@ -154,11 +154,11 @@ void replace_scores(const AttentionHead& head, int64_t query, int64_t first_key,
   for (int64_t i = visible; i < n; i++) scores[i] = with[i * fill.key];
 }
 
-// Whether v has finite numbers only, from key `first` on.
-bool finite_values(const AttentionHead& head, int64_t first) {
+// Whether v has finite numbers only in keys [first, end).
+bool finite_values(const AttentionHead& head, int64_t first, int64_t end) {
   const V16 zero = hn::Zero(D16());
   Lanes16 sum = Lanes16::all(0);  // of 0 * v
-  for (int64_t t = first; t < head.keys; t++)
+  for (int64_t t = first; t < end; t++)
     for_blocks16(head.v + t * head.v_stride, head.dv, 0, [&](const Lanes16& v, int64_t) {
       sum = map16(v, sum, [&](V16 a, V16 b) { return hn::MulAdd(a, zero, b); });
     });
@@ -238,14 +238,23 @@ void attention_head(const AttentionHead& head, const AttentionKernels& kernels, 
   const AttentionScratch s(scratch, head.d, head.dv, head.keys);
   const int64_t packed = visible_keys(head, head.end - 1);
   const bool fills = head.causal && head.fill.data != nullptr;
-  const bool all_keys = fills && !finite_values(head, visible_keys(head, head.begin));
-  int64_t packed_values = all_keys ? head.keys : packed;
+  const bool finite = !head.causal || finite_values(head, visible_keys(head, head.begin), fills ? head.keys : packed);
+  const bool all_keys = fills && !finite;
+  // Without a fill, a value that a query does not see must not meet its weight of 0 in the products of a block.
+  const bool one_by_one = !fills && !finite;
+  const int block_queries = one_by_one ? 1 : attention_queries;
+  int64_t packed_values = all_keys ? head.keys : one_by_one ? 0 : packed;
   pack_keys(head, packed, s);
   pack_values(head, 0, packed_values, s);
   const D16 d;
   const V16 scale = hn::Set(d, head.scale);
-  for (int64_t query = head.begin; query < head.end; query += attention_queries) {
-    QueryBlock block{query, static_cast<int>(std::min<int64_t>(attention_queries, head.end - query)), all_keys, packed};
+  for (int64_t query = head.begin; query < head.end; query += block_queries) {
+    QueryBlock block{query, static_cast<int>(std::min<int64_t>(block_queries, head.end - query)), all_keys, packed};
+    if (one_by_one) {
+      const int64_t seen = visible_keys(head, query);
+      pack_values(head, packed_values, seen, s);
+      packed_values = seen;
+    }
     for (int j = 0; j < block.n; j++)
       transform16(head.q + (query + j) * head.q_stride, s.queries + j * head.d, head.d, 0,
                   [&](const Lanes16& v, int64_t) { return map16(v, [&](V16 a) { return hn::Mul(a, scale); }); });

@@ -46,7 +46,9 @@ size_t attention_scratch_bytes(int64_t d, int64_t dv, int64_t keys);
 // A query that sees no key, where there is no fill, gives 0; one whose keys are all masked by -infinity gives NaN.
 //
 // Keys that a causal query does not see are left out, as long as that changes no bit: their weight vanishes, and v has
-// finite numbers only (0 times infinity would be NaN). Else the block of queries is done again with all keys.
+// finite numbers only (0 times infinity would be NaN). Else the block of queries is done again with all keys. Without a
+// fill they take no part whatever v holds: queries are done one by one where some of them do not see a value that is
+// not finite.
 void attention_head(const AttentionHead& head, const AttentionKernels& kernels, std::byte* scratch);
 
 }  // namespace pando::kernels
