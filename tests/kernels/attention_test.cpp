@@ -183,6 +183,23 @@ TEST_P(AttentionKernel, BitsDoNotDependOnTheCutOfTheQueries) {
   }
 }
 
+// Products that vanish leave a sum of -0, and the zeros of keys without weight behind it make it 0 again: how many of
+// them there are depends on the cut.
+TEST_P(AttentionKernel, TheSignOfZeroDoesNotDependOnTheCutOfTheQueries) {
+  Random random(8);
+  HeadCase c = random_head(random, 64, 64);
+  AttentionHead& h = c.head;
+  h.causal = true, h.mask = h.fill = h.keep = {}, c.mask = c.fill = c.keep = {};
+  std::fill_n(c.q.data(), c.q.size(), 1.0f);
+  std::fill_n(c.k.data(), c.k.size(), 0.0f);
+  std::fill_n(c.k.data(), h.d, 2.0f);  // key 0 has the largest weight
+  std::fill_n(c.v.data(), c.v.size(), 0.0f);
+  std::fill_n(c.v.data() + 31 * h.v_stride, h.dv, -1e-45f);
+  std::fill_n(c.v.data() + 32 * h.v_stride, h.dv, 1.0f);
+  const std::vector<float> alone = run_queries(c, 31, 32), first = run_queries(c, 31, 40);
+  for (size_t i = 0; i < alone.size(); i++) ASSERT_TRUE(test::exact(alone[i], first[i])) << i;
+}
+
 // The first queries see no key when there are more queries than keys: 0, and not the 0/0 of a sum without terms.
 TEST_P(AttentionKernel, QueriesThatSeeNoKeyGiveZero) {
   Random random(3);

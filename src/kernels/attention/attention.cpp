@@ -272,9 +272,11 @@ void attention_head(const AttentionHead& head, const AttentionKernels& kernels, 
         std::fill_n(y, head.dv, 0.0f);
         continue;
       }
-      const V16 factor = hn::Set(d, 1 / running.sum[j]);
-      transform16(s.sums + j * s.wide, y, head.dv, 0,
-                  [&](const Lanes16& v, int64_t) { return map16(v, [&](V16 a) { return hn::Mul(a, factor); }); });
+      // A sum of zero may be -0 or 0, by the number of keys without weight beside it, which is the tile's: 0 is added.
+      const V16 factor = hn::Set(d, 1 / running.sum[j]), zero = hn::Zero(d);
+      transform16(s.sums + j * s.wide, y, head.dv, 0, [&](const Lanes16& v, int64_t) {
+        return map16(v, [&](V16 a) { return hn::MulAdd(a, factor, zero); });
+      });
     }
   }
 }
