@@ -104,7 +104,11 @@ struct CompileOptions {
   double spin_kernels_us = 0;  // every tile spins this long instead (measures scaling of the scheduler)
   bool winograd = true;        // fewer multiplications for 3x3 convolutions, at a slightly larger rounding error
   bool optimize = true;
+  std::vector<std::string> skip_passes;  // passes of the optimizer to leave out, by name: optimizer_passes()
   std::function<void(const char* stage, double fraction)> progress;  // load: import, optimize, tile, bind
+  // Called with the graph of operators as text, a line per node: as it was imported (`after` is "imported"), and after
+  // each pass of the optimizer that ran, in their order.
+  std::function<void(const std::string& after, const std::string& text)> graph_text;
   const CancelToken* cancel = nullptr;
 };
 
@@ -114,6 +118,7 @@ struct CompileStats {
   uint64_t tiles = 0, events = 0, edges = 0, reuse_edges = 0, operators = 0;
   double matrix_flops = 0;  // of the direct algorithm, 2 per multiply-add
   double arena_bytes = 0, weight_bytes = 0, scratch_bytes = 0;
+  std::vector<PassRun> passes;  // of the optimizer, in the order in which they ran
 };
 
 struct RunOptions {
@@ -210,5 +215,10 @@ PANDO_API double measure_peak_gflops(int threads, double ms = 20);
 // Limits the instruction set to "portable", "avx2" or "avx512" for models compiled afterwards; false: unknown name.
 PANDO_API bool limit_isa(const std::string& name);
 PANDO_API std::vector<std::string> supported_onnx_operators();
+// Of all passes of the optimizer. A name may stand for several runs of a pass; any of them may be left out.
+PANDO_API std::vector<std::string> optimizer_passes();
+// Has models that are compiled afterwards checked after every pass of the optimizer, which takes time: compile throws
+// `internal` and names the pass when a graph is unsound. For tests; off.
+PANDO_API void verify_passes(bool on);
 
 }  // namespace pando

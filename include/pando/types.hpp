@@ -63,6 +63,13 @@ enum class Policy : uint8_t {
   barrier,        // depth-first over a graph in which every operator waits for its producers to finish: the ablation
 };
 
+// An optimizer pass as it ran: how many nodes the graph had before and after it.
+struct PassRun {
+  std::string name;
+  uint64_t nodes_before = 0, nodes_after = 0;
+  double ms = 0;
+};
+
 // Set from any thread; honoured within one tile.
 class CancelToken {
  public:

@@ -56,6 +56,7 @@ std::optional<Compiled> Compiled::Impl::variant_for(std::map<std::string, Array>
     const std::set<std::string> fixed = variants.fixed();
     CompileOptions how = options;
     how.progress = nullptr;
+    how.graph_text = nullptr;
     how.cancel = cancel;
     std::string key;
     for (const std::string& name : fed) {

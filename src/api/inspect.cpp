@@ -27,6 +27,13 @@ json default_rows(const std::vector<Port>& ports) {
   return rows;
 }
 
+json pass_rows(const std::vector<PassRun>& passes) {
+  json rows = json::array();
+  for (const PassRun& p : passes)
+    rows.push_back({{"name", p.name}, {"nodes_before", p.nodes_before}, {"nodes_after", p.nodes_after}, {"ms", p.ms}});
+  return rows;
+}
+
 json operator_row(const TileGraph& g, const OpTiles& op) {
   const Node& node = g.graph->nodes[op.node];
   NodeView view{*g.graph, node};
@@ -87,6 +94,7 @@ std::string describe(const TileGraph& g, const Compiled& model, const std::vecto
   out["inputs"] = port_rows(model.inputs());
   out["outputs"] = port_rows(model.outputs());
   out["defaults"] = default_rows(defaults);
+  out["passes"] = pass_rows(stats.passes);
   out["operators"] = json::array();
   double work_us = 0, path_us = 0;
   std::map<std::string, int> kinds;

@@ -6,6 +6,7 @@
 #include "base/float_mode.hpp"
 #include "base/sanitizer.hpp"
 #include "bind/binder.hpp"
+#include "graph/text.hpp"
 #include "optimize/optimize.hpp"
 
 namespace pando {
@@ -43,6 +44,13 @@ void report(const CompileContext& context, const CompileOptions& options, const 
   if (!options.progress) return;
   ScopedOutsideExitGate outside;
   options.progress(stage, fraction);
+}
+
+void show_graph(const CompileOptions& options, const std::string& after, const Graph& graph) {
+  if (!options.graph_text) return;
+  const std::string text = to_text(graph);
+  ScopedOutsideExitGate outside;
+  options.graph_text(after, text);
 }
 
 // A shape may settle dimensions that the file leaves open, not change the others.
@@ -108,6 +116,7 @@ Compiled Compiled::Impl::make(const std::shared_ptr<Model::Impl>& model, std::sh
   if (options.contexts < 1) fail(ErrorCode::invalid_argument, "contexts must be at least 1, not {}", options.contexts);
   if (!(options.tile_us >= 0 && options.tile_us <= 1e9))
     fail(ErrorCode::invalid_argument, "tile_us must be 0 to 1e9, not {}", options.tile_us);
+  check_pass_names(options.skip_passes);
   Compiled out;
   out.impl_ = std::make_shared<Compiled::Impl>();
   Compiled::Impl& impl = *out.impl_;
@@ -134,6 +143,12 @@ Compiled Compiled::Impl::make(const std::shared_ptr<Model::Impl>& model, std::sh
   report(context, options, "optimize", 0);
   OptimizeOptions optimize_options;
   optimize_options.context = &context;
+  optimize_options.skip = options.skip_passes;
+  optimize_options.observe = [&](const PassRun& run, const Graph& after) {
+    stats.passes.push_back(run);
+    show_graph(options, run.name, after);
+  };
+  show_graph(options, "imported", graph);
   if (options.optimize) graph = optimize(std::move(graph), optimize_options);
   stats.optimize_ms = watch.ms();
 

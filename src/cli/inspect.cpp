@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.hpp"
+#include "cli/files.hpp"
 #include "cli/printable.hpp"
 #include "cli/session.hpp"
 
@@ -14,7 +16,8 @@ using nlohmann::json;
 
 struct InspectSettings {
   CommonOptions common;
-  bool tiles = false, as_json = false;
+  bool tiles = false, passes = false, as_json = false;
+  std::string dump;  // folder for the graph after each pass; empty: none
 };
 
 std::string shape(const json& extents) {
@@ -77,11 +80,34 @@ void print_tiles(const json& tiles) {
   }
 }
 
+void print_passes(const json& passes) {
+  fmt::print("\n{:<24} {:>12} {:>12} {:>9}\n", "pass", "nodes before", "nodes after", "ms");
+  double ms = 0;
+  for (const json& p : passes) {
+    ms += p["ms"].get<double>();
+    fmt::print("{:<24} {:>12} {:>12} {:>9.3f}\n", p["name"].get<std::string>(), p["nodes_before"].get<uint64_t>(),
+               p["nodes_after"].get<uint64_t>(), p["ms"].get<double>());
+  }
+  if (passes.empty()) return;
+  fmt::print("{:<24} {:>12} {:>12} {:>9.3f}\n", fmt::format("all {}", passes.size()),
+             passes.front()["nodes_before"].get<uint64_t>(), passes.back()["nodes_after"].get<uint64_t>(), ms);
+}
+
+// A file per graph, numbered in the order of the passes. The folder is made with the first of them, so that a model
+// that cannot be imported leaves none.
+std::function<void(const std::string&, const std::string&)> dump_into(const std::string& folder) {
+  return [folder, count = 0](const std::string& after, const std::string& text) mutable {
+    if (count == 0) make_folder(folder);
+    write_file(fmt::format("{}/{:02}_{}.txt", folder, count++, after), text, false);
+  };
+}
+
 void inspect(const InspectSettings& options) {
   check_common(options.common);
   PrepareOptions how;
   how.compile.inspect = true;
   how.feed = false;
+  if (!options.dump.empty()) how.compile.graph_text = dump_into(options.dump);
   Session session = prepare(options.common, how);
   std::string text = session.model->inspect_json(options.tiles);
   if (options.as_json) {
@@ -97,6 +123,7 @@ void inspect(const InspectSettings& options) {
                all["defaults"][0]["name"].get<std::string>(), count > 1 ? ", .." : "");
   print_operators(all["operators"]);
   print_summary(all);
+  if (options.passes) print_passes(all["passes"]);
   if (options.tiles) print_tiles(all["tiles"]);
 }
 
@@ -107,6 +134,12 @@ Command add_inspect(CLI::App& app) {
   CLI::App* command = app.add_subcommand("inspect", "Shows a model's operators, its tile graph and its memory.");
   add_common(*command, options->common);
   command->add_flag("--tiles", options->tiles, "every tile, its box and what follows it");
+  CLI::Option* passes = command->add_flag("--passes", options->passes,
+                                          "the optimizer's passes as they ran: nodes before and after, time");
+  command->add_option("--dump", options->dump, "with --passes: the graph after each pass as a text file in DIR")
+      ->type_name("DIR")
+      ->check(not_empty)
+      ->needs(passes);
   command->add_flag("--json", options->as_json, "all of it as JSON");
   return [options] { inspect(*options); };
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <set>
 
@@ -22,12 +23,14 @@ void add_common(CLI::App& command, CommonOptions& o) {
   command.add_option("--tile-us", o.tile_us, "target time of a tile in microseconds (default: chosen)")
       ->check(CLI::Range(0.0, 1e9));
   command.add_flag("--no-winograd", o.no_winograd, "3x3 convolutions by the direct method: slower, smaller errors");
+  command.add_option("--skip-pass", o.skip_passes, "pass of the optimizer to leave out, once per pass")
+      ->type_name("NAME");
   command.add_flag("--read", o.read, "read the files into memory instead of mapping them: they may change afterwards");
   // For tests and experiments: not in the help.
   command.add_option("--isa", o.isa)->group("");
   command.add_flag("--no-optimize", o.no_optimize)->group("");
   // A list would otherwise swallow the positional that follows.
-  for (const char* list : {"--input", "--shape"})
+  for (const char* list : {"--input", "--shape", "--skip-pass"})
     command.get_option(list)->expected(1)->take_all()->allow_extra_args(false);
 }
 
@@ -35,7 +38,7 @@ std::string not_negative(const std::string& text) {
   return text.starts_with('-') ? fmt::format("expected 0 or more, not {}", text) : "";
 }
 
-std::string not_empty(const std::string& text) { return text.empty() ? "expected the name of a file" : ""; }
+std::string not_empty(const std::string& text) { return text.empty() ? "expected a path" : ""; }
 
 void check_common(const CommonOptions& o) {
   parse_policy(o.policy);
@@ -46,6 +49,10 @@ void check_common(const CommonOptions& o) {
   if (!(o.tile_us >= 0)) throw UsageError("--tile-us: expected a number of microseconds");
   for (const std::string& input : o.inputs)
     if (input.find('=') == input.npos) throw UsageError(fmt::format("--input {}: expected NAME=FILE", input));
+  const std::vector<std::string> passes = o.skip_passes.empty() ? std::vector<std::string>() : optimizer_passes();
+  for (const std::string& name : o.skip_passes)
+    if (std::find(passes.begin(), passes.end(), name) == passes.end())
+      throw UsageError(fmt::format("--skip-pass {}: expected {}", name, fmt::join(passes, ", ")));
   if (!o.isa.empty() && !limit_isa(o.isa))
     throw UsageError(fmt::format("--isa {}: expected portable, avx2 or avx512", o.isa));
 }

@@ -29,6 +29,7 @@ struct CommonOptions {
   std::vector<std::string> inputs;  // NAME=FILE
   std::string inputs_file;
   std::vector<std::string> shapes;  // NAME:DxDxD
+  std::vector<std::string> skip_passes;
   uint64_t seed = 1;
   double tile_us = 0;
   std::string isa;
@@ -40,7 +41,7 @@ void add_common(CLI::App& command, CommonOptions& options);
 void check_common(const CommonOptions& options);
 // For whole numbers: 0 or more.
 std::string not_negative(const std::string& text);
-// For names of files.
+// For paths of files and folders.
 std::string not_empty(const std::string& text);
 
 struct NamedShape {

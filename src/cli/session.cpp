@@ -64,6 +64,7 @@ Session prepare(const CommonOptions& options, PrepareOptions how) {
   how.compile.tile_us = options.tile_us;
   how.compile.winograd = !options.no_winograd;
   how.compile.optimize = !options.no_optimize;
+  how.compile.skip_passes = options.skip_passes;
   how.compile.cancel = interrupt_token();
   ProgressBar bar;
   how.compile.progress = [&](const char* stage, double fraction) { bar.show(stage, fraction); };

@@ -1,5 +1,10 @@
 #include "optimize/pass_list.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
 #include "optimize/absorb_transposes.hpp"
 #include "optimize/fold_constants.hpp"
 #include "optimize/fold_scales.hpp"
@@ -60,25 +65,56 @@ constexpr Pass passes[] = {
     {"fold_all_constants", nullptr, fold_all_constants},
 };
 
+void verify_after(const Pass* pass, const Graph& graph) {
+  try {
+    verify(graph);
+  } catch (const Error& e) {
+    if (pass) fail(ErrorCode::internal, "after pass {}: {}", pass->name, e.what());
+    fail(ErrorCode::internal, "before the first pass: {}", e.what());
+  }
+}
+
 }  // namespace
 
 std::span<const Pass> pass_list() { return passes; }
 
-Graph optimize(Graph graph, const OptimizeOptions& options) {
+Graph run_passes(std::span<const Pass> list, Graph graph, const OptimizeOptions& options) {
+  using Clock = std::chrono::steady_clock;
   CompileContext own;
   CompileContext& context = options.context ? *options.context : own;
-  for (const Pass& pass : passes) {
+  if (options.verify) verify_after(nullptr, graph);
+  for (const Pass& pass : list) {
     if (pass.when && !(options.*pass.when)) continue;
+    if (std::find(options.skip.begin(), options.skip.end(), pass.name) != options.skip.end()) continue;
+    PassRun run{pass.name, graph.nodes.size(), 0, 0};
+    const auto begin = Clock::now();
     graph = pass.run(std::move(graph), context);
-#ifndef NDEBUG
-    try {
-      verify(graph);
-    } catch (const Error& e) {
-      fail(ErrorCode::internal, "after pass {}: {}", pass.name, e.what());
-    }
-#endif
+    run.ms = std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+    run.nodes_after = graph.nodes.size();
+    if (options.verify) verify_after(&pass, graph);
+    if (options.observe) options.observe(run, graph);
   }
   return graph;
+}
+
+Graph optimize(Graph graph, const OptimizeOptions& options) {
+  check_pass_names(options.skip);
+  return run_passes(passes, std::move(graph), options);
+}
+
+std::vector<std::string> pass_names() {
+  std::vector<std::string> names;
+  for (const Pass& pass : passes)
+    if (std::find(names.begin(), names.end(), pass.name) == names.end()) names.emplace_back(pass.name);
+  return names;
+}
+
+void check_pass_names(const std::vector<std::string>& names) {
+  const std::vector<std::string> known = pass_names();
+  for (const std::string& name : names)
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      fail(ErrorCode::invalid_argument, "there is no optimizer pass '{}': expected one of {}", name,
+           fmt::join(known, ", "));
 }
 
 }  // namespace pando

@@ -337,6 +337,49 @@ TEST(Inspect, AddsUp) {
   EXPECT_FALSE(nlohmann::json::parse(net.inspect_json()).contains("tiles"));
 }
 
+TEST(Passes, AnyMayBeLeftOut) {
+  Engine engine = engine_of(2);
+  for (const std::string& path : {small_cnn(), small_transformer()}) {
+    Model model = Model::load(path);
+    CompileOptions options;
+    std::map<std::string, Array> inputs;
+    Compiled all = model.compile(engine, options);
+    for (const Port& port : all.inputs()) inputs[port.name] = random_array(port.shape, 5);
+    const Array expected = all.run(inputs)[0];
+    for (const std::string& name : optimizer_passes()) {
+      options.skip_passes = {name};
+      Compiled net = model.compile(engine, options);
+      const Array actual = net.run(inputs)[0];
+      for (size_t i = 0; i < actual.count(); i++)
+        ASSERT_NEAR(actual.as<float>()[i], expected.as<float>()[i], 1e-4) << name;
+      for (const PassRun& run : net.stats().passes) EXPECT_NE(run.name, name);
+      EXPECT_LT(net.stats().passes.size(), all.stats().passes.size());
+    }
+    options.skip_passes = {"fuse_maps", "fuse"};
+    EXPECT_TRUE(holds(error_of([&] { model.compile(engine, options); }, ErrorCode::invalid_argument), "'fuse'"));
+  }
+}
+
+TEST(Passes, GraphsComeAsText) {
+  Engine engine = engine_of(1);
+  Model model = Model::load(small_cnn());
+  CompileOptions options;
+  std::vector<std::string> names{"imported"}, after;
+  options.graph_text = [&](const std::string& pass, const std::string& text) {
+    after.push_back(pass);
+    EXPECT_NE(text.find("output y: float32[1,10]\n"), text.npos) << text;
+  };
+  Compiled net = model.compile(engine, options);
+  for (const PassRun& run : net.stats().passes) names.push_back(run.name);
+  EXPECT_EQ(after, names);
+  after.clear();
+  options.optimize = false;
+  EXPECT_TRUE(model.compile(engine, options).stats().passes.empty());
+  EXPECT_EQ(after, std::vector<std::string>{"imported"});
+  options.graph_text = [](const std::string&, const std::string&) { throw std::runtime_error("enough"); };
+  EXPECT_THROW(model.compile(engine, options), std::runtime_error);
+}
+
 TEST(Library, SaysWhatItIs) {
   EXPECT_STRNE(version(), "");
   EXPECT_FALSE(cpu_description().empty());

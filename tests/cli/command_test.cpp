@@ -233,6 +233,56 @@ TEST(InspectCommand, SaysTheSameInTextAndJson) {
     EXPECT_TRUE(all.contains(key)) << key;
 }
 
+TEST(InspectCommand, ShowsThePasses) {
+  const std::string cnn = small_cnn();
+  Result text = pando("inspect " + cnn + " --passes --skip-pass fuse_maps --skip-pass merge_equal"),
+         data = pando("inspect " + cnn + " --passes --skip-pass fuse_maps --skip-pass merge_equal --json");
+  ASSERT_EQ(text.code, 0) << text.err;
+  EXPECT_TRUE(holds(text.out, "nodes before"));
+  EXPECT_FALSE(holds(pando("inspect " + cnn).out, "nodes before"));
+  json passes = json::parse(data.out)["passes"];
+  std::set<std::string> names;
+  for (const json& p : passes) {
+    names.insert(p["name"].get<std::string>());
+    EXPECT_TRUE(holds(text.out, "\n" + p["name"].get<std::string>() + " ")) << p;
+    EXPECT_GE(p["ms"].get<double>(), 0) << p;
+  }
+  std::set<std::string> expected;
+  for (const std::string& name : optimizer_passes()) expected.insert(name);
+  EXPECT_EQ(expected.erase("fuse_maps") + expected.erase("merge_equal"), 2u);
+  EXPECT_EQ(names, expected);
+  for (size_t i = 1; i < passes.size(); i++) EXPECT_EQ(passes[i]["nodes_before"], passes[i - 1]["nodes_after"]);
+  EXPECT_LT(passes.back()["nodes_after"], passes.front()["nodes_before"]);
+}
+
+TEST(InspectCommand, DumpsTheGraphAfterEveryPass) {
+  const std::string cnn = small_cnn(), folder = temporary("dump/deep");
+  Result r = pando("inspect " + cnn + " --passes --json --dump " + folder);
+  ASSERT_EQ(r.code, 0) << r.err;
+  json passes = json::parse(r.out)["passes"];
+  auto nodes = [&](const std::string& file) {
+    const std::string text = content(folder + "/" + file + ".txt");
+    EXPECT_TRUE(text.starts_with("graph ")) << file << text;
+    EXPECT_TRUE(holds(text, "\noutput y: float32[1,10]\n")) << file;
+    size_t count = 0;
+    for (size_t at = 0; (at = text.find(" = ", at)) != text.npos; at++) count++;
+    return count;
+  };
+  EXPECT_EQ(nodes("00_imported"), passes[0]["nodes_before"]);
+  for (size_t i = 0; i < passes.size(); i++) {
+    const std::string number = (i < 9 ? "0" : "") + std::to_string(i + 1);
+    EXPECT_EQ(nodes(number + "_" + passes[i]["name"].get<std::string>()), passes[i]["nodes_after"]);
+  }
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), static_cast<long>(passes.size()) + 1);
+
+  expect_error("inspect " + cnn + " --dump " + folder, 2, "--passes");
+  expect_error("inspect " + cnn + " --passes --dump ''", 2, "--dump");
+  expect_error("inspect " + cnn + " --passes --dump " + cnn, 1, cnn + ": cannot make the folder: Not a directory");
+  expect_error("inspect " + cnn + " --passes --dump /proc/none", 1, "/proc/none: cannot make the folder");
+  expect_error("inspect /nowhere.onnx --passes --dump " + folder + "-none", 1, "/nowhere.onnx");
+  EXPECT_FALSE(std::filesystem::exists(folder + "-none"));
+}
+
 TEST(TraceCommand, WritesATrace) {
   std::string file = temporary("trace.json");
   Result r = pando("trace " + small_cnn() + " --threads 2 -o " + file);
@@ -272,6 +322,9 @@ TEST(Usage, EndsWithTwo) {
   expect_error("bench " + cnn + " --json ''", 2, "--json");
   expect_error("bench " + cnn + " --inputs ''", 2, "--inputs");
   expect_error("bench " + cnn + " --nonsense", 2, "nonsense");
+  for (const char* command : {"run ", "bench ", "inspect "})
+    expect_error(command + cnn + " --skip-pass fuse" + (command[0] == 'r' ? " --output-dir " + out : ""), 2,
+                 "--skip-pass fuse: expected fold_small_constants, simplify_movement, ");
   expect_error("trace " + cnn, 2, "--output");
   expect_error("zoo lenet -o " + out, 2, "lenet");
   expect_error("zoo resnet50 -o " + out + " --batch 0", 2, "--batch");

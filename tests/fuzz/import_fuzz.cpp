@@ -59,11 +59,10 @@ void compile(std::span<const std::byte> bytes) {
     options.input_shapes[port.name] = shape;
   }
   Graph graph = model.graph(options);
-  verify(graph);
   OptimizeOptions optimize_options;
   optimize_options.context = &context;
+  optimize_options.verify = true;
   graph = optimize(std::move(graph), optimize_options);
-  verify(graph);
   TileOptions tile_options;
   tile_options.context = &context;
   Machine machine;  // not the host's: findings must be found again elsewhere

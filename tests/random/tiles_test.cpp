@@ -78,5 +78,23 @@ TEST(RandomTiles, AreNearTheReferencesOfTheModelAsItWasWritten) {
   });
 }
 
+// No pass and no later stage may need what another pass did.
+TEST(RandomTiles, AreNearTheReferencesWhateverPassesAreLeftOut) {
+  for_each_model(usual(300), [](const RandomModel& model) {
+    const Graph written = testing_onnx::import_model(model.bytes);
+    const Tensors inputs = inputs_of(model), expected = evaluate(written, inputs);
+    Random random(model.seed);
+    OptimizeOptions options;
+    std::string skipped;
+    const double share = random.chance(0.5) ? 0.1 : 0.5;
+    for (const std::string& name : pass_names())
+      if (random.chance(share)) options.skip.push_back(name), skipped += " " + name;
+    auto program = bind(tile(optimize(written, options), Machine::host()));
+    const Tensors outputs = run_in_order(*program, inputs, serial_order(*program));
+    SCOPED_TRACE("without" + skipped);
+    for (size_t i = 0; i < outputs.size(); i++) expect_close(*outputs[i], *expected[i], 2e-4);
+  });
+}
+
 }  // namespace
 }  // namespace pando::test
