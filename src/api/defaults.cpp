@@ -1,6 +1,7 @@
 // Runs that feed inputs which were compiled as constants, since they have a default value.
 #include <algorithm>
 #include <string_view>
+#include <utility>
 
 #include "api/impl.hpp"
 
@@ -28,7 +29,7 @@ std::optional<Compiled> Variants::find(const std::string& key) {
 Compiled Variants::keep(const std::string& key, Compiled made) {
   std::map<std::string, Variant>::node_type dropped;  // destroyed after the lock: that takes other locks
   std::lock_guard lock(mutex_);
-  const auto [known, is_new] = variants_.try_emplace(key, Variant{made, 0});
+  const auto [known, is_new] = variants_.try_emplace(key, Variant{std::move(made), 0});
   known->second.used = ++uses_;
   if (variants_.size() > max_variants)
     dropped = variants_.extract(std::min_element(variants_.begin(), variants_.end(), [](const auto& a, const auto& b) {

@@ -49,7 +49,7 @@ class Variants {
   uint64_t uses_ = 0;
 };
 
-struct Compiled::Impl : private ForkAware {
+struct Compiled::Impl final : private ForkAware {
   Impl() { watch_forks(); }
   ~Impl() { unwatch_forks(); }
 
