@@ -12,7 +12,7 @@
 #include "import/import.hpp"
 #include "pando/pando.hpp"
 #include "runtime/engine.hpp"
-#include "tile/tile_graph.hpp"
+#include "tile/rows.hpp"
 
 namespace pando {
 

@@ -39,7 +39,7 @@ json operator_row(const TileGraph& g, const OpTiles& op) {
   NodeView view{*g.graph, node};
   json row = {{"name", display_name(*g.graph, node)},
               {"operator", node.op->name},
-              {"algorithm", name_of(op.algorithm)},
+              {"algorithm", name_of(op.row->algorithm)},
               {"output_shape", view.out_shape()},
               {"operations", node.op->operations(view, whole(op.domain))},
               {"matrix", node.op->matrix},

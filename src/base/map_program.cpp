@@ -1,6 +1,17 @@
 #include "base/map_program.hpp"
 
+#include <algorithm>
+
+#include "base/map_table.hpp"
+
 namespace pando {
+
+bool has_vector_body(const MapProgram& program) {
+  if (program.code.empty() || program.code.size() > max_map_instrs || program.inputs > max_map_inputs) return false;
+  return std::none_of(program.code.begin(), program.code.end(), [](const MapInstr& i) {
+    return i.op == MapOp::bit_not || (i.op >= MapOp::bit_and && i.op <= MapOp::shift_right);
+  });
+}
 
 int operand_count(MapOp op) { return op < MapOp::add ? 1 : op < MapOp::where ? 2 : 3; }
 

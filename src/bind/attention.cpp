@@ -1,4 +1,4 @@
-// attention: float32 heads with contiguous rows, one head and range of queries after the other; else the reference.
+// attention: float32 heads with contiguous rows, one head and range of queries after the other.
 #include "kernels/attention/attention.hpp"
 
 #include "bind/bind_ops.hpp"
@@ -64,11 +64,6 @@ void bind_attention(Binder& b) {
   const auto& attrs = b.node.as<AttentionAttrs>();
   const Shape &q = view.in_shape(input_q), &v = view.in_shape(input_v);
   const int64_t keys = v[1], d = q[3], dv = v[3];
-  const auto dense = [](const Shape& shape, const Extents& strides) { return shape[3] == 1 || strides[3] == 1; };
-  bool fits =
-      all_f32(view) && d > 0 && dv > 0 && d <= 4096 && dv <= 4096 && dense(view.out_shape(), b.output_strides());
-  for (int i = input_q; i <= input_v; i++) fits = fits && dense(view.in_shape(i), b.input_strides(i));
-  if (!fits) return bind_reference(b);
   const auto operand = [](Ref ref, const Extents& s) { return Operand{ref, s[0], s[1], s[2]}; };
   OpArgs args{};
   args.q = operand(b.input(input_q), b.input_strides(input_q));

@@ -256,7 +256,7 @@ void label(const TileGraph& tiles, const BindOptions& options, Program& program)
     const Node& node = tiles.graph->nodes[op.node];
     NodeView view{*tiles.graph, node};
     double flops = node.op->matrix ? node.op->operations(view, whole(op.domain)) : 0;
-    program.labels.push_back({display_name(*tiles.graph, node), node.op->name, name_of(op.algorithm),
+    program.labels.push_back({display_name(*tiles.graph, node), node.op->name, name_of(op.row->algorithm),
                               flops / op.tile_count, node.op->matrix});
   }
   if (options.tile_boxes)
@@ -369,7 +369,7 @@ std::shared_ptr<const Program> bind(const TileGraph& tiles, const BindOptions& o
   for (const OpTiles& op : tiles.ops) {
     state.context.check();
     Binder binder(state, op);
-    BindFn fn = op.algorithm == Algorithm::reference ? bind_reference : find_bind(*binder.node.op);
+    BindFn fn = find_bind(op.row->key);
     if (writes_nothing(binder.view())) fn = bind_nothing;
     state.scratch_bytes = 0;
     try {

@@ -1,10 +1,11 @@
-// The bind functions, one per core operator (registry.cpp maps operators to them).
+// The bind functions, one per row of the table of algorithms (tile/rows.cpp): what a row promises of shapes, types and
+// strides they do not check again.
 #pragma once
 #include "bind/binder.hpp"
+#include "tile/rows.hpp"
 
 namespace pando {
 
-void bind_conv(Binder&);  // dispatches on the algorithm:
 void bind_conv_gemm(Binder&);
 void bind_conv_winograd(Binder&);
 void bind_conv_depthwise(Binder&);
@@ -19,9 +20,20 @@ void bind_pool(Binder&);
 void bind_lrn(Binder&);
 void bind_resize(Binder&);
 void bind_gather(Binder&);
-void bind_copy(Binder&);  // transpose, and reshape, slice, concat, expand, pad where they are copies
+void bind_transpose(Binder&);
+void bind_reshape(Binder&);
+void bind_slice(Binder&);
+void bind_concat(Binder&);
+void bind_expand(Binder&);
+void bind_pad(Binder&);
+void bind_reference(Binder&);  // any operator's plain reference
 
-// The bind function of an operator; bind_reference when it has none of its own.
-BindFn find_bind(const OpDef& op);
+struct BindRow {
+  std::string_view key;  // AlgorithmRow::key
+  BindFn bind;
+};
+std::span<const BindRow> bind_rows();
+// Throws internal when there is none.
+BindFn find_bind(std::string_view key);
 
 }  // namespace pando

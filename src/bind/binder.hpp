@@ -7,7 +7,7 @@
 #include "base/narrow.hpp"
 #include "graph/ops/ops.hpp"
 #include "runtime/program.hpp"
-#include "tile/tile_graph.hpp"
+#include "tile/rows.hpp"
 
 namespace pando {
 
@@ -76,9 +76,6 @@ class Binder {
 };
 
 using BindFn = void (*)(Binder&);
-// bind/<op>.cpp defines one each; registry.cpp lists them. Every operator without one, and every algorithm `reference`,
-// runs its plain reference through bind_reference.
-void bind_reference(Binder&);
 
 // Packed weights of one model, kept while any of its Programs or the model itself lives: a new input shape packs
 // nothing again. Thread-safe.

@@ -46,20 +46,9 @@ kernels::ConvShape conv_shape(const Binder& b) {
   return s;
 }
 
-// Dense float32 images of one or two dimensions with constant weights: what the tiling promises of this algorithm.
-bool supported(const Binder& b) {
-  const NodeView node = b.view();
-  const size_t rank = node.out_shape().size();
-  bool ok = (rank == 3 || rank == 4) && node.out().dtype == DType::f32 && node.in(input_w).constant &&
-            (!b.has(input_scale) || node.in(input_scale).constant) && b.output_strides()[narrow<int>(rank) - 1] == 1;
-  for (int64_t extent : node.in_shape(input_w)) ok &= extent > 0;
-  return ok;
-}
-
 }  // namespace
 
 void bind_conv_gemm(Binder& b) {
-  if (!supported(b)) return bind_reference(b);
   const auto& attrs = b.node.as<ConvAttrs>();
   const kernels::ConvShape s = conv_shape(b);
   const ImageDims dims = b.view().out_shape().size() == 4 ? ImageDims{0, 1, 2} : ImageDims{0, -1, 1};

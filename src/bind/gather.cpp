@@ -1,4 +1,4 @@
-// gather: rows copied whole where what follows the axis is contiguous; anything else by the reference.
+// gather: rows copied whole where what follows the axis is contiguous.
 #include "bind/bind_ops.hpp"
 #include "bind/strided.hpp"
 #include "graph/ops/common.hpp"
@@ -48,7 +48,6 @@ void bind_gather(Binder& b) {
   const Extents &data_strides = b.input_strides(0), &index_strides = b.input_strides(1),
                 &out_strides = b.output_strides();
   const DType type = view.in(1).dtype;
-  if ((type != DType::i64 && type != DType::i32) || element_count(out) == 0) return bind_reference(b);
   const int64_t size = static_cast<int64_t>(size_of(view.in(0).dtype));
   b.kernel(run);
   b.op_args(OpArgs{data[static_cast<size_t>(axis)], data_strides[axis] * size, type});

@@ -1,4 +1,4 @@
-// lrn: float32 rows of contiguous channels; anything else by the reference.
+// lrn: float32 rows of contiguous channels.
 #include "bind/bind_ops.hpp"
 #include "bind/strided.hpp"
 #include "kernels/norm/norm.hpp"
@@ -22,8 +22,6 @@ void bind_lrn(Binder& b) {
   const auto& attrs = b.node.as<LrnAttrs>();
   const int last = narrow<int>(b.view().out_shape().size()) - 1;
   const int64_t n = b.view().out_shape().back();
-  const bool dense = n == 1 || (b.input_strides(0)[last] == 1 && b.output_strides()[last] == 1);
-  if (!all_f32(b.view()) || !dense || attrs.size > (1 << 20)) return bind_reference(b);
   b.kernel(run);
   b.scratch(static_cast<size_t>(kernels::lrn_scratch(n, attrs.size)) * sizeof(float));
   b.op_args(kernels::LrnRow{n, attrs.size, attrs.alpha, attrs.beta, attrs.bias});

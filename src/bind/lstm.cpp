@@ -1,5 +1,4 @@
-// lstm: a product for the input and one for the state per step and block of 32 units, float32 with constant weights;
-// else the reference.
+// lstm: a product for the input and one for the state per step and block of 32 units, float32 with constant weights.
 #include "bind/bind_ops.hpp"
 #include "bind/strided.hpp"
 #include "kernels/gemm/gemm.hpp"
@@ -98,24 +97,9 @@ Ref pack_bias(Binder& b, int64_t units) {
                         });
 }
 
-bool fits(const Binder& b) {
-  const NodeView view = b.view();
-  if (!all_f32(view) || view.in_shape(input_x)[2] == 0) return false;
-  for (int i : {input_w, input_r, input_bias})
-    if (b.has(i) && !view.in(i).constant) return false;
-  const auto dense = [](const Shape& shape, const Extents& strides) {
-    return (shape.back() == 1 || strides[strides.size() - 1] == 1) && strides[0] <= INT32_MAX;
-  };
-  for (int i : {input_x, input_h, input_c, input_peepholes})
-    if (b.has(i) && !dense(view.in_shape(i), b.input_strides(i))) return false;
-  return dense(view.out_shape(), b.output_strides()) && dense(view.out_shape(), b.output_strides(1)) &&
-         view.in_shape(input_x)[2] <= INT32_MAX && gates * view.out_shape()[2] <= INT32_MAX - gates * block;
-}
-
 }  // namespace
 
 void bind_lstm(Binder& b) {
-  if (!fits(b)) return bind_reference(b);
   const NodeView view = b.view();
   const auto states = [](Ref ref, const Extents& s) { return Operand{ref, s[0], s.size() > 2 ? s[1] : 0}; };
   OpArgs args{};

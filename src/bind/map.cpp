@@ -1,4 +1,4 @@
-// map: float32 programs run by kernels/elementwise, everything else by the reference.
+// map: float32 programs run by kernels/elementwise.
 #include "bind/bind_ops.hpp"
 #include "bind/strided.hpp"
 #include "kernels/elementwise/map_rows.hpp"
@@ -54,8 +54,6 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 void bind_map(Binder& b) {
   const MapProgram& program = b.node.as<MapAttrs>().program;
   const int rank = narrow<int>(b.view().out_shape().size());
-  const bool contiguous = rank < max_rank || b.output_strides()[rank - 1] == 1;
-  if (!all_f32(b.view()) || !kernels::covers(program) || !contiguous) return bind_reference(b);
   OpArgs args{};
   args.code = kernels::to_map_code(program);
   for (int i = 0; i <= program.inputs; i++) {

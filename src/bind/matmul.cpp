@@ -99,7 +99,7 @@ void bind_constant(Binder& b, const Matrix& a, int64_t n) {
                             matmul_fixed_inputs);
   op.x = b.input(input_a);
   op.weights = pack_constant(b, attrs);
-  const bool few = b.op.algorithm == Algorithm::gemv && rank == 2 && a.rows <= kernels::gemv_max_rows;
+  const bool few = b.op.row->algorithm == Algorithm::gemv && rank == 2 && a.rows <= gemv_max_rows;
   b.kernel(few ? run_gemv : run_image);
   b.op_args(op);
   if (!few) b.scratch(op.plan.scratch_bytes());
@@ -202,9 +202,6 @@ void bind_matmul(Binder& b) {
   const auto& attrs = b.node.as<MatMulAttrs>();
   const Matrix a = matrix(b, input_a, attrs.trans_a), w = matrix(b, input_b, attrs.trans_b);
   const int rank = narrow<int>(node.out_shape().size());
-  const bool usable = node.out().dtype == DType::f32 && a.columns > 0 && w.columns > 0 &&
-                      b.output_strides()[rank - 1] == 1 && (w.row_stride == 1 || w.column_stride == 1);
-  if (!usable) return bind_reference(b);
   const bool flat_constant = node.in(input_b).constant && node.in_shape(input_b).size() == 2 && rank <= 4;
   if (flat_constant) return bind_constant(b, a, w.columns);
   bind_products(b, a, w);

@@ -1,13 +1,12 @@
 // Copies: transpose, expand and constant pad; reshape, slice and concat where storage cannot make them addresses. Each
 // output element has one source, found by strides from the output's own index: a tile copies its box of every piece.
+#include "base/blocks.hpp"
 #include "bind/bind_ops.hpp"
 #include "graph/ops/common.hpp"
 #include "kernels/move/copy.hpp"
 
 namespace pando {
 namespace {
-
-constexpr int max_pieces = 16;
 
 // The part of the output that one operand fills.
 struct Piece {
@@ -22,7 +21,7 @@ struct OpArgs {
   int pieces;
   bool fill;  // with `value` first
   std::byte value[8];
-  Piece piece[max_pieces];
+  Piece piece[max_copy_operands];
 };
 struct TileArgs {
   Box box;
@@ -143,6 +142,26 @@ void run_reshape(const void* op_args, const void* tile_args, const TileContext& 
                          context.at<std::byte>(op.to) + out * static_cast<int64_t>(op.element), target, op.element);
 }
 
+// `add` fills in where the pieces of the output come from.
+void bind_pieces(Binder& b, void (*add)(const Binder&, OpArgs&, const Box& all)) {
+  OpArgs args{};
+  args.to = b.output();
+  args.element = narrow<uint32_t>(size_of(b.view().out().dtype));
+  std::copy_n(b.output_strides().v.begin(), max_rank, args.stride);
+  add(b, args, whole(b.view().out_shape()));
+  b.kernel(run);
+  b.op_args(args);
+  for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, TileArgs{b.box(t)});
+}
+
+}  // namespace
+
+void bind_transpose(Binder& b) { bind_pieces(b, add_transpose); }
+void bind_slice(Binder& b) { bind_pieces(b, add_slice); }
+void bind_expand(Binder& b) { bind_pieces(b, add_expand); }
+void bind_concat(Binder& b) { bind_pieces(b, add_concat); }
+void bind_pad(Binder& b) { bind_pieces(b, add_pad); }
+
 void bind_reshape(Binder& b) {
   ReshapeArgs args{};
   const Shape &in = b.view().in_shape(0), &out = b.view().out_shape();
@@ -159,31 +178,6 @@ void bind_reshape(Binder& b) {
   for (size_t d = 0; d < in.size(); d++) args.source.add(in[d], &b.input_strides(0).v[d]);
   b.kernel(run_reshape);
   b.op_args(args);
-}
-
-}  // namespace
-
-void bind_copy(Binder& b) {
-  const OpDef* def = b.node.op;
-  bool fits = b.view().inputs() <= max_pieces;
-  if (def == &pad_op) fits = b.node.as<PadAttrs>().mode == PadMode::constant;
-  if (!fits) return bind_reference(b);
-  if (def == &reshape_op) {
-    bind_reshape(b);
-  } else {
-    OpArgs args{};
-    args.to = b.output();
-    args.element = narrow<uint32_t>(size_of(b.view().out().dtype));
-    std::copy_n(b.output_strides().v.begin(), max_rank, args.stride);
-    Box all = whole(b.view().out_shape());
-    if (def == &transpose_op) add_transpose(b, args, all);
-    else if (def == &slice_op) add_slice(b, args, all);
-    else if (def == &expand_op) add_expand(b, args, all);
-    else if (def == &concat_op) add_concat(b, args, all);
-    else add_pad(b, args, all);
-    b.kernel(run);
-    b.op_args(args);
-  }
   for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, TileArgs{b.box(t)});
 }
 

@@ -1,4 +1,4 @@
-// norm: float32 rows of contiguous elements; anything else by the reference.
+// norm: float32 rows of contiguous elements.
 #include "kernels/norm/norm.hpp"
 
 #include "bind/bind_ops.hpp"
@@ -22,27 +22,12 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
                      [&](const auto& at) { kernels::norm_row(op.norm, in + at[0], scale, bias, out + at[1]); });
 }
 
-// Whether dimensions first.. of an operand lie one element after the other.
-bool contiguous(std::span<const int64_t> shape, const Extents& strides, int first) {
-  int64_t expected = 1;
-  for (int d = narrow<int>(shape.size()) - 1; d >= first; d--) {
-    if (shape[static_cast<size_t>(d)] != 1 && strides[d] != expected) return false;
-    expected *= shape[static_cast<size_t>(d)];
-  }
-  return true;
-}
-
 }  // namespace
 
 void bind_norm(Binder& b) {
   const auto& attrs = b.node.as<NormAttrs>();
   const NodeView view = b.view();
   const int axis = narrow<int>(attrs.axis.index());
-  bool fits = all_f32(view) && contiguous(view.in_shape(0), b.input_strides(0), axis) &&
-              contiguous(view.out_shape(), b.output_strides(), axis);
-  for (int i = 1; i < view.inputs(); i++)
-    fits = fits && (!view.has(i) || contiguous(view.in_shape(i), b.input_strides(i), 0));
-  if (!fits) return bind_reference(b);
   const std::span<const int64_t> shape = view.out_shape();
   OpArgs args{{element_count(shape.subspan(static_cast<size_t>(axis))), attrs.epsilon, attrs.rms}, {}, {}};
   if (view.has(1)) args.scale = b.input(1);

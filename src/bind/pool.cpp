@@ -1,6 +1,7 @@
-// pool: float32 images of one to three spatial dimensions, pixel by pixel; anything else by the reference.
+// pool: float32 images of one to three spatial dimensions, pixel by pixel.
 #include "kernels/pool/pool.hpp"
 
+#include "base/blocks.hpp"
 #include "bind/bind_ops.hpp"
 #include "bind/strided.hpp"
 #include "graph/ops/window.hpp"
@@ -8,7 +9,7 @@
 namespace pando {
 namespace {
 
-constexpr int max_spatial = 3;
+constexpr int max_spatial = max_windowed_dims;
 
 struct OpArgs {
   kernels::PoolOp op;
@@ -64,8 +65,6 @@ void bind_pool(Binder& b) {
   const Shape& x = b.view().in_shape(0);
   const int rank = narrow<int>(x.size()), spatial = rank - 2, missing = max_spatial - spatial;
   const Extents &in = b.input_strides(0), &out = b.output_strides();
-  const bool dense = x[rank - 1] == 1 || (in[rank - 1] == 1 && out[rank - 1] == 1);
-  if (!all_f32(b.view()) || missing < 0 || !dense) return bind_reference(b);
   OpArgs args{};
   args.op = attrs.kind == PoolKind::max       ? kernels::PoolOp::max
             : attrs.kind == PoolKind::average ? kernels::PoolOp::average

@@ -1,4 +1,4 @@
-// reduce: float32 along contiguous elements or down columns; other types by the reference.
+// reduce: float32 along contiguous elements or down columns.
 #include "kernels/reduce/reduce.hpp"
 
 #include "bind/bind_ops.hpp"
@@ -39,7 +39,6 @@ kernels::Reduction reduction(ReduceKind kind) {
 void bind_reduce(Binder& b) {
   const auto& attrs = b.node.as<ReduceAttrs>();
   const Shape& shape = b.view().in_shape(0);
-  if (!all_f32(b.view()) || element_count(shape) == 0) return bind_reference(b);
   const auto is_reduced = [&](int d) { return std::find(attrs.axes.begin(), attrs.axes.end(), d) != attrs.axes.end(); };
   kernels::Walk<1> reduced;
   reduced.operands = 1;

@@ -1,5 +1,5 @@
 // Runs an operator's plain reference as a tile: for operators and types without a kernel of their own.
-#include "bind/binder.hpp"
+#include "bind/bind_ops.hpp"
 
 namespace pando {
 namespace {

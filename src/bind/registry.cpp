@@ -1,22 +1,43 @@
+#include <algorithm>
+
 #include "bind/bind_ops.hpp"
 
 namespace pando {
+namespace {
 
-BindFn find_bind(const OpDef& op) {
-  static constexpr struct {
-    const OpDef* op;
-    BindFn bind;
-  } table[] = {
-      {&conv_op, bind_conv},     {&matmul_op, bind_matmul}, {&attention_op, bind_attention},
-      {&map_op, bind_map},       {&reduce_op, bind_reduce}, {&softmax_op, bind_softmax},
-      {&norm_op, bind_norm},     {&pool_op, bind_pool},     {&lrn_op, bind_lrn},
-      {&resize_op, bind_resize}, {&gather_op, bind_gather}, {&transpose_op, bind_copy},
-      {&reshape_op, bind_copy},  {&slice_op, bind_copy},    {&concat_op, bind_copy},
-      {&expand_op, bind_copy},   {&pad_op, bind_copy},      {&lstm_op, bind_lstm},
-  };
-  for (const auto& row : table)
-    if (row.op == &op) return row.bind;
-  return bind_reference;
+constexpr BindRow table[] = {
+    {"conv depthwise", bind_conv_depthwise},
+    {"conv winograd", bind_conv_winograd},
+    {"conv gemm", bind_conv_gemm},
+    {"matmul gemv", bind_matmul},
+    {"matmul gemm", bind_matmul},
+    {"attention flash", bind_attention},
+    {"lstm gemm", bind_lstm},
+    {"map vector", bind_map},
+    {"reduce vector", bind_reduce},
+    {"softmax vector", bind_softmax},
+    {"norm vector", bind_norm},
+    {"pool vector", bind_pool},
+    {"lrn vector", bind_lrn},
+    {"resize vector", bind_resize},
+    {"transpose vector", bind_transpose},
+    {"reshape vector", bind_reshape},
+    {"slice vector", bind_slice},
+    {"concat vector", bind_concat},
+    {"expand vector", bind_expand},
+    {"gather vector", bind_gather},
+    {"pad vector", bind_pad},
+    {"reference", bind_reference},
+};
+
+}  // namespace
+
+std::span<const BindRow> bind_rows() { return table; }
+
+BindFn find_bind(std::string_view key) {
+  const auto row = std::find_if(std::begin(table), std::end(table), [&](const BindRow& r) { return r.key == key; });
+  if (row == std::end(table)) fail(ErrorCode::internal, "nothing binds the algorithm '{}'", key);
+  return row->bind;
 }
 
 }  // namespace pando

@@ -152,7 +152,6 @@ Ref keep(Binder& b, std::vector<T> values) {
 void bind_resize(Binder& b) {
   const Shape& y = b.view().out_shape();
   const int rank = narrow<int>(y.size());
-  if (!all_f32(b.view()) || element_count(y) == 0 || rank == 0) return bind_reference(b);
   OpArgs args{};
   args.rank = rank;
   args.in = b.input(0);

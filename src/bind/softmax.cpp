@@ -1,4 +1,4 @@
-// softmax: float32 along contiguous elements or down columns; other types by the reference.
+// softmax: float32 along contiguous elements or down columns.
 #include "kernels/reduce/softmax.hpp"
 
 #include "bind/bind_ops.hpp"
@@ -28,7 +28,6 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 void bind_softmax(Binder& b) {
   const auto& attrs = b.node.as<SoftmaxAttrs>();
   const int axis = narrow<int>(attrs.axis.index());
-  if (!all_f32(b.view())) return bind_reference(b);
   OpArgs args{attrs.log, false, b.view().out_shape()[static_cast<size_t>(axis)], b.input_strides(0)[axis],
               b.output_strides()[axis]};
   args.contiguous = args.in_step == 1 && args.out_step == 1;

@@ -28,15 +28,6 @@ inline Ref shifted(Ref ref, int64_t floats) {
   return ref;
 }
 
-// True when all operands and outputs are float32.
-inline bool all_f32(const NodeView& view) {
-  for (int i = 0; i < view.inputs(); i++)
-    if (view.has(i) && view.in(i).dtype != DType::f32) return false;
-  for (int i = 0; i < view.outputs(); i++)
-    if (view.out(i).dtype != DType::f32) return false;
-  return true;
-}
-
 // The one input and the output of an operator over the dimensions of a box that a kernel does not walk itself, merged
 // where both allow.
 struct InOut {

@@ -80,8 +80,11 @@ class Builder {
       parts_.push_back(std::move(parts));
       OpTiles& tiles = tiles_.ops[tile_op(split_.results[o][0])];
       // Products of few rows read all of them; the general kernel has the same bits.
-      if (tiles.algorithm == Algorithm::gemv && split.degree[static_cast<size_t>(tiles.domain.rank - 3)] > 1)
-        for (ValueId v : split_.results[o]) tiles_.ops[tile_op(v)].algorithm = Algorithm::gemm;
+      if (tiles.row->algorithm == Algorithm::gemv && split.degree[static_cast<size_t>(tiles.domain.rank - 3)] > 1)
+        for (ValueId v : split_.results[o]) {
+          OpTiles& product = tiles_.ops[tile_op(v)];
+          product.row = &find_row(*tiles_.graph->nodes[product.node].op, Algorithm::gemm);
+        }
     }
   }
 
@@ -90,7 +93,7 @@ class Builder {
     OpTiles& op = tiles_.ops[t];
     const Graph& g = *tiles_.graph;
     NodeView view{g, g.nodes[op.node]};
-    Box all = aligned_box(box, box_alignment(view, op.domain, op.algorithm), op.domain);
+    Box all = aligned_box(box, box_alignment(view, op.domain, *op.row), op.domain);
     for (int i = 0; i < view.inputs(); i++)
       if (view.has(i))
         need(view.node.inputs[static_cast<size_t>(i)], apply(view.node.op->reads(view, i), all, view.in_shape(i)));

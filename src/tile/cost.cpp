@@ -8,30 +8,9 @@
 namespace pando::tiling {
 namespace {
 
-// Fraction of the fma peak that an algorithm's arithmetic reaches.
-double efficiency(Algorithm a) {
-  switch (a) {
-    case Algorithm::gemm: return 0.90;
-    case Algorithm::depthwise: return 0.30;
-    case Algorithm::gemv: return 0.45;
-    case Algorithm::flash: return 0.55;
-    case Algorithm::vector: return 0.10;
-    default: return 0.01;
-  }
-}
-
 constexpr double window_gb_per_s = 10;  // at which overlapping windows read their input again
 
 constexpr double weight_rows = 12;  // bringing weights to L1 costs as much as this many rows of products
-
-// Rows (pixels, tokens) of one product of a box.
-int64_t product_rows(const NodeView& view, const Box& box) {
-  if (view.node.op == &matmul_op) return box[box.rank - 3].size();
-  if (view.node.op == &lstm_op) return box[0].size();  // of one step
-  int64_t rows = 1;
-  for (int i = 0; i < box.rank - 2; i++) rows *= box[i].size();
-  return rows;
-}
 
 // Bytes a box touches, apart: constants come from the outer caches or memory, once per tile; activations were just
 // written by a producer's tile, and are still in this core's L2 when they and the result fit into it.
@@ -56,6 +35,8 @@ double transfer_us(const Traffic& t, const Machine& machine) {
   return (t.weights + t.activations * (near ? 0.4 : 1.0)) / (machine.memory_gb_per_s * 1e3);
 }
 
+}  // namespace
+
 // Winograd F(4x4, 3x3): 36 products per 4x4 block, transforms of its input and output channels, and transformed weights
 // (36/9 of the bytes) that stream from the outer caches once per group of blocks.
 double winograd_us(const NodeView& view, const Box& box, const Machine& machine) {
@@ -70,18 +51,14 @@ double winograd_us(const NodeView& view, const Box& box, const Machine& machine)
   return products + transforms + transfer_us(t, machine);
 }
 
-}  // namespace
-
-double box_us(const NodeView& view, const Box& box, Algorithm algorithm, const Machine& machine) {
-  if (algorithm == Algorithm::winograd) return winograd_us(view, box, machine);
-  double operations = view.node.op->operations(view, box);
-  double us = operations / (efficiency(algorithm) * machine.peak_gflops * 1e3);
-  if (algorithm == Algorithm::gemm)
-    us *= 1 + weight_rows / static_cast<double>(std::max<int64_t>(product_rows(view, box), 1));
+double box_us(const NodeView& view, const Box& box, const AlgorithmRow& row, const Machine& machine) {
+  if (row.us) return row.us(view, box, machine);
+  double us = view.node.op->operations(view, box) / (row.efficiency * machine.peak_gflops * 1e3);
+  if (row.product_rows) us *= 1 + weight_rows / static_cast<double>(std::max<int64_t>(row.product_rows(view, box), 1));
   us += transfer_us(traffic(view, box), machine);
   // Every cut of the channels reads the windows' input again, from L2 or L3. (What convolution really takes is up to a
   // third less than all this. Closer formulas were tried: they chose smaller tiles, 2 to 3 % slower on one thread.)
-  if (algorithm == Algorithm::gemm && view.node.op == &conv_op && view.in_shape(1).back() > 1) {
+  if (row.reads_windows && view.in_shape(1).back() > 1) {
     Box x = apply(view.node.op->reads(view, 0), box, view.in_shape(0));
     us += static_cast<double>(x.count()) * 4 / (window_gb_per_s * 1e3);
   }

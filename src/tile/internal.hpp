@@ -3,23 +3,15 @@
 #include <map>
 
 #include "tile/boxes.hpp"
+#include "tile/rows.hpp"
 #include "tile/tile_graph.hpp"
 
 namespace pando::tiling {
 
-// ---- algorithm.cpp ----
-// What an algorithm demands of the boxes of an operator's domain.
-struct BoxRules {
-  Algorithm algorithm = Algorithm::reference;
-  Extents align;    // a block's extent is a multiple of this, or the whole dimension
-  Extents may_cut;  // 1: the dimension may be split
-};
-BoxRules choose_algorithm(const NodeView& view, const Domain& domain, const std::vector<Storage>& storage,
-                          const TileOptions& options);
-
 // ---- cost.cpp ----
-// Predicted microseconds of one box on one core: arithmetic at the algorithm's efficiency plus the bytes it touches.
-double box_us(const NodeView& view, const Box& box, Algorithm algorithm, const Machine& machine);
+// Predicted microseconds of one box on one core: arithmetic at the row's efficiency plus the bytes it touches.
+double box_us(const NodeView& view, const Box& box, const AlgorithmRow& row, const Machine& machine);
+double winograd_us(const NodeView& view, const Box& box, const Machine& machine);
 
 // ---- split.cpp ----
 // Chooses the block extents of operators. Operators that look alike (algorithm, domain, operands' shapes) are cut

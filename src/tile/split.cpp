@@ -31,7 +31,8 @@ int candidates(int64_t extent, int64_t align, std::array<int64_t, max_candidates
 
 struct Search {
   const NodeView& view;
-  const BoxRules& rules;
+  const AlgorithmRow& row;
+  const Borders& borders;
   const Machine& machine;
   const TileOptions& options;
   const Domain& domain;
@@ -56,7 +57,7 @@ struct Search {
       int64_t shift = domain[i].extent > 2 * block[i] ? block[i] : 0;
       box[i] = {shift, shift + block[i]};
     }
-    double us = box_us(view, box, rules.algorithm, machine) + machine.tile_overhead_us;
+    double us = box_us(view, box, row, machine) + machine.tile_overhead_us;
     // Two views of the same tiles, weighed alike: in the middle of a flow the work spreads over the cores and a
     // tile's time is lost at the end; where everything waits for everything the cores go through them round by round.
     double cores = static_cast<double>(std::max(machine.cores, 2));
@@ -73,7 +74,7 @@ struct Search {
   void descend(int k) {
     if (k < 0) return consider();
     std::array<int64_t, max_candidates> list{};
-    int i = dims[k], n = candidates(domain[i].extent, rules.align[i], list);
+    int i = dims[k], n = candidates(domain[i].extent, borders.preferred[i], list);
     for (int c = 0; c < n; c++) {
       block[i] = list[c];
       descend(k - 1);
@@ -89,24 +90,27 @@ OpTiles Splitter::split(NodeId n) {
   OpTiles out;
   out.node = n;
   out.domain = view.node.op->domain(view);
-  BoxRules rules = choose_algorithm(view, out.domain, storage_, options_);
-  out.algorithm = rules.algorithm;
+  const Candidate candidate{view, out.domain, &storage_, options_.winograd};
+  const AlgorithmRow& row = choose_row(candidate);
+  const Borders borders = borders_of(row, candidate);
+  out.row = &row;
   int rank = out.domain.rank;
   std::vector<int64_t> key{static_cast<int64_t>(reinterpret_cast<intptr_t>(view.node.op)),
-                           static_cast<int64_t>(rules.algorithm)};
-  for (int i = 0; i < rank; i++) key.insert(key.end(), {out.domain[i].extent, rules.align[i], rules.may_cut[i]});
+                           &row - algorithm_rows().data()};
+  for (int i = 0; i < rank; i++)
+    key.insert(key.end(), {out.domain[i].extent, borders.preferred[i], borders.may_cut[i]});
   for (int i = 0; i < view.inputs(); i++) {
     key.push_back(-1);
     if (view.has(i)) key.insert(key.end(), view.in_shape(i).begin(), view.in_shape(i).end());
   }
   auto known = known_.find(key);
   if (known == known_.end()) {
-    Search search{view, rules, machine_, options_, out.domain, {}, 0, {}, {}, 1e300, 0};
+    Search search{view, row, borders, machine_, options_, out.domain, {}, 0, {}, {}, 1e300, 0};
     search.block.rank = static_cast<int8_t>(rank);
     for (int i = 0; i < rank; i++) search.block[i] = out.domain[i].extent;
     // Cut at most three dimensions: the outer two, and the output features of matrix operators.
     for (int i = 0; i < rank; i++)
-      if (rules.may_cut[i] && out.domain[i].extent > 1 && (search.count < 2 || out.domain[i].tag == Tag::parameter) &&
+      if (borders.may_cut[i] && out.domain[i].extent > 1 && (search.count < 2 || out.domain[i].tag == Tag::parameter) &&
           search.count < 3)
         search.dims[search.count++] = i;
     search.descend(search.count - 1);

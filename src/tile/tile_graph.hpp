@@ -17,8 +17,8 @@ enum class Algorithm : uint8_t {
   gemv,       // one row against a large matrix: bound by reading weights
   flash,      // attention with a running maximum
   vector,     // row-wise vector code (map, softmax, norm, pool, reduce, movement)
-  view,       // nothing to do: an address
 };
+struct AlgorithmRow;  // tile/rows.hpp
 const char* name_of(Algorithm a);
 
 // Where a value's elements lie. Views share their buffer.
@@ -41,7 +41,7 @@ struct Buffer {
 // are listed, none larger than `block`.
 struct OpTiles {
   NodeId node = 0;
-  Algorithm algorithm = Algorithm::vector;
+  const AlgorithmRow* row = nullptr;  // how it computes
   Domain domain;
   Extents block;  // extent of a box per domain dimension (the last one of a dimension may be smaller)
   Extents grid;   // boxes per domain dimension
@@ -83,14 +83,14 @@ TileGraph tile(Graph graph, const Machine& machine, const TileOptions& options =
 
 // Boxes that an operator's kernel can be given: per dimension they begin at a multiple of this, and end at one or at
 // the domain's end. The extent: only the whole dimension. (tile() cuts at coarser borders still, for speed.)
-Extents box_alignment(const NodeView& view, const Domain& domain, Algorithm algorithm);
+Extents box_alignment(const NodeView& view, const Domain& domain, const AlgorithmRow& row);
 // The smallest box of such borders around `box`.
 Box aligned_box(const Box& box, const Extents& alignment, const Domain& domain);
 
-// How tile() expects a box of an operator to be computed, its operands lying densely: the algorithm, and microseconds
-// on one core of the machine.
+// How tile() expects a box of an operator to be computed, its operands lying densely: the row, and microseconds on one
+// core of the machine.
 struct KernelEstimate {
-  Algorithm algorithm = Algorithm::reference;
+  const AlgorithmRow* row = nullptr;
   double us = 0;
 };
 KernelEstimate estimate_kernel(const NodeView& view, const Box& box, const Machine& machine);

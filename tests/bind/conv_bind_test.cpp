@@ -41,7 +41,7 @@ Graph conv_graph(const Case& c, const Epilogue& epilogue, const std::vector<Shap
 void check(const Graph& graph, Algorithm algorithm) {
   const auto inputs = random_inputs(graph);
   const auto expected = evaluate(graph, inputs);
-  ASSERT_EQ(tile(graph, Machine::host()).ops[0].algorithm, algorithm);
+  ASSERT_EQ(tile(graph, Machine::host()).ops[0].row->algorithm, algorithm);
   TensorPtr first;
   for (double tile_us : {0.0, 1.0, 20.0, 1e6}) {
     const auto actual = run_graph(graph, inputs, {.tile_us = tile_us});

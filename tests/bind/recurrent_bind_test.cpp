@@ -81,7 +81,7 @@ TEST(BindLstm, CellsPackTheirWeightsOnce) {
 TEST(BindLstm, SamplesAreCut) {
   TileGraph tiles = tile(lstm_graph({64, 8, 64, 64, true, false, false, true}), Machine::host(), {.tile_us = 1});
   ASSERT_EQ(tiles.ops.size(), 1u);
-  EXPECT_EQ(tiles.ops[0].algorithm, Algorithm::gemm);
+  EXPECT_EQ(tiles.ops[0].row->algorithm, Algorithm::gemm);
   EXPECT_GT(tiles.ops[0].grid[0], 1);
   for (int d = 1; d < 4; d++) EXPECT_EQ(tiles.ops[0].grid[d], 1);
 }

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <random>
 
+#include "base/map_table.hpp"
+
 namespace pando::kernels {
 namespace {
 
@@ -141,9 +143,9 @@ TEST(MapRows, BinaryFunctions) {
 TEST(MapRows, RefusesIntegerPrograms) {
   MapProgram program;
   program.code = {{MapOp::exp, 0}};
-  EXPECT_TRUE(covers(program));
+  EXPECT_TRUE(has_vector_body(program));
   program.code = {{MapOp::bit_xor, 0, 0}};
-  EXPECT_FALSE(covers(program));
+  EXPECT_FALSE(has_vector_body(program));
 }
 
 }  // namespace

@@ -5,11 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/blocks.hpp"
 #include "kernels/gemm/gemm.hpp"
 
 namespace pando::kernels {
 
-inline constexpr int attention_queries = 48;        // per block: a multiple of the 3 columns of AVX2's register block
 inline constexpr int attention_keys = 128;          // per block
 inline constexpr int attention_slice = gemm_block;  // keys per packed slice
 

@@ -15,11 +15,4 @@ MapCode to_map_code(const MapProgram& program) {
   return code;
 }
 
-bool covers(const MapProgram& program) {
-  if (program.code.empty() || program.code.size() > max_map_instrs || program.inputs > max_map_inputs) return false;
-  return std::none_of(program.code.begin(), program.code.end(), [](const MapInstr& i) {
-    return i.op == MapOp::bit_not || (i.op >= MapOp::bit_and && i.op <= MapOp::shift_right);
-  });
-}
-
 }  // namespace pando::kernels

@@ -13,8 +13,6 @@ struct MapCode {
   uint8_t count = 0, inputs = 1;
 };
 MapCode to_map_code(const MapProgram& program);
-// False for programs with instructions on integers (bits, shifts) or that are too long.
-bool covers(const MapProgram& program);
 
 // Element (r, c) lies at data[r * row_stride + c * col_stride]; strides may be 0 (broadcast).
 struct MapOperand {

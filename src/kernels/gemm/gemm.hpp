@@ -10,6 +10,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/blocks.hpp"
+
 namespace pando::kernels {
 
 using GemmOffset = unsigned long long;  // bytes
@@ -24,8 +26,8 @@ struct GemmShape {
 void gemm_portable(const GemmShape& shape, const float* a, const float* b, float* c, GemmOffset count,
                    const GemmOffset* a_offsets, const GemmOffset* b_offsets);
 
-inline constexpr int gemm_block = 32;  // output channels of one packed block
-inline constexpr int gemm_max_n = 64;  // columns of one call
+inline constexpr int gemm_block = column_block;  // output channels of one packed block
+inline constexpr int gemm_max_n = 64;            // columns of one call
 inline constexpr int gemm_m_step = 8;
 
 // Rows (m) that a call must compute when `wanted` of them (1..32) are needed, for n columns: LIBXSMM leaves the fma

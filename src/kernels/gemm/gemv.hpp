@@ -1,10 +1,9 @@
 // A few rows against a large packed matrix: bound by reading the weights, which are streamed once.
 #pragma once
+#include "base/blocks.hpp"
 #include "kernels/gemm/pass.hpp"
 
 namespace pando::kernels {
-
-inline constexpr int gemv_max_rows = 4;
 
 struct Gemv {
   const float* a;  // element (r, p) at a[r * row_stride + p * k_stride]

@@ -2,7 +2,7 @@
 
 #include "graph/ops/ops.hpp"
 #include "plan/json_place.hpp"
-#include "tile/tile_graph.hpp"
+#include "tile/rows.hpp"
 
 namespace pando::plan {
 namespace {
@@ -75,7 +75,8 @@ std::string class_of(const Work& work) {
   NodeView v = work.view();
   if (v.node.op->training == Training::gradient) return fmt::format("gradient of {}", v.as<GradientAttrs>().op->name);
   Domain domain = v.node.op->domain(v);
-  return fmt::format("{} {}", v.node.op->name, name_of(estimate_kernel(v, whole(domain), {}).algorithm));
+  const AlgorithmRow& row = *estimate_kernel(v, whole(domain), {}).row;
+  return fmt::format("{} {}", v.node.op->name, name_of(row.algorithm));
 }
 
 std::string box_key(const Box& box, const Extents& domain) {

@@ -1,0 +1,298 @@
+#include "tile/rows.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/blocks.hpp"
+#include "base/map_table.hpp"
+#include "graph/ops/ops.hpp"
+#include "tile/internal.hpp"
+
+namespace pando {
+
+const char* name_of(Algorithm a) {
+  constexpr const char* names[] = {"reference", "gemm", "winograd", "depthwise", "gemv", "flash", "vector"};
+  return names[static_cast<int>(a)];
+}
+
+Extents Candidate::strides(ValueId v) const {
+  return storage ? (*storage)[v].strides : dense_strides(view.graph.shape(v));
+}
+
+namespace {
+
+// ---- conditions ----
+
+bool all_f32(const NodeView& view) {
+  const auto f32 = [&](ValueId v) { return v == none || view.graph.values[v].dtype == DType::f32; };
+  return std::all_of(view.node.inputs.begin(), view.node.inputs.end(), f32) &&
+         std::all_of(view.node.outputs.begin(), view.node.outputs.end(), f32);
+}
+
+bool last_is_dense(const Candidate& c, ValueId v) {
+  const Shape& shape = c.view.graph.shape(v);
+  const Extents strides = c.strides(v);
+  return shape.empty() || shape.back() <= 1 || strides[strides.size() - 1] == 1;
+}
+
+// Kernels want each operand's last dimension contiguous; a view of a slice may not be.
+bool all_dense(const Candidate& c) {
+  const auto dense = [&](ValueId v) { return v == none || last_is_dense(c, v); };
+  return std::all_of(c.view.node.inputs.begin(), c.view.node.inputs.end(), dense) &&
+         std::all_of(c.view.node.outputs.begin(), c.view.node.outputs.end(), dense);
+}
+
+bool vector(const Candidate& c) { return all_f32(c.view) && all_dense(c); }
+bool always(const Candidate&) { return true; }
+bool constant(const Candidate& c, int input) { return c.view.graph.is_constant(c.view.node.inputs[input]); }
+
+bool any_conv(const Candidate& c) {
+  const size_t rank = c.view.in_shape(0).size();
+  return vector(c) && (rank == 3 || rank == 4) && constant(c, 1) && (!c.view.has(3) || constant(c, 3));
+}
+
+bool conv_depthwise(const Candidate& c) {
+  return any_conv(c) && c.view.as<ConvAttrs>().group > 1 && c.view.in_shape(1)[1] == 1;
+}
+
+// F(4x4, 3x3) does 36 multiplications where the direct method does 144, but reads four times the weights and spends
+// time in its transforms: it pays where there are enough output tiles per weight (measured on Zen 3 and Zen 4).
+bool conv_winograd(const Candidate& c) {
+  const NodeView& view = c.view;
+  const auto& a = view.as<ConvAttrs>();
+  const Shape &x = view.in_shape(0), &y = view.out_shape();
+  if (!c.winograd || !any_conv(c) || x.size() != 4 || a.group != 1) return false;
+  const Shape& w = view.in_shape(1);
+  for (int i = 0; i < 2; i++)
+    if (w[2 + i] != 3 || a.strides[i] != 1 || a.dilations[i] != 1 || a.pads_begin[i] > 2 || a.pads_end[i] > 2)
+      return false;
+  if (x[3] < 16 || y[3] < 16 || y[3] % 8 != 0) return false;
+  return y[1] >= 14 && y[2] >= 14;
+}
+
+bool conv_gemm(const Candidate& c) {
+  const Shape& w = c.view.in_shape(1);
+  const Extents y = c.strides(c.view.node.outputs[0]);
+  return any_conv(c) && y[y.size() - 1] == 1 && std::all_of(w.begin(), w.end(), [](int64_t e) { return e > 0; });
+}
+
+bool matmul_gemm(const Candidate& c) {
+  if (!vector(c)) return false;
+  const auto& attrs = c.view.as<MatMulAttrs>();
+  const Shape &a = c.view.in_shape(0), &b = c.view.in_shape(1);
+  const Extents y = c.strides(c.view.node.outputs[0]), w = c.strides(c.view.node.inputs[1]);
+  return a[a.size() - (attrs.trans_a ? 2 : 1)] > 0 && b[b.size() - (attrs.trans_b ? 2 : 1)] > 0 &&
+         y[y.size() - 1] == 1 && (w[w.size() - 1] == 1 || w[w.size() - 2] == 1);
+}
+
+bool matmul_gemv(const Candidate& c) {
+  const int m = c.domain.rank - 3;
+  return m == 0 && c.domain[m].extent <= gemv_max_rows && constant(c, 1) && matmul_gemm(c);
+}
+
+bool attention_flash(const Candidate& c) {
+  enum { q, k, v };
+  const int64_t features = c.view.in_shape(q)[3], values = c.view.in_shape(v)[3];
+  return vector(c) && features > 0 && values > 0 && features <= attention_max_features &&
+         values <= attention_max_features;
+}
+
+bool lstm_gemm(const Candidate& c) {
+  enum { x, w, r, bias, h, cell, peepholes };
+  const NodeView& view = c.view;
+  if (!all_f32(view)) return false;
+  for (int i : {w, r, bias})
+    if (view.has(i) && !constant(c, i)) return false;
+  const auto dense = [&](ValueId v) { return last_is_dense(c, v) && c.strides(v)[0] <= INT32_MAX; };
+  for (int i : {x, h, cell, peepholes})
+    if (view.has(i) && !dense(view.node.inputs[i])) return false;
+  const int64_t features = view.in_shape(x)[2], gates = 4 * view.out_shape()[2];
+  return dense(view.node.outputs[0]) && dense(view.node.outputs[1]) && features > 0 && features <= INT32_MAX &&
+         gates <= INT32_MAX - 4 * column_block;
+}
+
+bool map_vector(const Candidate& c) {
+  const Extents y = c.strides(c.view.node.outputs[0]);
+  return vector(c) && has_vector_body(c.view.as<MapAttrs>().program) && (y.size() < max_rank || y[y.size() - 1] == 1);
+}
+
+bool reduce_vector(const Candidate& c) { return vector(c) && element_count(c.view.in_shape(0)) > 0; }
+bool pool_vector(const Candidate& c) { return vector(c) && c.view.in_shape(0).size() <= max_windowed_dims + 2; }
+bool lrn_vector(const Candidate& c) { return vector(c) && c.view.as<LrnAttrs>().size <= lrn_max_size; }
+bool resize_vector(const Candidate& c) { return vector(c) && !c.view.out_shape().empty(); }
+
+// Whether dimensions first.. of an operand lie one element after the other.
+bool contiguous(const Candidate& c, ValueId v, int64_t first) {
+  const Shape& shape = c.view.graph.shape(v);
+  const Extents strides = c.strides(v);
+  int64_t expected = 1;
+  for (int d = strides.size() - 1; d >= first; d--) {
+    if (shape[static_cast<size_t>(d)] != 1 && strides[d] != expected) return false;
+    expected *= shape[static_cast<size_t>(d)];
+  }
+  return true;
+}
+
+bool norm_vector(const Candidate& c) {
+  const int64_t axis = c.view.as<NormAttrs>().axis;
+  bool fits = vector(c) && contiguous(c, c.view.node.inputs[0], axis) && contiguous(c, c.view.node.outputs[0], axis);
+  for (int i = 1; i < c.view.inputs(); i++) fits = fits && (!c.view.has(i) || contiguous(c, c.view.node.inputs[i], 0));
+  return fits;
+}
+
+bool copy(const Candidate& c) { return c.view.inputs() <= max_copy_operands; }
+bool pad_copy(const Candidate& c) { return c.view.as<PadAttrs>().mode == PadMode::constant; }
+bool gather_copy(const Candidate& c) {
+  const DType indices = c.view.in(1).dtype;
+  return indices == DType::i64 || indices == DType::i32;
+}
+
+// ---- borders; `rank - 2` are the output features of matrix operators ----
+
+void as_they_are(const Candidate&, Borders&) {}
+
+void by_columns(const Candidate& c, Borders& b) {
+  const int columns = c.domain.rank - 2;
+  b.preferred[columns] = b.required[columns] = column_block;
+}
+
+void cut_only(Borders& b, std::initializer_list<int> dims) {
+  for (int i = 0; i < b.may_cut.rank; i++) b.may_cut[i] = std::find(dims.begin(), dims.end(), i) != dims.end();
+}
+
+// Where there are rows enough to cut, a depthwise tile takes all channels: its producer's bands of rows are still hot.
+void depthwise_borders(const Candidate& c, Borders& b) {
+  const int co = c.domain.rank - 2;
+  cut_only(b, {0, 1, co});
+  b.preferred[co] = column_block;
+  if (c.view.in_shape(0).size() == 4 && c.domain[1].extent >= 14) b.may_cut[co] = 0;
+}
+
+void winograd_borders(const Candidate& c, Borders& b) {
+  by_columns(c, b);
+  cut_only(b, {0, 1, c.domain.rank - 2});
+  b.preferred[1] = b.required[1] = b.required[2] = winograd_block;
+}
+
+// A group's channels are one matrix: with groups, boxes do not cut channels.
+void conv_borders(const Candidate& c, Borders& b) {
+  const int co = c.domain.rank - 2;
+  by_columns(c, b);
+  cut_only(b, {0, 1, co});
+  if (c.view.as<ConvAttrs>().group > 1) b.preferred[co] = b.required[co] = c.domain[co].extent;
+}
+
+void matmul_borders(const Candidate& c, Borders& b) {
+  by_columns(c, b);
+  for (int i = 0; i < c.domain.rank - 1; i++) b.may_cut[i] = 1;
+  b.preferred[c.domain.rank - 3] = 8;
+}
+
+void gemv_borders(const Candidate& c, Borders& b) {
+  const int m = c.domain.rank - 3;
+  by_columns(c, b);
+  cut_only(b, {c.domain.rank - 2});
+  b.required[m] = c.domain[m].extent;
+}
+
+void attention_borders(const Candidate&, Borders& b) { b.preferred[1] = attention_queries; }
+
+// Steps follow one another inside a tile: samples are what can be cut.
+void lstm_borders(const Candidate& c, Borders& b) {
+  by_columns(c, b);
+  cut_only(b, {0});
+}
+
+// ---- costs ----
+
+int64_t pixels(const NodeView&, const Box& box) {
+  int64_t rows = 1;
+  for (int i = 0; i < box.rank - 2; i++) rows *= box[i].size();
+  return rows;
+}
+int64_t rows_of_one_product(const NodeView&, const Box& box) { return box[box.rank - 3].size(); }
+int64_t rows_of_one_step(const NodeView&, const Box& box) { return box[0].size(); }
+
+// The first row that applies is taken.
+const AlgorithmRow table[] = {
+    {"conv depthwise", &conv_op, Algorithm::depthwise, conv_depthwise, depthwise_borders, 0.30},
+    {"conv winograd", &conv_op, Algorithm::winograd, conv_winograd, winograd_borders, 0.93, nullptr, false,
+     tiling::winograd_us},
+    {"conv gemm", &conv_op, Algorithm::gemm, conv_gemm, conv_borders, 0.90, pixels, true},
+    {"matmul gemv", &matmul_op, Algorithm::gemv, matmul_gemv, gemv_borders, 0.45},
+    {"matmul gemm", &matmul_op, Algorithm::gemm, matmul_gemm, matmul_borders, 0.90, rows_of_one_product},
+    {"attention flash", &attention_op, Algorithm::flash, attention_flash, attention_borders, 0.55},
+    {"lstm gemm", &lstm_op, Algorithm::gemm, lstm_gemm, lstm_borders, 0.90, rows_of_one_step},
+    {"map vector", &map_op, Algorithm::vector, map_vector, as_they_are, 0.10},
+    {"reduce vector", &reduce_op, Algorithm::vector, reduce_vector, as_they_are, 0.10},
+    {"softmax vector", &softmax_op, Algorithm::vector, vector, as_they_are, 0.10},
+    {"norm vector", &norm_op, Algorithm::vector, norm_vector, as_they_are, 0.10},
+    {"pool vector", &pool_op, Algorithm::vector, pool_vector, as_they_are, 0.10},
+    {"lrn vector", &lrn_op, Algorithm::vector, lrn_vector, as_they_are, 0.10},
+    {"resize vector", &resize_op, Algorithm::vector, resize_vector, as_they_are, 0.10},
+    {"transpose vector", &transpose_op, Algorithm::vector, always, as_they_are, 0.10},
+    {"reshape vector", &reshape_op, Algorithm::vector, always, as_they_are, 0.10},
+    {"slice vector", &slice_op, Algorithm::vector, always, as_they_are, 0.10},
+    {"concat vector", &concat_op, Algorithm::vector, copy, as_they_are, 0.10},
+    {"expand vector", &expand_op, Algorithm::vector, always, as_they_are, 0.10},
+    {"gather vector", &gather_op, Algorithm::vector, gather_copy, as_they_are, 0.10},
+    {"pad vector", &pad_op, Algorithm::vector, pad_copy, as_they_are, 0.10},
+    {"reference", nullptr, Algorithm::reference, always, as_they_are, 0.01},
+};
+
+}  // namespace
+
+std::span<const AlgorithmRow> algorithm_rows() { return table; }
+
+const AlgorithmRow& choose_row(const Candidate& c) {
+  return *std::find_if(std::begin(table), std::end(table), [&](const AlgorithmRow& row) {
+    return (!row.op || row.op == c.view.node.op) && row.applies(c);
+  });
+}
+
+const AlgorithmRow& find_row(const OpDef& op, Algorithm algorithm) {
+  for (const AlgorithmRow& row : table)
+    if ((!row.op || row.op == &op) && row.algorithm == algorithm) return row;
+  fail(ErrorCode::internal, "there is no algorithm {} for {}", name_of(algorithm), op.name);
+}
+
+Borders borders_of(const AlgorithmRow& row, const Candidate& c) {
+  const bool by_box = row.op || c.view.node.op->by_box;
+  Borders b;
+  b.required.rank = b.preferred.rank = b.may_cut.rank = c.domain.rank;
+  for (int i = 0; i < c.domain.rank; i++) {
+    const Tag tag = c.domain[i].tag;
+    const bool cuts = by_box && (tag == Tag::sample || tag == Tag::attribute || tag == Tag::parameter);
+    b.required[i] = cuts ? 1 : std::max<int64_t>(c.domain[i].extent, 1);
+    b.preferred[i] = 1;
+    b.may_cut[i] = cuts ? 1 : 0;
+  }
+  row.borders(c, b);
+  return b;
+}
+
+KernelEstimate estimate_kernel(const NodeView& view, const Box& box, const Machine& machine) {
+  const Domain domain = view.node.op->domain(view);
+  const Candidate candidate{view, domain};
+  const AlgorithmRow& row = choose_row(candidate);
+  Box all = aligned_box(box, borders_of(row, candidate).required, domain);
+  for (int i = 0; i < domain.rank; i++)
+    if (domain[i].tag == Tag::reduction) all[i] = box[i];  // its pieces are operators of their own
+  return {&row, tiling::box_us(view, all, row, machine)};
+}
+
+Extents box_alignment(const NodeView& view, const Domain& domain, const AlgorithmRow& row) {
+  return borders_of(row, {view, domain}).required;
+}
+
+Box aligned_box(const Box& box, const Extents& alignment, const Domain& domain) {
+  Box out = box;
+  for (int i = 0; i < box.rank; i++) {
+    if (box[i].empty()) continue;
+    out[i].lo = box[i].lo / alignment[i] * alignment[i];
+    out[i].hi = std::min((box[i].hi + alignment[i] - 1) / alignment[i] * alignment[i], domain[i].extent);
+  }
+  return out;
+}
+
+}  // namespace pando
