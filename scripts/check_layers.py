@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Fails when a file of src/ includes a folder that its own may not include, or bind/ narrows unchecked; prints sizes.
+"""Fails when a file of src/ includes a folder that its own may not include, when bind/ narrows unchecked, or when
+operators are told apart outside of graph/; prints sizes.
 
 The table is the law of docs/architecture.md: who may include whom.
 """
@@ -28,6 +29,22 @@ LINE_LIMIT = 1000
 # Extents of a model are 64-bit: where bind/ makes them narrower, base/narrow.hpp checks that they fit.
 NARROWING = re.compile(r"static_cast<\s*(?:std::)?(?:u?int(?:8|16|32)?_t|(?:unsigned\s+|signed\s+)?(?:int|short|char)|"
                        r"unsigned)\s*>")
+# What an operator is, OpDef says (graph/graph.hpp). Elsewhere only passes that recognise patterns may ask which one a
+# node is, and the table of algorithms.
+OPERATOR_TEST = re.compile(r"&\w+_op\b(?!,)|producer\([^;]*_op\)|op->name\)? ?[!=]=|any_cast|"
+                           r"\bis_(?:conv|matmul|map|reduce|lstm|transpose|reshape)\w*\(")
+OPERATOR_TESTS = {"optimize": 40}
+OPERATOR_TABLES = {"tile/rows.cpp"}
+
+
+def operator_tests(folder: pathlib.Path) -> list[str]:
+    found = []
+    for path in sorted(folder.rglob("*.[ch]pp")):
+        if f"{folder.name}/{path.name}" in OPERATOR_TABLES:
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            found += [f"{folder.name}/{path.name}:{number}"] * len(OPERATOR_TEST.findall(line.split("//")[0]))
+    return found
 
 
 def main() -> int:
@@ -55,6 +72,12 @@ def main() -> int:
                 if match[1] not in ALLOWED.get(folder.name, set()):
                     print(f"{path.relative_to(root.parent)}:{number}: {folder.name}/ may not include {match[1]}/")
                     wrong += 1
+        if folder.name in {"optimize", "tile", "bind", "plan", "dist", "train"}:
+            tests, allowed = operator_tests(folder), OPERATOR_TESTS.get(folder.name, 0)
+            if len(tests) > allowed:
+                print(f"{folder.name}/ tests {len(tests)} times which operator a node is, {allowed} are allowed: "
+                      f"{', '.join(tests)}")
+                wrong += 1
         if lengths:
             lengths.sort()
             print(f"{folder.name:10} {len(lengths):5} {sum(lengths):6} {lengths[len(lengths) // 2]:6} {lengths[-1]:7} "

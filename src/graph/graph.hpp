@@ -196,12 +196,18 @@ struct OpDef {
   Order order = Order::fixed;
   // Whether operand 0 = transpose(base, perm) may be the base instead, where `order` says so; null: always.
   bool (*may_reorder)(const NodeView&, std::span<const int64_t> perm) = nullptr;
-  // Whether the result is operand 0 unchanged, given that their types and shapes are equal. Null: never known.
-  bool (*is_identity)(const NodeView&) = nullptr;
+  // The operand that the result is, bit for bit, where its type and shape are the result's; -1: none. Null: never
+  // known.
+  int (*identity)(const NodeView&) = nullptr;
+  // The attributes with which the operator does on `first`'s operand 0 what `second` does on the result of `first`.
+  Attributes (*compose)(const Attributes& first, const Attributes& second) = nullptr;
   const EpilogueSlot* epilogue = nullptr;
   // How its reduction is cut; nothing when this node's cannot be. Null: never.
   std::optional<Partial> (*partial)(const NodeView&) = nullptr;
   Training training = Training::none;
+  bool probabilities = false;  // its result sums to one along an axis
+  // A finer name that tables of measured costs go by, as "conv 3x3". Null: none.
+  std::string (*variant)(const NodeView&) = nullptr;
 };
 
 // Bytes that a box reads and writes, from the access rules.

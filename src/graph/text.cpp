@@ -11,9 +11,6 @@
 namespace pando {
 namespace {
 
-// Empty while attributes are a struct per operator that nothing but the operator itself can read.
-std::string attributes_text(const Node&) { return {}; }
-
 bool is_plain(char c) {
   return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || std::strchr("_./:-", c);
 }
@@ -72,7 +69,7 @@ void append_node(std::string& text, const Graph& graph, const Node& node) {
   text += fmt::format(" = {}(", node.op->name);
   append_list(text, node.inputs, [&](ValueId v) { return operand(graph, v); });
   text += ")";
-  if (std::string attributes = attributes_text(node); !attributes.empty()) text += " {" + attributes + "}";
+  if (std::string attributes = node.attrs.text(); !attributes.empty()) text += " {" + attributes + "}";
   if (!node.name.empty()) text += "  # " + one_line(node.name);
   text += "\n";
 }

@@ -42,7 +42,8 @@ bool fold(Rewriter& rw, Node& node, CompileContext& context) {
 
 Graph fold_constants(Graph graph, bool all, CompileContext& context) {
   return rewrite_nodes(std::move(graph), context, [&, all](Rewriter& rw, Node& node) {
-    if (node.op == &reshape_op && rw.is_constant(node.inputs[0])) {
+    const bool regroups = node.op->view && node.op->view({rw.g, node}).kind == Addressing::regroup;
+    if (regroups && rw.is_constant(node.inputs[0])) {
       rw.replace(node, rw.constant(reshaped(rw.g.values[node.inputs[0]].constant, rw.shape(node.outputs[0]))));
       return true;
     }

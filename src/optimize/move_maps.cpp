@@ -17,18 +17,22 @@ struct Path {
 
 constexpr size_t max_steps = 16;  // a map moves over the whole path again and again: keeps long chains linear
 
+bool regroups(const Rewriter& rw, const Node& node) {
+  return node.op->view && node.op->view({rw.g, node}).kind == Addressing::regroup;
+}
+
 Path path_to(const Rewriter& rw, ValueId v) {
   Path path;
   while (rw.single(v) && path.steps.size() < max_steps) {
     const Node* node = rw.producer(v);
     if (!node) return {};
-    if (node->op->epilogue || node->op == &map_op) {
+    if (node->op->epilogue || node->op->order == Order::broadcast) {
       path.from = v;
       return path;
     }
     if (node->op == &transpose_op) {
       path.reorders = true;
-    } else if (node->op != &reshape_op) {
+    } else if (!regroups(rw, *node)) {
       return {};
     }
     path.steps.push_back(*node);

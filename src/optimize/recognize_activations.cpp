@@ -15,14 +15,14 @@ struct Unary {
 
 // The operand of a one-instruction map `op` that makes v.
 ValueId operand_of(const Rewriter& rw, ValueId v, MapOp op) {
-  const Node* node = rw.producer(v, map_op);
+  const Node* node = rw.producer(v);
   const MapInstr* in = single_instr(node);
   return in && in->op == op ? node->inputs[in->a] : none;
 }
 
 // v = f(u) + 1, written as add_imm.
 ValueId one_plus(const Rewriter& rw, ValueId v, MapOp f) {
-  const Node* node = rw.producer(v, map_op);
+  const Node* node = rw.producer(v);
   const MapInstr* in = single_instr(node);
   if (!in || in->op != MapOp::add_imm || in->p0 != 1) return none;
   return operand_of(rw, node->inputs[in->a], f);
@@ -38,7 +38,7 @@ struct Ramp {
   float lo = 0, hi = 0;
 };
 Ramp ramp(const Rewriter& rw, ValueId v) {
-  const Node* node = rw.producer(v, map_op);
+  const Node* node = rw.producer(v);
   const MapInstr* in = single_instr(node);
   if (!in || in->op != MapOp::clip) return {};
   return {node->inputs[in->a], static_cast<float>(in->p0), static_cast<float>(in->p1)};
@@ -58,7 +58,7 @@ std::optional<MapInstr> gated(const Rewriter& rw, ValueId x, ValueId g, double f
   }
   if (Ramp r = ramp(rw, g); r.u != none && near(factor, 1.0 / 6) && r.lo == 0 && r.hi == 6)
     if (auto p = polynomial(rw, r.u, x); p && close(*p, {3, 1, 0, 0}, 1e-6)) return MapInstr{MapOp::hard_swish};
-  const Node* node = rw.producer(g, map_op);
+  const Node* node = rw.producer(g);
   const MapInstr* in = single_instr(node);
   if (in && factor == 1 && node->inputs[0] == x && in->op == MapOp::hard_sigmoid && near(in->p0, 1.0 / 6) &&
       in->p1 == 0.5f)
@@ -74,7 +74,7 @@ std::optional<Unary> match_unary(const Rewriter& rw, const Node& node) {
   if (in->op == MapOp::clip && in->p0 == 0 && in->p1 == 1) {
     // clip(a x + b, 0, 1), with a and b as parameters of the maps before it
     ValueId u = node.inputs[in->a];
-    const Node* add = rw.producer(u, map_op);
+    const Node* add = rw.producer(u);
     const MapInstr* line = single_instr(add);
     if (!line) return {};
     ValueId x = add->inputs[line->a];

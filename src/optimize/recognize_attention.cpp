@@ -83,7 +83,7 @@ std::optional<Scores> open_scores(Rewriter& rw, ValueId v) {
       v = f.x;
       continue;
     }
-    const Node* found = rw.producer(v, map_op);
+    const Node* found = rw.producer(v);
     const MapInstr* in = single_instr(found);
     if (!in || rw.dtype(v) != DType::f32) return {};
     // Walking backwards: a scaling met so far comes after this mask, and would have to scale the mask as well.

@@ -6,7 +6,7 @@ namespace pando {
 namespace {
 
 const MapInstr* instr(const Rewriter& rw, ValueId v, const Node*& node) {
-  node = rw.producer(v, map_op);
+  node = rw.producer(v);
   return single_instr(node);
 }
 

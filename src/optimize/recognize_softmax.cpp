@@ -18,10 +18,10 @@ bool match_softmax(Rewriter& rw, Node& node) {
   if (!in || in->op != MapOp::div || rw.dtype(node.outputs[0]) != DType::f32) return false;
   ValueId e = node.inputs[in->a];
   int64_t axis = reduced_axis(rw, node.inputs[in->b], e, ReduceKind::sum);
-  const Node* exp = rw.producer(e, map_op);
+  const Node* exp = rw.producer(e);
   const MapInstr* e_instr = single_instr(exp);
   if (axis < 0 || !e_instr || e_instr->op != MapOp::exp) return false;
-  const Node* sub = rw.producer(exp->inputs[0], map_op);
+  const Node* sub = rw.producer(exp->inputs[0]);
   const MapInstr* s_instr = single_instr(sub);
   if (!s_instr || s_instr->op != MapOp::sub) return false;
   ValueId x = sub->inputs[s_instr->a];

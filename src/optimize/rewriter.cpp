@@ -181,7 +181,7 @@ Shape broadcast_shape(std::span<const int64_t> a, std::span<const int64_t> b) {
 }
 
 Scaled scaled(const Rewriter& rw, ValueId v) {
-  const Node* node = rw.producer(v, map_op);
+  const Node* node = rw.producer(v);
   const MapInstr* in = single_instr(node);
   if (!in || rw.dtype(v) != DType::f32) return {v, 1};
   if (in->op == MapOp::mul_imm) return {node->inputs[in->a], in->p0};

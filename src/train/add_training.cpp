@@ -56,7 +56,7 @@ class Differentiator {
     if (v >= trained_.size() || !trained_[v]) return;
     ValueId prediction = v;
     bool ends_in_softmax = std::any_of(g_.nodes.begin(), g_.nodes.end(), [&](const Node& n) {
-      return n.op == &softmax_op && !n.outputs.empty() && n.outputs[0] == v;
+      return n.op->probabilities && !n.outputs.empty() && n.outputs[0] == v;
     });
     if (loss_ == Loss::cross_entropy && !ends_in_softmax && !g_.shape(v).empty())
       prediction = g_.add(softmax_op, name("softmax of", v), {v},

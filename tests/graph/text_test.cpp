@@ -24,8 +24,10 @@ TEST(Text, HasALinePerNode) {
   EXPECT_EQ(to_text(g),
             "graph small\n"
             "input x: float32[2,3]\n"
-            "%3: float32[2,4] = matmul(x, w: constant float32[3,4], constant float32[4])  # /dense\n"
-            "out: float32[2,1] = matmul(%3, v: constant float32[4,1], -)\n"
+            "%3: float32[2,4] = matmul(x, w: constant float32[3,4], constant float32[4]) {trans_a=false trans_b=false "
+            "alpha=1 epilogue={program={code=[] inputs=1}}}  # /dense\n"
+            "out: float32[2,1] = matmul(%3, v: constant float32[4,1], -) {trans_a=false trans_b=false alpha=1 "
+            "epilogue={program={code=[] inputs=1}}}\n"
             "output out: float32[2,1]\n"
             "output w: float32[3,4] constant\n");
 }
@@ -54,8 +56,8 @@ TEST(Text, KeepsLinesWholeWhateverNamesHold) {
   EXPECT_EQ(to_text(g),
             "graph two lines\n"
             "input 'a, b [2J': float32[1]\n"
-            "'-': float32[1,1] = reshape('a, b [2J')  # n n\n"
-            "'%1': float32[1] = reshape('-')\n"
+            "'-': float32[1,1] = reshape('a, b [2J') {shape=[1,1]}  # n n\n"
+            "'%1': float32[1] = reshape('-') {shape=[1]}\n"
             "output '%1': float32[1]\n");
 }
 

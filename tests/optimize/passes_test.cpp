@@ -77,6 +77,16 @@ TEST(Movement, IdentitiesVanish) {
   EXPECT_EQ(instructions(g), (std::vector{MapOp::relu}));
 }
 
+TEST(Movement, EveryElementOfAnIdentityIsLookedAt) {
+  for (float last : {1.0f, 2.0f}) {
+    Builder b;
+    ValueId x = b.input({2, 3});
+    ValueId factors = b.g.add_constant("", make_constant<float>(DType::f32, {3}, {1, 1, last}));
+    Graph g = check_optimize(b.done({b.g.add(softmax_op, "", {b.mul(x, factors)}, SoftmaxAttrs{1})}));
+    EXPECT_EQ(g.nodes.size(), last == 1 ? 1u : 2u);
+  }
+}
+
 TEST(Movement, AddingZeroIsNoIdentity) {  // of -0
   Builder b;
   ValueId x = b.add(b.input({3}), b.scalar(0));

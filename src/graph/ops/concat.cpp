@@ -44,7 +44,7 @@ Addressing view(const NodeView& node) {
   return {Addressing::joined, {}, {}, static_cast<int>(node.as<ConcatAttrs>().axis)};
 }
 
-bool is_identity(const NodeView& node) { return node.inputs() == 1; }
+int identity(const NodeView& node) { return node.inputs() == 1 ? 0 : -1; }
 
 }  // namespace
 
@@ -70,6 +70,6 @@ const OpDef concat_op{.name = "concat",
                       .evaluate = evaluate,
                       .view = view,
                       .order = Order::all,
-                      .is_identity = is_identity};
+                      .identity = identity};
 
 }  // namespace pando

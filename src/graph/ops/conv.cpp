@@ -239,6 +239,13 @@ std::optional<Partial> partial(const NodeView& node) {
   return Partial{.attrs = attrs, .bias = 2};
 }
 
+std::string variant(const NodeView& node) {
+  std::string name = "conv ";
+  for (size_t i = 2; i < node.in_shape(input_w).size(); i++)
+    name += (i > 2 ? "x" : "") + std::to_string(node.in_shape(input_w)[i]);
+  return name;
+}
+
 }  // namespace
 
 // Not by box: a cut image no longer says where the padding begins.
@@ -251,6 +258,7 @@ const OpDef conv_op = {.name = "conv",
                        .evaluate = evaluate,
                        .matrix = true,
                        .epilogue = &epilogue,
-                       .partial = partial};
+                       .partial = partial,
+                       .variant = variant};
 
 }  // namespace pando

@@ -18,7 +18,7 @@ bool keeps_rank(const NodeView& node, std::span<const int64_t> perm) {
   return node.as<ExpandAttrs>().shape.size() == perm.size();
 }
 
-bool always(const NodeView&) { return true; }
+int first(const NodeView&) { return 0; }
 
 }  // namespace
 
@@ -32,6 +32,6 @@ const OpDef expand_op{.name = "expand",
                       .by_box = true,
                       .order = Order::first,
                       .may_reorder = keeps_rank,
-                      .is_identity = always};
+                      .identity = first};
 
 }  // namespace pando

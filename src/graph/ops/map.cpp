@@ -235,6 +235,43 @@ void evaluate(const Attributes& any, std::span<const View> inputs, std::span<con
   if (!evaluate_arithmetic(in.op, v)) evaluate_uniform(in, v);
 }
 
+// Whether operand `input` is a constant whose elements all have the bits of x.
+bool all_of_float(const NodeView& node, int input, float x) {
+  const TensorPtr& t = node.in(input).constant;
+  if (!t || t->dtype != DType::f32) return false;
+  const int64_t n = element_count(t->shape);
+  if (n > 65536) return false;
+  for (int64_t i = 0; i < n; i++) {
+    const auto e = load<float>(t->data, i);
+    if (e != x || std::signbit(e) != std::signbit(x)) return false;
+  }
+  return true;
+}
+
+// Of programs of one instruction. -0 may be added to all numbers, 0 not to -0.
+int identity(const NodeView& node) {
+  const MapProgram& program = node.as<MapAttrs>().program;
+  if (program.code.size() != 1) return -1;
+  const MapInstr& in = program.code[0];
+  const int a = in.a, b = operand_count(in.op) > 1 ? in.b : in.a;
+  switch (in.op) {
+    case MapOp::copy:
+    case MapOp::cast: return a;
+    case MapOp::add_imm: return in.p0 == 0 && std::signbit(in.p0) ? a : -1;
+    case MapOp::mul_imm: return in.p0 == 1 ? a : -1;
+    case MapOp::add:
+      if (all_of_float(node, b, -0.0f)) return a;
+      return all_of_float(node, a, -0.0f) ? b : -1;
+    case MapOp::sub: return all_of_float(node, b, 0) ? a : -1;
+    case MapOp::mul:
+      if (all_of_float(node, b, 1)) return a;
+      return all_of_float(node, a, 1) ? b : -1;
+    case MapOp::div:
+    case MapOp::pow: return all_of_float(node, b, 1) ? a : -1;
+    default: return -1;
+  }
+}
+
 }  // namespace
 
 const OpDef map_op = {.name = "map",
@@ -245,6 +282,7 @@ const OpDef map_op = {.name = "map",
                       .operations = operations,
                       .evaluate = evaluate,
                       .by_box = true,
-                      .order = Order::broadcast};
+                      .order = Order::broadcast,
+                      .identity = identity};
 
 }  // namespace pando

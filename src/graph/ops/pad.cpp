@@ -73,10 +73,10 @@ void evaluate(const Attributes& attrs, std::span<const View> in, std::span<const
   });
 }
 
-bool is_identity(const NodeView& node) {
+int identity(const NodeView& node) {
   const auto& a = node.as<PadAttrs>();
   const auto zero = [](int64_t i) { return i == 0; };
-  return std::all_of(a.begin.begin(), a.begin.end(), zero) && std::all_of(a.end.begin(), a.end.end(), zero);
+  return std::all_of(a.begin.begin(), a.begin.end(), zero) && std::all_of(a.end.begin(), a.end.end(), zero) ? 0 : -1;
 }
 
 }  // namespace
@@ -89,6 +89,6 @@ const OpDef pad_op{.name = "pad",
                    .operations = no_operations,
                    .evaluate = evaluate,
                    .order = Order::first,
-                   .is_identity = is_identity};
+                   .identity = identity};
 
 }  // namespace pando

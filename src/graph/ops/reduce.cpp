@@ -115,7 +115,7 @@ void evaluate(const Attributes& any, std::span<const View> inputs, std::span<con
 }
 
 // Over extents of 1.
-bool is_identity(const NodeView& node) { return element_count(node.in_shape(0)) > 0; }
+int identity(const NodeView& node) { return element_count(node.in_shape(0)) > 0 ? 0 : -1; }
 
 std::optional<Partial> partial(const NodeView& node) {
   ReduceAttrs attrs = node.as<ReduceAttrs>();
@@ -148,7 +148,7 @@ const OpDef reduce_op = {.name = "reduce",
                          .evaluate = evaluate,
                          .by_box = true,
                          .order = Order::first,
-                         .is_identity = is_identity,
+                         .identity = identity,
                          .partial = partial};
 
 }  // namespace pando

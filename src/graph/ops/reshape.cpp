@@ -51,7 +51,9 @@ void evaluate(const Attributes&, std::span<const View> in, std::span<const View>
 
 Addressing view(const NodeView&) { return {Addressing::regroup}; }
 
-bool always(const NodeView&) { return true; }
+int first(const NodeView&) { return 0; }
+
+Attributes compose(const Attributes&, const Attributes& second) { return second; }
 
 }  // namespace
 
@@ -63,6 +65,7 @@ const OpDef reshape_op{.name = "reshape",
                        .operations = no_operations,
                        .evaluate = evaluate,
                        .view = view,
-                       .is_identity = always};
+                       .identity = first,
+                       .compose = compose};
 
 }  // namespace pando

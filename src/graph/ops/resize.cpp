@@ -218,9 +218,9 @@ void evaluate(const Attributes& attrs, std::span<const View> in, std::span<const
   });
 }
 
-bool is_identity(const NodeView& node) {
+int identity(const NodeView& node) {
   const auto& a = node.as<ResizeAttrs>();
-  return a.roi_begin.empty() && std::all_of(a.scales.begin(), a.scales.end(), [](float s) { return s == 1; });
+  return a.roi_begin.empty() && std::all_of(a.scales.begin(), a.scales.end(), [](float s) { return s == 1; }) ? 0 : -1;
 }
 
 }  // namespace
@@ -246,6 +246,6 @@ const OpDef resize_op{.name = "resize",
                       .operations = operations,
                       .evaluate = evaluate,
                       .order = Order::first,
-                      .is_identity = is_identity};
+                      .identity = identity};
 
 }  // namespace pando

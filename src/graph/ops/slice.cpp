@@ -51,11 +51,22 @@ Addressing view(const NodeView& node) {
   return {Addressing::part, a.starts, a.steps};
 }
 
-bool is_identity(const NodeView& node) {
+int identity(const NodeView& node) {
   const auto& a = node.as<SliceAttrs>();
   for (size_t i = 0; i < a.sizes.size(); i++)
-    if (a.sizes[i] > 1 && a.steps[i] != 1) return false;
-  return true;
+    if (a.sizes[i] > 1 && a.steps[i] != 1) return -1;
+  return 0;
+}
+
+Attributes compose(const Attributes& first, const Attributes& second) {
+  const auto& inner = first.as<SliceAttrs>();
+  SliceAttrs a = second.as<SliceAttrs>();
+  for (size_t i = 0; i < a.starts.size(); i++) {
+    // The step of one element, and the start of none, may be anything: even a product that overflows.
+    a.starts[i] = a.sizes[i] > 0 ? inner.starts[i] + a.starts[i] * inner.steps[i] : 0;
+    a.steps[i] = a.sizes[i] > 1 ? a.steps[i] * inner.steps[i] : 1;
+  }
+  return a;
 }
 
 }  // namespace
@@ -69,6 +80,7 @@ const OpDef slice_op{.name = "slice",
                      .evaluate = evaluate,
                      .view = view,
                      .order = Order::first,
-                     .is_identity = is_identity};
+                     .identity = identity,
+                     .compose = compose};
 
 }  // namespace pando

@@ -64,6 +64,7 @@ const OpDef softmax_op = {.name = "softmax",
                           .operations = operations,
                           .evaluate = evaluate,
                           .by_box = true,
-                          .order = Order::first};
+                          .order = Order::first,
+                          .probabilities = true};
 
 }  // namespace pando

@@ -37,9 +37,15 @@ void evaluate(const Attributes& attrs, std::span<const View> in, std::span<const
   copy_view(from, out[0]);
 }
 
-bool is_identity(const NodeView& node) {
+int identity(const NodeView& node) {
   const auto& perm = node.as<TransposeAttrs>().perm;
-  return std::is_sorted(perm.begin(), perm.end());
+  return std::is_sorted(perm.begin(), perm.end()) ? 0 : -1;
+}
+
+Attributes compose(const Attributes& first, const Attributes& second) {
+  TransposeAttrs a = second.as<TransposeAttrs>();
+  for (int64_t& dim : a.perm) dim = first.as<TransposeAttrs>().perm[static_cast<size_t>(dim)];
+  return a;
 }
 
 }  // namespace
@@ -52,6 +58,7 @@ const OpDef transpose_op{.name = "transpose",
                          .operations = no_operations,
                          .evaluate = evaluate,
                          .by_box = true,
-                         .is_identity = is_identity};
+                         .identity = identity,
+                         .compose = compose};
 
 }  // namespace pando

@@ -98,11 +98,7 @@ Subject subject_of(const Work& work, const Box& box) {
   for (const Node& n : v.graph.nodes)
     if (s.backward && !n.outputs.empty() && n.outputs[0] == node.outputs[0]) named = &n;
   s.names.push_back(display_name(v.graph, *named));
-  if (node.op == &conv_op) {
-    const Shape& w = forward.in_shape(1);
-    Extents kernel(std::span<const int64_t>(w).subspan(2));
-    s.names.push_back("conv " + box_text(kernel));
-  }
+  if (node.op->variant) s.names.push_back(node.op->variant(forward));
   s.names.emplace_back(node.op->name);
   return s;
 }

@@ -11,7 +11,7 @@ namespace {
 
 bool is_dense(const Space& space, uint32_t op) {
   NodeView v = space.view(space.ops()[op].node);
-  return v.node.op == &matmul_op && v.graph.is_constant(v.node.inputs[1]) && v.out_shape().size() == 2;
+  return v.node.op->matrix && v.graph.is_constant(v.node.inputs[1]) && v.out_shape().size() == 2;
 }
 
 double speed(const Space& space, uint32_t device) { return space.cluster().kind_of(device).machine.peak_gflops; }
