@@ -5,6 +5,8 @@
 //   request.input = "model.json";
 //   request.search = "ideals";
 //   pando::PlanResult result = pando::make_plan(request);
+//
+// Threads: every function may be called from several threads at once and computes on the calling thread.
 #pragma once
 #include <cstdint>
 #include <functional>

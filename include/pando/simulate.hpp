@@ -6,6 +6,10 @@
 //   pando::SimulateResult found = pando::search_model_plan(request);   // found.plan: a file to edit
 //   request.plan = found.plan;
 //   pando::SimulateResult again = pando::simulate_model_plan(request);
+//
+// Threads: every function may be called from several threads at once and computes on the calling thread, where it calls
+// `progress`, too; measure_machine also starts a thread per CPU, which ends before it returns. Times are in seconds,
+// sizes in bytes, where nothing else is said.
 #pragma once
 #include <cstdint>
 #include <functional>

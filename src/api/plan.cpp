@@ -12,7 +12,7 @@
 namespace pando {
 namespace {
 
-constexpr int64_t most_proposals = 500'000'000;  // a minute or less: no plan is worth an endless search
+constexpr int64_t max_proposals = 500'000'000;  // a minute or less: no plan is worth an endless search
 
 void require(bool right, const char* flag, const char* expected) {
   if (!right) fail(ErrorCode::invalid_argument, "{}: expected {}", flag, expected);
@@ -62,7 +62,7 @@ PlanResult make_plan(const PlanRequest& request) {
   std::stop_source stop;
   plan::SearchControl control;
   control.seed = request.seed;
-  control.budget_proposals = most_proposals;
+  control.budget_proposals = max_proposals;
   control.budget_seconds = request.budget_seconds;
   control.budget_bytes = static_cast<size_t>(std::min(request.budget_bytes, 1e15));
   control.stop = stop.get_token();

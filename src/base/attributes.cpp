@@ -1,7 +1,6 @@
 #include "base/attributes.hpp"
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include <algorithm>
 
@@ -43,12 +42,6 @@ bool Attributes::operator==(const Attributes& other) const {
   held_->append_bytes(a);
   other.held_->append_bytes(b);
   return a == b;
-}
-
-uint64_t Attributes::hash() const {
-  std::string bytes;
-  append_bytes(bytes);
-  return XXH3_64bits(bytes.data(), bytes.size());
 }
 
 std::string Attributes::text() const {

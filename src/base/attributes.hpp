@@ -1,5 +1,5 @@
 // Attributes of operators: one struct per operator, each with one list of its fields, held as values of one type.
-// Equality, hash, text and the change of axes under a permutation come from that list.
+// Equality, text and the change of axes under a permutation come from that list.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -179,7 +179,6 @@ class Attributes {
     if (held_) held_->append_bytes(out);
   }
   bool operator==(const Attributes& other) const;
-  uint64_t hash() const;     // the same in every process
   std::string text() const;  // "strides=[1,1] group=1"; "" for none
   // For an operand x where these are for transpose(x, perm): its dimension i is dimension perm[i] of x.
   Attributes permuted(const std::vector<int64_t>& perm) const;
@@ -210,7 +209,10 @@ class Attributes {
 };
 
 // As fields of other attributes.
-inline void append_bytes(std::string& out, const Attributes& a) { a.append_bytes(out); }
+inline void append_bytes(std::string& out, const Attributes& a) {
+  attributes::append_bytes(out, a.empty());
+  a.append_bytes(out);
+}
 inline void append_text(std::string& out, const Attributes& a) { out += '{' + a.text() + '}'; }
 
 }  // namespace pando

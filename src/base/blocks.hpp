@@ -1,4 +1,4 @@
-// Sizes that kernels and the tiler share: boxes begin where a kernel's blocks do, and rows promise what kernels take.
+// Sizes that more than one folder needs: borders of boxes, and limits of kernels that rows check.
 #pragma once
 #include <cstdint>
 
@@ -8,7 +8,7 @@ inline constexpr int column_block = 32;       // output features of a block of p
 inline constexpr int attention_queries = 48;  // that share a packing of keys: a multiple of AVX2's block of 3 columns
 inline constexpr int attention_max_features = 4096;  // of a head
 inline constexpr int gemv_max_rows = 4;              // rows of a product that is bound by reading weights
-inline constexpr int winograd_block = 4;             // F(4x4, 3x3): rows and columns that are computed together
+inline constexpr int winograd_rows = 4;              // F(4x4, 3x3): rows and columns that are computed together
 inline constexpr int max_windowed_dims = 3;          // spatial dimensions of pooling
 inline constexpr int max_copy_operands = 16;         // of one movement
 inline constexpr int lrn_max_size = 1 << 20;         // channels of a window

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "base/map_table.hpp"
-
 namespace pando {
 
 bool has_vector_body(const MapProgram& program) {

@@ -108,5 +108,7 @@ struct MapProgram {
   PANDO_FIELDS(code, inputs)
 };
 inline constexpr int max_map_inputs = 12, max_map_instrs = 24;
+// Whether the vector interpreter runs it on float32: all but bit operations, within the limits above.
+bool has_vector_body(const MapProgram& program);
 
 }  // namespace pando

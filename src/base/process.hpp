@@ -7,9 +7,9 @@
 namespace pando {
 
 // exit() destroys what running tiles need: the JIT library's code first of all. So a handler of exit() closes this
-// gate, then waits until no thread is inside. Whoever runs tiles is inside, looks at `closed` between two of them, and
-// halts. A thread is outside while it sleeps or runs code of the user, which may call exit() itself or wait for who
-// does.
+// gate, then waits until no thread is inside. A thread that runs tiles is inside, looks at `closed` between two of
+// them, and halts. A thread is outside while it sleeps or runs code of the user, which may call exit() itself or wait
+// for who does.
 class ExitGate {
  public:
   // Blocks for ever when the gate is closed. Threads may enter more than once.

@@ -99,6 +99,7 @@ void bind_attention(Binder& b) {
   for (uint32_t t = 0; t < b.tile_count(); t++) {
     const Box box = b.box(t);
     kernels::prepare(gemm, dv, box[dim_s].size());
+    if (attrs.causal && !view.has(input_fill)) kernels::prepare(gemm, dv, 1);  // queries that are done one by one
     b.tile_args(t, TileArgs{box[dim_b], box[dim_s], box[dim_h]});
   }
 }

@@ -82,7 +82,7 @@ using BindFn = void (*)(Binder&);
 class WeightCache {
  public:
   // `file`: the model's bytes, which do not change: constants in it are known by their address, others by a hash of
-  // their content. `release` (may be empty) is told which bytes of the file have been packed.
+  // their content. `release` (may be empty) is called with the bytes of the file that have been packed.
   WeightCache(std::span<const std::byte> file, std::function<void(const void*, size_t)> release);
   ~WeightCache();
   // The same of another file, say one of external data; none that is known again.

@@ -99,7 +99,7 @@ void bind_constant(Binder& b, const Matrix& a, int64_t n) {
                             matmul_fixed_inputs);
   op.x = b.input(input_a);
   op.weights = pack_constant(b, attrs);
-  const bool few = b.op.row->algorithm == Algorithm::gemv && rank == 2 && a.rows <= gemv_max_rows;
+  const bool few = b.op.row->algorithm == Algorithm::gemv;
   b.kernel(few ? run_gemv : run_image);
   b.op_args(op);
   if (!few) b.scratch(op.plan.scratch_bytes());

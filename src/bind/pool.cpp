@@ -9,26 +9,25 @@
 namespace pando {
 namespace {
 
-constexpr int max_spatial = max_windowed_dims;
-
 struct OpArgs {
   kernels::PoolOp op;
   bool count_include_pad;
   int64_t p;
   Ref in, out;
-  WindowDim window[max_spatial];  // absent leading dimensions have extent 1 and a kernel of 1
-  int64_t in_extent[max_spatial];
-  int64_t in_stride[max_spatial + 1], out_stride[max_spatial + 1];  // the batch's comes first
+  WindowDim window[max_windowed_dims];  // absent leading dimensions have extent 1 and a kernel of 1
+  int64_t in_extent[max_windowed_dims];
+  int64_t in_stride[max_windowed_dims + 1], out_stride[max_windowed_dims + 1];  // the batch's comes first
 };
 struct TileArgs {
-  Interval batch, spatial[max_spatial], channels;
+  Interval batch, spatial[max_windowed_dims], channels;
 };
 
 // One output pixel: where its taps begin, which of them lie inside, and what an average divides by.
-void pixel(const OpArgs& op, const TileArgs& tile, const int64_t (&at)[max_spatial], const float* in, float* out) {
+void pixel(const OpArgs& op, const TileArgs& tile, const int64_t (&at)[max_windowed_dims], const float* in,
+           float* out) {
   kernels::PoolTaps taps;
   int64_t from = 0, divisor = 1;
-  for (int i = 0; i < max_spatial; i++) {
+  for (int i = 0; i < max_windowed_dims; i++) {
     const WindowDim& w = op.window[i];
     const TapRange range = taps_inside(w, at[i], op.in_extent[i]);
     taps.extent[i] = range.last - range.first;
@@ -50,7 +49,7 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
   const auto& tile = *static_cast<const TileArgs*>(tile_args);
   const float* in = context.at<const float>(op.in);
   float* out = context.at<float>(op.out);
-  const Interval(&s)[max_spatial] = tile.spatial;
+  const Interval(&s)[max_windowed_dims] = tile.spatial;
   for (int64_t n = tile.batch.lo; n < tile.batch.hi; n++)
     for (int64_t a = s[0].lo; a < s[0].hi; a++)
       for (int64_t b = s[1].lo; b < s[1].hi; b++)
@@ -63,7 +62,7 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 void bind_pool(Binder& b) {
   const auto& attrs = b.node.as<PoolAttrs>();
   const Shape& x = b.view().in_shape(0);
-  const int rank = narrow<int>(x.size()), spatial = rank - 2, missing = max_spatial - spatial;
+  const int rank = narrow<int>(x.size()), spatial = rank - 2, missing = max_windowed_dims - spatial;
   const Extents &in = b.input_strides(0), &out = b.output_strides();
   OpArgs args{};
   args.op = attrs.kind == PoolKind::max       ? kernels::PoolOp::max
@@ -75,7 +74,7 @@ void bind_pool(Binder& b) {
   args.out = b.output();
   args.in_stride[0] = in[0];
   args.out_stride[0] = out[0];
-  for (int i = 0; i < max_spatial; i++) {
+  for (int i = 0; i < max_windowed_dims; i++) {
     const int d = i - missing;  // spatial dimension
     if (d < 0) {
       args.window[i] = {1, 1, 1, 0, 0};

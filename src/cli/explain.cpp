@@ -15,7 +15,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t most_rows = 12;
+constexpr size_t max_rows = 12;
 
 double ms(const json& seconds) { return seconds.get<double>() * 1e3; }
 double gib(const json& bytes) { return bytes.get<double>() / (1 << 30); }
@@ -24,7 +24,7 @@ void print_path(const json& path) {
   fmt::print("\n{:<10} {:>12} {:>7}  {}\n", "path", "ms", "share", "what");
   size_t shown = 0;
   for (const json& p : path) {
-    if (++shown > most_rows) {
+    if (++shown > max_rows) {
       fmt::print("... {} in all\n", path.size());
       break;
     }

@@ -49,7 +49,7 @@ std::vector<uint32_t> resources_of(const TaskGraph& g, const Block& b, uint32_t 
 
 Clock run_clock(const TaskGraph& g, const TaskTimes& compute) {
   if (g.options().links == plan::Links::fair)
-    fail(ErrorCode::not_supported, "the emulator's links serve whoever comes first, they do not share their rate");
+    fail(ErrorCode::not_supported, "the emulator's links serve the first to come, they do not share their rate");
   const std::vector<Block>& blocks = g.blocks();
   Clock c;
   std::map<TaskId, std::vector<TaskId>> after = edges_of(g);

@@ -14,8 +14,8 @@ struct Clock {
 };
 
 // `compute[b][i]`: the time of task i of block b; blocks for which it is empty keep the task graph's own times, so that
-// transfers and collectives take what the links' model says. A device or link serves whoever is ready first, of equals
-// the smaller (block, task). Throws not_supported for links that share their rate.
+// transfers and collectives take what the links' model says. A device or link serves the task that is ready first, of
+// equals the smaller (block, task). Throws not_supported for links that share their rate.
 Clock run_clock(const plan::TaskGraph& graph, const TaskTimes& compute);
 
 }  // namespace pando::dist

@@ -57,7 +57,7 @@ class Builder {
     uint32_t reduction;
   };
   struct Owner {
-    uint32_t op = none, reduction = 0;  // none: computed by whoever reads it
+    uint32_t op = none, reduction = 0;  // none: computed by its readers
   };
 
   uint32_t tile_op(ValueId v) const { return op_of_node_[producer_[v]]; }

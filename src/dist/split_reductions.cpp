@@ -141,7 +141,7 @@ bool cuts_reduction(const Domain& domain, const Split& split) {
   return false;
 }
 
-// Whether each operand that a cut dimension addresses is addressed by one index after the other.
+// Whether operand `input` follows every reduced dimension index by index, or not at all.
 bool follows_plainly(const NodeView& v, int input, const Domain& domain) {
   const Access rule = v.node.op->reads(v, input);
   if (rule.kind != Access::Kind::axes) return rule.kind == Access::Kind::none;

@@ -1,4 +1,4 @@
-// A plan may cut a reduction: parts then make partial sums, which whoever reads the result adds. Here that becomes
+// A plan may cut a reduction: parts then make partial sums, which the readers of the result add. Here that becomes
 // operators: one per piece of the reduction, on slices of the operands, and one that adds their results.
 #pragma once
 #include "plan/space.hpp"

@@ -18,7 +18,7 @@ struct WallRun {
   std::span<DeviceStorage> storages;
   std::vector<std::vector<uint32_t>> tasks;  // per device, the most urgent first; each thread empties its own list
   std::vector<AlignedBuffer> scratch;        // per device
-  // 1: done. Released by the thread that ran the task, acquired by whoever reads its results.
+  // 1: done. Released by the thread that ran the task, acquired by the readers of its results.
   std::unique_ptr<std::atomic<uint8_t>[]> done;
   std::atomic<uint32_t> waiting{0};  // threads that are not ready to begin
   std::atomic<bool> abandoned{false};

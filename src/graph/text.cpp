@@ -12,7 +12,8 @@ namespace pando {
 namespace {
 
 bool is_plain(char c) {
-  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || std::strchr("_./:-", c);
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+         (c != '\0' && std::strchr("_./:-", c));
 }
 
 std::string one_line(std::string name) {
@@ -24,8 +25,7 @@ std::string one_line(std::string name) {
 std::string value_name(const Graph& graph, ValueId v) {
   const std::string& name = graph.values[v].name;
   if (name.empty()) return fmt::format("%{}", v);
-  if (name != "-" && std::all_of(name.begin(), name.end(), [](char c) { return c != '\0' && is_plain(c); }))
-    return name;
+  if (name != "-" && std::all_of(name.begin(), name.end(), is_plain)) return name;
   return fmt::format("'{}'", one_line(name));
 }
 

@@ -11,8 +11,8 @@
 namespace pando {
 
 // Which files a model may read: its `location` must be a relative path without "..", so no text in a file leads out of
-// the folder. Links count as the folder's own content: whoever laid them there chose what they lead to (the caches of
-// model hubs keep every file as a link into one store), and only regular files are read. Thread-safe.
+// the folder. Links count as the folder's own content: the user who laid them there chose what they lead to (the caches
+// of model hubs keep every file as a link into one store), and only regular files are read. Thread-safe.
 class ExternalFiles {
  public:
   // Without a folder, external data is refused.

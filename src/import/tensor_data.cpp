@@ -45,7 +45,7 @@ TensorPtr in_place(DType dtype, const Shape& shape, const char* data, std::share
 }
 
 // Bytes that hold the elements as they are used. Small ones are copied when the file has them unaligned, so that
-// whoever computes with them while shapes are inferred may use them as they are; large ones stay where they are.
+// code that computes with them while shapes are inferred may use them as they are; large ones stay where they are.
 TensorPtr from_raw(const TensorProto& proto, DType dtype, int64_t count, std::string_view raw,
                    std::shared_ptr<const void> owner) {
   constexpr size_t small = 4096;

@@ -8,14 +8,14 @@ namespace {
 
 // Permuting copies the weights. Beyond this (VGG's first dense layer: 411 MB) the transpose of a few activations is
 // the smaller cost.
-constexpr int64_t most_weights = 1 << 24;
+constexpr int64_t max_weights = 1 << 24;
 
 bool absorb(Rewriter& rw, Node& matmul) {
   const MatMulAttrs attrs = matmul.as<MatMulAttrs>();
   ValueId a = matmul.inputs[0], w = matmul.inputs[1];
   const Node* flatten = rw.producer(a, reshape_op);
   if (!flatten || attrs.trans_a || !rw.is_constant(w) || rw.shape(w).size() != 2) return false;
-  if (element_count(rw.shape(w)) > most_weights) return false;
+  if (element_count(rw.shape(w)) > max_weights) return false;
   const Node* transpose = rw.producer(flatten->inputs[0], transpose_op);
   if (!transpose) return false;
   Perm perm = transpose->as<TransposeAttrs>().perm;

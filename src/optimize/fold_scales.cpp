@@ -16,7 +16,7 @@ bool in_range(const std::vector<float>& list, float limit) {
 }
 
 // Weights of matmul are scaled by copying them, so only small ones.
-constexpr int64_t most_scaled_weights = 1 << 18;
+constexpr int64_t max_scaled_weights = 1 << 18;
 // A factor and an addend are written out for all channels.
 constexpr int64_t max_channels = 1 << 22;
 
@@ -130,7 +130,7 @@ bool into_matmul(Rewriter& rw, Node& node, const Node& matmul, const Line& l) {
     if (all_equal(l.factor)) {
       attrs.alpha *= l.factor[0];
       if (!(std::abs(attrs.alpha) <= largest_factor)) return false;
-    } else if (rw.is_constant(w) && element_count(rw.shape(w)) <= most_scaled_weights)
+    } else if (rw.is_constant(w) && element_count(rw.shape(w)) <= max_scaled_weights)
       inputs[weights] = rw.constant(scaled_columns(*rw.g.values[w].constant, attrs.trans_b, l.factor));
     else return false;
   }
@@ -144,11 +144,12 @@ bool into_matmul(Rewriter& rw, Node& node, const Node& matmul, const Line& l) {
 bool fold_line(Rewriter& rw, Node& node) {
   for (ValueId x : node.inputs) {
     const Node* before = rw.producer(x);
-    if (!before || !before->op->epilogue || !rw.single(x)) continue;
+    const bool conv = before && before->op == &conv_op;
+    if (!before || (!conv && before->op != &matmul_op) || !rw.single(x)) continue;
     auto l = line(rw, node, x);
     if (!l || !in_range(l->factor, largest_factor) || !in_range(l->addend, FLT_MAX)) continue;
     Node matrix = *before;  // emitting may move it
-    return matrix.op == &conv_op ? into_conv(rw, node, matrix, *l) : into_matmul(rw, node, matrix, *l);
+    return conv ? into_conv(rw, node, matrix, *l) : into_matmul(rw, node, matrix, *l);
   }
   return false;
 }

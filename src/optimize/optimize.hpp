@@ -17,8 +17,8 @@ struct OptimizeOptions {
   std::vector<std::string> skip;      // passes to leave out, by name, wherever they stand
   std::function<void(const PassRun&, const Graph&)> observe;  // called with the graph after every pass that ran
 
-  // verify() of the graph as it came and after every pass. Off for users, whom it would cost time at every compilation;
-  // all test programs turn it on before main (tests/support/verify_passes*.cpp), whatever the build.
+  // verify() the graph before the first and after every pass. Off by default, since it takes time; all test programs
+  // turn it on before main (tests/support/verify_passes*.cpp).
   bool verify = verify_by_default.load(std::memory_order_relaxed);
   inline static std::atomic<bool> verify_by_default = false;
 };

@@ -26,13 +26,6 @@ inline Perm inverse(const Perm& p) {
   for (size_t i = 0; i < p.size(); i++) q[p[i]] = static_cast<int64_t>(i);
   return q;
 }
-// list[i] of the transposed tensor's dimension i, put where the dimension lies before the transpose.
-template <class T>
-std::vector<T> before(const Perm& p, const std::vector<T>& list) {
-  std::vector<T> r(list.size());
-  for (size_t i = 0; i < p.size(); i++) r[p[i]] = list[i];
-  return r;
-}
 template <class T>
 std::vector<T> after(const Perm& p, const std::vector<T>& list) {
   std::vector<T> r(list.size());

@@ -21,12 +21,12 @@ class Rewriter {
   void emit(Node&& node);  // after next(); keeps its outputs' values
   ValueId emit(const OpDef& op, const std::string& name, std::vector<ValueId> inputs, Attributes attrs);
   ValueId constant(TensorPtr tensor);
-  // `node` (after next(), not emitted) is done: whoever reads its output 0 reads `by` instead.
+  // `node` (after next(), not emitted) is done: the readers of its output 0 read `by` instead.
   void replace(Node& node, ValueId by) { replace(node, 0, by), drop(node); }
   void replace(Node& node, size_t output, ValueId by) { replace(node.outputs[output], by); }
   void replace(ValueId old, ValueId by);
-  void keep(ValueId v) { uses_[v]++; }                    // it does not die in this pass, whoever stops reading it
-  void drop(Node& node);                                  // its operands are no longer used by it
+  void keep(ValueId v) { uses_[v]++; }  // it does not die in this pass, even when nothing reads it any more
+  void drop(Node& node);                // its operands are no longer used by it
   void exchange_input(Node& node, size_t i, ValueId by);  // of the node at hand
   void exchange_inputs(Node& node, std::vector<ValueId> inputs);
   // Takes an emitted node out. emit_for puts it, with operands `added` at its end, where `node` stands: it makes what

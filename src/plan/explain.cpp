@@ -12,7 +12,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t most_causes = 3;  // operators and links that a remedy is tried for
+constexpr size_t max_causes = 3;  // operators and links that a remedy is tried for
 
 struct Cause {
   enum Kind : uint8_t { compute, link, update } kind;
@@ -139,7 +139,7 @@ class Explainer {
     std::vector<double> rates;
     size_t tried = 0;
     for (const Cause& c : causes_) {
-      if (c.kind != Cause::link || tried++ == most_causes) continue;
+      if (c.kind != Cause::link || tried++ == max_causes) continue;
       with_links(fmt::format("link {} twice as fast", links[c.id].name), {c.id});
       if (std::find(rates.begin(), rates.end(), links[c.id].gb_per_s) != rates.end()) continue;
       rates.push_back(links[c.id].gb_per_s);
@@ -194,7 +194,7 @@ class Explainer {
   void try_splits() {
     std::vector<uint32_t> ops;
     for (const Cause& c : causes_)
-      if (c.kind == Cause::compute && ops.size() < most_causes) ops.push_back(c.id);
+      if (c.kind == Cause::compute && ops.size() < max_causes) ops.push_back(c.id);
     if (!memory_reason(space_, memory_, limit_).empty())
       for (uint32_t op : largest())
         if (std::find(ops.begin(), ops.end(), op) == ops.end()) ops.push_back(op);
@@ -214,7 +214,7 @@ class Explainer {
     }
     std::sort(held.begin(), held.end());
     std::vector<uint32_t> ops;
-    for (size_t i = 0; i < std::min(held.size(), most_causes); i++) ops.push_back(held[i].second);
+    for (size_t i = 0; i < std::min(held.size(), max_causes); i++) ops.push_back(held[i].second);
     return ops;
   }
 

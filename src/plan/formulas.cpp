@@ -11,7 +11,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t most_operators = 3;
+constexpr size_t max_operators = 3;
 
 enum Term : uint8_t { computing, transfers, exchanges, updates, terms };
 constexpr const char* term_names[terms] = {"computing", "transfers", "exchange of gradients", "update"};
@@ -53,7 +53,7 @@ Formula chain_formula(const TaskGraph& g, const Timeline& t) {
   std::stable_sort(ops.begin(), ops.end(),
                    [&](const FormulaTerm& a, const FormulaTerm& b) { return error(a) > error(b); });
   for (const FormulaTerm& o : ops)
-    if (error(o) > 0 && f.operators.size() < most_operators) f.operators.push_back(o);
+    if (error(o) > 0 && f.operators.size() < max_operators) f.operators.push_back(o);
   return f;
 }
 

@@ -62,7 +62,7 @@ std::vector<uint64_t> critical_path(const TaskGraph& g, const Timeline& t) {
     });
     if (end == UINT64_MAX || t.times[at(id)].end > t.times[at(end)].end) end = id;
   }
-  // Operands: whoever ended when the task became ready.
+  // Operands: the task that ended when the task became ready.
   for (uint32_t w = 0; w < g.wires().size(); w++) {
     const Wire& wire = g.wires()[w];
     for (uint32_t i = 0; i + 1 < wire.begin.size(); i++)

@@ -1,4 +1,4 @@
-// What a simulated plan is told as: JSON with times in seconds, sizes in bytes, unknown values null.
+// The report of a simulated plan: JSON with times in seconds, sizes in bytes, unknown values null.
 #pragma once
 #include <nlohmann/json.hpp>
 
@@ -9,7 +9,7 @@ namespace pando::plan {
 
 inline double seconds(int64_t ns) { return static_cast<double>(ns) * 1e-9; }
 
-// The operator that a block's time is put down to: who computes, who made what is moved, who is first to share
+// The operator that a block's time is charged to: the one that computes, who made what is moved, who is first to share
 // parameters. Not of a barrier.
 uint32_t operator_of(const TaskGraph& graph, uint32_t block);
 // Per device: the time of all transfers that it takes part in.
@@ -17,8 +17,8 @@ std::vector<int64_t> device_transfer_ns(const TaskGraph& graph);
 
 // "OPERATOR (gradient of inputs)", "transfer from OPERATOR" ...
 std::string task_name(const TaskGraph& graph, uint32_t block);
-// Tasks (block << 32 | task) from the first to the last: from the end back to whoever each waited for, the task before
-// it on a device or link, or an operand.
+// Tasks (block << 32 | task) from the first to the last: from the end back to the task that each waited for, the task
+// before it on a device or link, or an operand.
 std::vector<uint64_t> critical_path(const TaskGraph& graph, const Timeline& timeline);
 
 // iteration_seconds, samples_per_second, bytes_moved, tasks, devices, links, critical_path of a plan.

@@ -11,7 +11,7 @@
 namespace pando::plan {
 namespace {
 
-// Names, operators, wiring and shapes; not the weights' values, which no prediction depends on.
+// Names, operators, attributes, wiring and shapes; not the weights' values, which no prediction depends on.
 std::string hash_of(const Graph& g) {
   std::string text;
   auto list = [&](const std::vector<ValueId>& values) {

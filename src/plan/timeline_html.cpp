@@ -12,15 +12,15 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t most_slices = 400'000;
+constexpr size_t max_slices = 400'000;
 
 // Rows of the timeline: [row, name, part, start, duration].
 json tasks_json(std::vector<Slice> list) {
-  if (list.size() > most_slices) {
-    std::nth_element(list.begin(), list.begin() + most_slices, list.end(), [](const Slice& a, const Slice& b) {
+  if (list.size() > max_slices) {
+    std::nth_element(list.begin(), list.begin() + max_slices, list.end(), [](const Slice& a, const Slice& b) {
       return std::tuple(-a.ns, a.start_ns, a.row) < std::tuple(-b.ns, b.start_ns, b.row);
     });
-    list.resize(most_slices);
+    list.resize(max_slices);
   }
   json rows = json::array();
   for (const Slice& s : list) rows.push_back({s.row, s.name, s.part, s.start_ns, s.ns});
@@ -113,7 +113,7 @@ std::string page_of(const TaskGraph& g, Slices slices, size_t tasks, json device
                {"all_tasks", tasks},
                {"rows", slices.rows},
                {"names", slices.names},
-               {"cut", slices.list.size() > most_slices},
+               {"cut", slices.list.size() > max_slices},
                {"tasks", tasks_json(std::move(slices.list))},
                {"devices", std::move(devices)},
                {"operators", operators_json(g)}};

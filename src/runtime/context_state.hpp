@@ -21,7 +21,7 @@ struct RunContext::State {
 
   // Takes the context for a run. Throws invalid_argument when it is in flight or the request does not fit the program.
   void begin(const RunRequest& request);
-  // Acquire: whoever sees the end sees all that the run wrote.
+  // Acquire: a thread that sees the end sees all that the run wrote.
   bool has_ended() const { return phase.load(std::memory_order_acquire) == ended; }
   // Waits for the end, at most about `ns` when that is not 0; true: it has ended.
   bool wait_until_ended(uint64_t ns = 0);

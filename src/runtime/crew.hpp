@@ -9,14 +9,15 @@ namespace pando::runtime {
 class Injection;
 class Worker;
 
-// The protocol loses no work. Whoever makes work visible (a push, a new run: a seq_cst store) then reads `searching_`
-// and `awake_`, and wakes a sleeper unless somebody searches or all that may be awake are. Whoever stops searching or
-// being awake first counts itself out (seq_cst), then looks at all queues once more. In the single total order of these
-// operations either the producer's read comes after the count, and the producer wakes somebody, or the producer's store
-// comes before the look, and the work is seen. A searcher that found work and was the last one wakes the next when
-// there is more: so one wake-up spreads to as many workers as there is work for. (The idea is that of Go's scheduler.)
-// Counts may be off for a moment by a thread between its change of state and its count. Too low costs a needless
-// wake-up; too high is harmless since that thread is going to look at the queues after it has counted.
+// The protocol loses no work. A thread that makes work visible (a push, a new run: a seq_cst store) then reads
+// `searching_` and `awake_`, and wakes a sleeper unless another thread searches or all that may be awake are. A thread
+// that stops searching or being awake first counts itself out (seq_cst), then looks at all queues once more. In the
+// single total order of these operations either the producer's read comes after the count, and the producer wakes
+// somebody, or the producer's store comes before the look, and the work is seen. A searcher that found work and was the
+// last one wakes the next when there is more: so one wake-up spreads to as many workers as there is work for. (The idea
+// is that of Go's scheduler.) Counts may be off for a moment by a thread between its change of state and its count. Too
+// low costs a needless wake-up; too high is harmless since that thread is going to look at the queues after it has
+// counted.
 class Crew {
  public:
   // States of a slot, which its background thread sleeps on.
@@ -31,9 +32,9 @@ class Crew {
 
   // Callbacks of submitted runs are called by the slots' own threads, never by a caller's, which may hold locks that
   // the user's code wants. A thread leaves its slot for that (Worker::telling): callers may take it, but nobody is to
-  // be woken in it, and afterwards the thread looks at all queues once more. Whoever puts the end of a run into the
-  // list (seq_cst) then reads the states; each thread looks at the list after it has read a state to sleep on. So where
-  // the producer sees a thread that is awake, that thread will look.
+  // be woken in it, and afterwards the thread looks at all queues once more. A thread that puts the end of a run into
+  // the list (seq_cst) then reads the states; each thread looks at the list after it has read a state to sleep on. So
+  // where the producer sees a thread that is awake, that thread will look.
 
   // At most `limit` workers are woken (callers come on top): with more threads than CPUs, a tile that others wait for
   // would lie in a thread that waits for a CPU.

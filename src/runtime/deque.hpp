@@ -55,8 +55,8 @@ class Deque {
     }
     item = unpack(items_[bottom & mask_].load(std::memory_order_relaxed));  // our own store
     if (top < bottom) return true;
-    // The last item: whoever moves top has it. The relaxed store that restores bottom publishes nothing: a thief that
-    // reads it with an older top fails its exchange.
+    // The last item: the thread that moves top has it. The relaxed store that restores bottom publishes nothing: a
+    // thief that reads it with an older top fails its exchange.
     bool won = top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed);
     bottom_.store(bottom + 1, std::memory_order_relaxed);
     return won;

@@ -14,10 +14,10 @@
 namespace pando::runtime {
 namespace {
 
-constexpr uint32_t most_pauses = 16;  // between two looks of a searcher: the looks slow the owners of deques down
+constexpr uint32_t max_pauses = 16;  // between two looks of a searcher: the looks slow the owners of deques down
 
 void pause_for(uint32_t round) {
-  uint32_t pauses = round < 4 ? 1u << round : most_pauses;
+  uint32_t pauses = round < 4 ? 1u << round : max_pauses;
   for (uint32_t i = 0; i < pauses; i++) pause_cpu();
 }
 
@@ -255,7 +255,7 @@ void Worker::settle(uint64_t now) {
 
 // Half of what the victim has: its lines are in our cache now, and the next tiles are neighbours of the first one.
 void Worker::steal_more(Deque& victim) {
-  Item stolen[most_stolen];
+  Item stolen[max_stolen];
   uint32_t count = 0;
   for (uint32_t more = more_to_steal(victim.size()); count < more && victim.steal(stolen[count]);) count++;
   // The neighbour of the first one is to be ours next: in at the end that we take from.

@@ -27,9 +27,9 @@ inline uint32_t first_tiles(uint32_t left, uint32_t workers) {
 }
 
 // How many tiles a thief takes besides the first one from a victim that has `left` then.
-inline constexpr uint32_t most_stolen = 16;
+inline constexpr uint32_t max_stolen = 16;
 inline uint32_t more_to_steal(size_t left) {
-  return left / 2 < most_stolen ? static_cast<uint32_t>(left / 2) : most_stolen;
+  return left / 2 < max_stolen ? static_cast<uint32_t>(left / 2) : max_stolen;
 }
 
 // With several models in flight a worker stays with one for a turn, then goes on with the model that has received the

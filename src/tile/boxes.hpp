@@ -1,4 +1,4 @@
-// Cutting and linking by interval arithmetic, shared by whoever splits operators: tiles on the cores of one machine,
+// Cutting and linking by interval arithmetic, shared by all that split operators: tiles on the cores of one machine,
 // parts on the devices of a cluster.
 #pragma once
 #include <algorithm>

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "graph/ops/ops.hpp"
+#include "base/blocks.hpp"
 #include "tile/internal.hpp"
 
 namespace pando::tiling {
@@ -39,10 +39,11 @@ double transfer_us(const Traffic& t, const Machine& machine) {
 
 // Winograd F(4x4, 3x3): 36 products per 4x4 block, transforms of its input and output channels, and transformed weights
 // (36/9 of the bytes) that stream from the outer caches once per group of blocks.
-double winograd_us(const NodeView& view, const Box& box, const Machine& machine) {
-  double blocks = static_cast<double>(box[0].size() * ((box[1].size() + 3) / 4) * ((box[2].size() + 3) / 4));
+double winograd_us(const NodeView& view, const Box& box, const AlgorithmRow& row, const Machine& machine) {
+  const auto blocks_along = [](Interval i) { return (i.size() + winograd_rows - 1) / winograd_rows; };
+  double blocks = static_cast<double>(box[0].size() * blocks_along(box[1]) * blocks_along(box[2]));
   double ci = static_cast<double>(box[4].size()), co = static_cast<double>(box[3].size());
-  double products = 2 * 36 * blocks * ci * co / (0.93 * machine.peak_gflops * 1e3);
+  double products = 2 * 36 * blocks * ci * co / (row.efficiency * machine.peak_gflops * 1e3);
   double transforms = blocks * (8 * ci + 6 * co) * 1e-3 * (100 / machine.peak_gflops);  // ns per channel, measured
   double group =
       std::min(std::max(0.85 * machine.l2_bytes / (36 * 4 * (ci + 32)), 16 + ci / 8), 63.0);  // as the kernel
@@ -52,7 +53,7 @@ double winograd_us(const NodeView& view, const Box& box, const Machine& machine)
 }
 
 double box_us(const NodeView& view, const Box& box, const AlgorithmRow& row, const Machine& machine) {
-  if (row.us) return row.us(view, box, machine);
+  if (row.us) return row.us(view, box, row, machine);
   double us = view.node.op->operations(view, box) / (row.efficiency * machine.peak_gflops * 1e3);
   if (row.product_rows) us *= 1 + weight_rows / static_cast<double>(std::max<int64_t>(row.product_rows(view, box), 1));
   us += transfer_us(traffic(view, box), machine);

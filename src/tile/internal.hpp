@@ -11,7 +11,7 @@ namespace pando::tiling {
 // ---- cost.cpp ----
 // Predicted microseconds of one box on one core: arithmetic at the row's efficiency plus the bytes it touches.
 double box_us(const NodeView& view, const Box& box, const AlgorithmRow& row, const Machine& machine);
-double winograd_us(const NodeView& view, const Box& box, const Machine& machine);
+double winograd_us(const NodeView& view, const Box& box, const AlgorithmRow& row, const Machine& machine);
 
 // ---- split.cpp ----
 // Chooses the block extents of operators. Operators that look alike (algorithm, domain, operands' shapes) are cut

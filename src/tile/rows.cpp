@@ -1,10 +1,9 @@
 #include "tile/rows.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/blocks.hpp"
-#include "base/map_table.hpp"
+#include "base/map_program.hpp"
 #include "graph/ops/ops.hpp"
 #include "tile/internal.hpp"
 
@@ -171,7 +170,7 @@ void depthwise_borders(const Candidate& c, Borders& b) {
 void winograd_borders(const Candidate& c, Borders& b) {
   by_columns(c, b);
   cut_only(b, {0, 1, c.domain.rank - 2});
-  b.preferred[1] = b.required[1] = b.required[2] = winograd_block;
+  b.preferred[1] = b.required[1] = b.required[2] = winograd_rows;
 }
 
 // A group's channels are one matrix: with groups, boxes do not cut channels.

@@ -1,5 +1,5 @@
 // Algorithms are rows of one table: which operator and which shapes they are for, where boxes may begin, what they
-// cost, and the key by which bind/ finds the function that binds them. Nothing else in tile/ knows operators.
+// cost, and the key by which bind/ finds the function that binds them. Nothing else in tile/ tells operators apart.
 #pragma once
 #include "base/machine.hpp"
 #include "graph/graph.hpp"
@@ -25,7 +25,7 @@ struct Borders {
 };
 
 struct AlgorithmRow {
-  const char* key;  // operator and algorithm, "conv gemm": names the row in inspect, traces, costs, and for bind/
+  const char* key;  // the operator's and the algorithm's name, "conv gemm": bind/ finds its function by it
   const OpDef* op;  // null: any
   Algorithm algorithm;
   bool (*applies)(const Candidate&);
@@ -35,7 +35,7 @@ struct AlgorithmRow {
   int64_t (*product_rows)(const NodeView&, const Box&) = nullptr;
   bool reads_windows = false;  // operand 0 is read again by each cut of the output's channels
   // Microseconds of a box on one core; null: the formula of box_us.
-  double (*us)(const NodeView&, const Box&, const Machine&) = nullptr;
+  double (*us)(const NodeView&, const Box&, const AlgorithmRow&, const Machine&) = nullptr;
 };
 
 std::span<const AlgorithmRow> algorithm_rows();

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "graph/ops/ops.hpp"
 #include "tile/internal.hpp"
 
 namespace pando::tiling {

@@ -41,7 +41,7 @@ bool reshape_strides(std::span<const int64_t> from, const Extents& strides, std:
   return true;
 }
 
-// Views of views, and concats in concats, up to this depth; then a copy stands between. Whoever asks what lies behind a
+// Views of views, and concats in concats, up to this depth; then a copy stands between. A search for what lies behind a
 // view walks through all of them, so that no path may be as long as the graph.
 constexpr uint32_t max_depth = 128;
 

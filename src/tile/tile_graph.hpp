@@ -14,7 +14,7 @@ enum class Algorithm : uint8_t {
   gemm,       // batch-reduce GEMM over taps and channel blocks
   winograd,   // F(4x4, 3x3)
   depthwise,  // one input channel per output channel
-  gemv,       // one row against a large matrix: bound by reading weights
+  gemv,       // a few rows against a large matrix: bound by reading weights
   flash,      // attention with a running maximum
   vector,     // row-wise vector code (map, softmax, norm, pool, reduce, movement)
 };

@@ -105,8 +105,7 @@ class Differentiator {
     ValueId x = node.inputs[input];
     const Shape shape = g_.shape(x);
     std::string label = name("gradient of", x);
-    if (dy == none) return none;
-    if (!node.op->view) return none;
+    if (dy == none || !node.op->view) return none;
     const Addressing view = node.op->view({g_, node});
     if (view.kind == Addressing::regroup) return g_.add(reshape_op, label, {dy}, ReshapeAttrs{shape});
     if (view.kind == Addressing::joined) {

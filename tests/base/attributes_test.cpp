@@ -44,11 +44,6 @@ TEST(Attributes, CompareByBits) {
   EXPECT_FALSE(Attributes(Along{0, {}, {}, {}, 1.0}) == Attributes(Along{0, {}, {}, {}, int64_t{1}}));
 }
 
-TEST(Attributes, HashesAreThoseOfEqualBytes) {
-  EXPECT_EQ(Attributes(Window{{1, 2}}).hash(), Attributes(Window{{1, 2}}).hash());
-  EXPECT_NE(Attributes(Window{{1, 2}}).hash(), Attributes(Window{{2, 1}}).hash());
-}
-
 TEST(Attributes, AreValues) {
   Attributes a = Window{{3}};
   Attributes b = a;

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <random>
 
-#include "base/map_table.hpp"
+#include "base/map_program.hpp"
 
 namespace pando::kernels {
 namespace {

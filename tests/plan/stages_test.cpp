@@ -129,7 +129,7 @@ TEST(Stages, AutoIsNotSlowerThanAnySearch) {
       SearchResult found = search_plan(space, costs, one);
       if (!found.outcome.feasible || name == "mcmc") continue;  // the chain of mcmc is another one
       EXPECT_LE(all.best.prediction.makespan_ns, found.best.prediction.makespan_ns) << name;
-      // Scored again by whoever reads the plan.
+      // Scored again by the reader of the plan.
       const Found& b = found.best;
       int64_t again = 0;
       if (b.pipeline) {

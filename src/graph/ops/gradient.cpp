@@ -92,11 +92,7 @@ Access pulled(const Access& rule, const Turned& t, std::span<const int64_t> shap
   return out;
 }
 
-const Epilogue* epilogue_of(const GradientAttrs& a) {
-  if (a.op == &conv_op) return &a.attrs.as<ConvAttrs>().epilogue;
-  if (a.op == &matmul_op) return &a.attrs.as<MatMulAttrs>().epilogue;
-  return nullptr;
-}
+const Epilogue* epilogue_of(const GradientAttrs& a) { return a.op->epilogue ? &a.op->epilogue->in(a.attrs) : nullptr; }
 
 bool linear(const MapProgram& program) {
   return std::all_of(program.code.begin(), program.code.end(), [](const MapInstr& in) {
@@ -125,7 +121,7 @@ bool needs_input(const NodeView& g, int input) {
   if (moves_only(a)) return false;
   if (a.op == &lstm_op && a.wrt > 0) return a.wrt == 1 && input == 0;  // states' gradients come with the input's
   if (epilogue_of(a)) {
-    int fixed = a.op == &conv_op ? conv_fixed_inputs : matmul_fixed_inputs;
+    const int fixed = a.op->epilogue->first_operand;
     if (a.wrt < 2) return input < 2 ? input != a.wrt : input == 3 && a.op == &conv_op;
     return input >= fixed && !linear(epilogue_of(a)->program);
   }

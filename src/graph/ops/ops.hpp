@@ -229,7 +229,7 @@ extern const OpDef gradient_op;
 std::array<int8_t, max_rank> forward_dims(const NodeView& gradient);
 // Whether it is a matrix product: a factor's gradient, not a bias's or a mask's.
 bool is_product(const GradientAttrs& gradient);
-// sum of operands of one shape. A view: whoever reads it adds the parts.
+// sum of operands of one shape. A view: its readers add the parts.
 extern const OpDef sum_op;
 // exchange: a parameter's gradient, summed over everyone who holds a part of it.
 extern const OpDef exchange_op;

@@ -16,7 +16,7 @@ std::vector<TypeShape> infer(const NodeView& node) {
   check_per_dimension(a.out.size(), in.size(), "the output shape");
   check_per_dimension(a.scales.size(), in.size(), "scales");
   for (const auto& roi : {a.roi_begin, a.roi_end}) {
-    if (!a.roi_begin.empty() || a.coord == ResizeCoord::tf_crop_and_resize)
+    if (!roi.empty() || !a.roi_begin.empty() || a.coord == ResizeCoord::tf_crop_and_resize)
       check_per_dimension(roi.size(), in.size(), "roi");
     for (float r : roi)
       if (!std::isfinite(r)) fail(ErrorCode::invalid_model, "roi holds {}", r);

@@ -66,7 +66,6 @@ std::string signature_of(const Work& work) {
   for (int i = 0; i < v.inputs(); i++) text += v.has(i) ? " " + to_string(v.in_shape(i)) : " -";
   text += " ->";
   for (int i = 0; i < v.outputs(); i++) text += " " + to_string(v.out_shape(i));
-  text += fmt::format(" {:.0f} operations", work.operations(whole(v.node.op->domain(v))));
   const std::string attributes = v.node.attrs.text();
   return attributes.empty() ? text : text + " " + attributes;
 }
@@ -76,7 +75,7 @@ std::string class_of(const Work& work) {
   if (v.node.op->training == Training::gradient) return fmt::format("gradient of {}", v.as<GradientAttrs>().op->name);
   Domain domain = v.node.op->domain(v);
   const AlgorithmRow& row = *estimate_kernel(v, whole(domain), {}).row;
-  return fmt::format("{} {}", v.node.op->name, name_of(row.algorithm));
+  return row.op ? row.key : fmt::format("{} {}", v.node.op->name, row.key);
 }
 
 std::string box_key(const Box& box, const Extents& domain) {

@@ -55,8 +55,8 @@ class Streams {
 
   MemoryScore score() {
     MemoryScore out;
-    constexpr int64_t most_passes = 8;  // beyond, passes are like the last but one
-    int64_t passes = std::min(p_.microbatches, most_passes);
+    constexpr int64_t max_passes = 8;  // beyond, passes are like the last but one
+    int64_t passes = std::min(p_.microbatches, max_passes);
     int64_t layers = static_cast<int64_t>(runs_.size()), ops = 2 * layers * passes;
     std::vector<double> pass_end;
     for (const Run& r : runs_) out.states += r.everlasting;
@@ -91,7 +91,7 @@ class Streams {
     out.seconds = std::max({end_before, network_, to_host_, released_before, released_last});
     if (p_.microbatches > passes)
       out.seconds +=
-          static_cast<double>(p_.microbatches - passes) * (pass_end[most_passes - 2] - pass_end[most_passes - 3]);
+          static_cast<double>(p_.microbatches - passes) * (pass_end[max_passes - 2] - pass_end[max_passes - 3]);
     for (const Run& r : runs_) out.seconds += update(r);
     out.formula = formula();
     find_peak(out);

@@ -11,8 +11,8 @@ namespace {
 // `in_turns`: replicas take whole microbatches, else their samples.
 double flow_shop(const std::vector<LayerStage>& stages, const std::vector<double>& time, int64_t microbatches,
                  bool in_turns) {
-  constexpr int64_t most_run = 20'000;  // beyond, the slowest stage alone decides
-  int64_t run = std::min(microbatches, most_run);
+  constexpr int64_t max_run = 20'000;  // beyond, the slowest stage alone decides
+  int64_t run = std::min(microbatches, max_run);
   std::vector<std::vector<double>> free;  // per stage and replica
   free.reserve(stages.size());
   for (const LayerStage& s : stages) free.emplace_back(in_turns ? std::min(s.data, run) : 1, 0.0);

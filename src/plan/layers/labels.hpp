@@ -10,7 +10,7 @@ struct Label {
   double value;           // the largest load so far
   int64_t a, b;           // resources spent: fewer of each is better
   uint32_t ideal, label;  // where the last step came from
-  uint32_t choice;        // what it was, for whoever made it
+  uint32_t choice;        // what it was, for the search that made it
   bool as_good_as(const Label& y) const { return value <= y.value && a <= y.a && b <= y.b; }
 };
 

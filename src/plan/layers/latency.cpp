@@ -14,8 +14,8 @@
 namespace pando::plan {
 namespace {
 
-constexpr size_t most_latency_ideals = 50'000;
-constexpr int64_t most_accelerators = 200;  // counted in bytes by the evaluation below
+constexpr size_t max_latency_ideals = 50'000;
+constexpr int64_t max_accelerators = 200;  // counted in bytes by the evaluation below
 
 // A growing set of groups: as a piece of an accelerator, and as a stretch on CPUs.
 struct TurnPath {
@@ -57,7 +57,7 @@ class TurnSearch {
         lattice_(lattice),
         accelerators_(accelerators),
         watch_(watch),
-        most_labels_(control.budget_bytes / 2 / sizeof(Label)),
+        max_labels_(control.budget_bytes / 2 / sizeof(Label)),
         stride_(walk_stride(g.size())),
         rest_(lattice.size(), 0) {
     // What an ideal leaves takes at least the longest path out of it.
@@ -95,7 +95,7 @@ class TurnSearch {
       path.limit = limit_ - least;
       if (path.limit <= 0) continue;
       int64_t pushes = walk.run(from, path, [&](uint32_t to) { extend(from, to, path); });
-      if (watch_.spend(pushes, limit_) || labels_made_ > most_labels_) break;
+      if (watch_.spend(pushes, limit_) || labels_made_ > max_labels_) break;
     }
     return best_;
   }
@@ -144,7 +144,7 @@ class TurnSearch {
   const Lattice& lattice_;
   int accelerators_;
   Stopwatch& watch_;
-  size_t most_labels_, labels_made_ = 0;
+  size_t max_labels_, labels_made_ = 0;
   uint32_t stride_;
   double limit_ = infinity, best_ = infinity;
   std::vector<double> rest_;
@@ -326,7 +326,7 @@ PlacementOutcome search_latency(const PlacementProblem& problem, bool linear, co
     out.reason = unplaceable(problem, groups);
     return out;
   }
-  int accelerators = static_cast<int>(std::min(problem.accelerators, most_accelerators));
+  int accelerators = static_cast<int>(std::min(problem.accelerators, max_accelerators));
   std::vector<int> order = topological_order(groups.successors);
   LatencyAnnealer annealer(problem, groups, accelerators, control, watch);
   std::vector<std::vector<int>> starts;
@@ -334,8 +334,8 @@ PlacementOutcome search_latency(const PlacementProblem& problem, bool linear, co
   TurnSearch first(all, groups, chain, accelerators, control, watch);
   double turns = first.run(infinity);
   if (turns < infinity) starts.push_back(first.devices());
-  if (!linear && groups.size() <= most_vertices && !watch.ended()) {
-    Lattice lattice = build_lattice(groups.successors, order, most_latency_ideals, control);
+  if (!linear && groups.size() <= max_vertices && !watch.ended()) {
+    Lattice lattice = build_lattice(groups.successors, order, max_latency_ideals, control);
     TurnSearch second(all, groups, lattice, accelerators, control, watch);
     if (second.run(turns) < turns) starts.push_back(second.devices());
   }

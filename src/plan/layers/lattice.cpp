@@ -144,8 +144,8 @@ Lattice chain_lattice(const std::vector<int>& order) {
 }
 
 uint32_t walk_stride(int vertices) {
-  constexpr double most_pushes = 5e7;
-  return static_cast<uint32_t>(1 + static_cast<double>(vertices) * vertices / most_pushes);
+  constexpr double max_pushes = 5e7;
+  return static_cast<uint32_t>(1 + static_cast<double>(vertices) * vertices / max_pushes);
 }
 
 std::vector<double> ideal_weights(const Lattice& lattice, const std::vector<double>& weight) {

@@ -17,8 +17,8 @@ struct Lattice {
   uint32_t size() const { return static_cast<uint32_t>(offset.size()) - 1; }
 };
 
-constexpr size_t most_ideals = 400'000;  // that a search of loads or stages asks for
-constexpr int most_vertices = 4096;      // beyond, only one order is searched
+constexpr size_t max_ideals = 400'000;  // that a search of loads or stages asks for
+constexpr int max_vertices = 4096;      // beyond, only one order is searched
 
 // All ideals, or, when there are more than `most` or than half of control.budget_bytes holds, as many: those along
 // `order` (a topological order) are always among them, others may be dead ends. Stops early in the same way when

@@ -14,7 +14,7 @@ namespace pando::plan {
 namespace {
 
 constexpr int64_t steps_of_leanest = 1024;  // memory steps that the leanest plan takes at least
-constexpr int64_t most_steps = 16384;
+constexpr int64_t max_steps = 16384;
 
 bool alike(const MemoryLayer& a, const MemoryLayer& b) {
   return a.flops == b.flops && a.weights == b.weights && a.input == b.input && a.inside == b.inside &&
@@ -227,7 +227,7 @@ class MemorySearch {
     double room = std::min(p_.memory - r.bytes(), most);
     size_t row = (p_.layers.size() + 1) * degrees_.size() * sizeof(double);
     auto affordable =
-        static_cast<double>(std::min<size_t>(most_steps, std::max<size_t>(16, control_.budget_bytes / row)));
+        static_cast<double>(std::min<size_t>(max_steps, std::max<size_t>(16, control_.budget_bytes / row)));
     int64_t step = step_;
     while (room / static_cast<double>(step) > affordable) step *= 2;
     StepChain chain;

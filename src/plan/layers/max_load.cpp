@@ -48,7 +48,7 @@ class MaxLoadSearch {
         watch_(watch),
         accelerators_(std::min<int64_t>(problem.accelerators, groups.size())),
         cpus_(std::min<int64_t>(problem.cpus, groups.size())),
-        most_labels_(control.budget_bytes / 2 / sizeof(Label)),
+        max_labels_(control.budget_bytes / 2 / sizeof(Label)),
         best_(0),
         stride_(walk_stride(groups.size())) {}
 
@@ -68,7 +68,7 @@ class MaxLoadSearch {
       path.limit = limit_;
       path.cpu_left = std::any_of(here.begin(), here.end(), [&](const Label& l) { return l.b < cpus_; });
       int64_t pushes = walk.run(from, path, [&](uint32_t to) { extend(from, to, path); });
-      if (watch_.spend(pushes, best_) || label_count_ > most_labels_) out_of_budget_ = true;
+      if (watch_.spend(pushes, best_) || label_count_ > max_labels_) out_of_budget_ = true;
     }
     return best_;
   }
@@ -120,7 +120,7 @@ class MaxLoadSearch {
   Remainder rest_;
   Stopwatch& watch_;
   int64_t accelerators_, cpus_;
-  size_t most_labels_, label_count_ = 0;
+  size_t max_labels_, label_count_ = 0;
   double limit_ = infinity, best_;
   bool out_of_budget_ = false;
   uint32_t stride_;
@@ -177,8 +177,8 @@ PlacementOutcome search_ideals(const PlacementProblem& problem, bool linear, con
     if (best < infinity) device = search.devices();
     if (search.out_of_budget()) proven = false;
   }
-  if (!linear && groups.size() <= most_vertices && !watch.ended()) {
-    Lattice lattice = build_lattice(groups.successors, order, most_ideals, control);
+  if (!linear && groups.size() <= max_vertices && !watch.ended()) {
+    Lattice lattice = build_lattice(groups.successors, order, max_ideals, control);
     MaxLoadSearch search(problem, groups, lattice, control, watch);
     double value = best < infinity ? search.run(best) : run_rising(search, bound);
     if (value < best) {

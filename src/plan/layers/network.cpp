@@ -11,14 +11,14 @@
 namespace pando::plan {
 namespace {
 
-constexpr int most_exact_groups = 10;  // Held and Karp's table has 2^groups rows
+constexpr int max_exact_groups = 10;  // Held and Karp's table has 2^groups rows
 
 // A cheapest line through all groups; cost[g * n + h] of g directly before h.
 class Line {
  public:
   explicit Line(Stopwatch& watch) : watch_(watch) {}
   double solve(int n, const std::vector<double>& cost, std::vector<int>& order) {
-    return n <= most_exact_groups ? exact(n, cost, order) : improve(n, cost, order);
+    return n <= max_exact_groups ? exact(n, cost, order) : improve(n, cost, order);
   }
 
  private:
@@ -281,7 +281,7 @@ NetworkOutcome search_network(const NetworkProblem& problem, const SearchControl
   auto from = starts(problem.devices, size);
   // A proposal costs about 4 * groups matchings (of large groups the threshold rises often) and a search for the order.
   double groups = problem.groups,
-         order = groups <= most_exact_groups ? 64 << problem.groups : 30 * groups * groups * groups;
+         order = groups <= max_exact_groups ? 64 << problem.groups : 30 * groups * groups * groups;
   double cost = 4 * groups * size * size * std::max(1.0, size * size / 64.0) + order;
   auto each = static_cast<int64_t>(1e9 / cost / static_cast<double>(from.size()));
   for (const auto& members : from) search.run(members, std::max<int64_t>(each, 1));

@@ -15,7 +15,7 @@ namespace pando::plan {
 namespace {
 
 constexpr double near_best = 1.02;  // of the sum for a batch: plans that the flow shop judges
-constexpr size_t most_judged = 16;
+constexpr size_t max_judged = 16;
 
 // Stages off the back: the slowest, their sum (0 where it does not count), devices and replicas.
 struct StageLabel {
@@ -34,7 +34,7 @@ class PipelineSearch {
         lattice_(lattice),
         watch_(watch),
         knapsack_(problem),
-        most_labels_(control.budget_bytes / 2 / sizeof(StageLabel)),
+        max_labels_(control.budget_bytes / 2 / sizeof(StageLabel)),
         stride_(walk_stride(static_cast<int>(problem.graph.nodes.size()))) {
     std::vector<double> work(problem.graph.nodes.size());
     for (size_t v = 0; v < work.size(); v++) work[v] = least_work(v);
@@ -74,7 +74,7 @@ class PipelineSearch {
       if (cost(labels_.back()[i]) <= cost_limit_) order.emplace_back(cost(labels_.back()[i]), i);
     std::sort(order.begin(), order.end());
     std::vector<std::vector<LayerStage>> out;
-    for (size_t i = 0; i < std::min(order.size(), most_judged); i++) out.push_back(stages(order[i].second));
+    for (size_t i = 0; i < std::min(order.size(), max_judged); i++) out.push_back(stages(order[i].second));
     return out;
   }
 
@@ -120,7 +120,7 @@ class PipelineSearch {
         path.replicas_behind = std::min(path.replicas_behind, l.b);
       }
       int64_t pushes = walk.run(from, path, [&](uint32_t to) { extend(from, to, path); });
-      if (watch_.spend(pushes, best_) || label_count_ > most_labels_) out_of_budget_ = true;
+      if (watch_.spend(pushes, best_) || label_count_ > max_labels_) out_of_budget_ = true;
     }
   }
 
@@ -215,7 +215,7 @@ class PipelineSearch {
   Stopwatch& watch_;
   StageKnapsack knapsack_;
   std::vector<double> done_;
-  size_t most_labels_, label_count_ = 0;
+  size_t max_labels_, label_count_ = 0;
   uint32_t stride_;
   double limit_ = infinity, cost_limit_ = infinity, best_ = infinity, open_ = infinity;
   bool out_of_budget_ = false, batch_ = false;
@@ -292,9 +292,9 @@ PipelineOutcome search_pipeline(const PipelineProblem& problem, const SearchCont
   }
   bool proven = false;
   Lattice lattice = chain_lattice(order);
-  bool whole = problem.graph.nodes.size() <= most_vertices && !watch.ended();
+  bool whole = problem.graph.nodes.size() <= max_vertices && !watch.ended();
   if (whole) {
-    lattice = build_lattice(behind, order, most_ideals, control);
+    lattice = build_lattice(behind, order, max_ideals, control);
     PipelineSearch search(problem, degrees, lattice, control, watch);
     double value = run_rising(search, bound, best);
     if (value < best) {

@@ -9,7 +9,7 @@
 namespace pando::plan {
 namespace {
 
-constexpr int64_t most_layers = 10'000;
+constexpr int64_t max_layers = 10'000;
 
 void only(const Json& object, std::initializer_list<const char*> keys, const std::string& where) {
   if (!object.is_object()) fail(ErrorCode::invalid_model, "{}: expected an object", where);
@@ -106,9 +106,9 @@ MemoryProblem read_layer_memory(const Json& file, const PlanRequest& request, co
   for (const Json& l : list_of(file, "layers", "the file")) {
     std::string where = fmt::format("layers[{}]", out.layers.size());
     MemoryLayer layer = layer_of(l, out.weight_bytes, where);
-    int64_t count = count_of(l, "count", 1, most_layers, where);
-    if (static_cast<int64_t>(out.layers.size()) + count > most_layers)
-      fail(ErrorCode::invalid_model, "the file: more than {} layers", most_layers);
+    int64_t count = count_of(l, "count", 1, max_layers, where);
+    if (static_cast<int64_t>(out.layers.size()) + count > max_layers)
+      fail(ErrorCode::invalid_model, "the file: more than {} layers", max_layers);
     out.layers.insert(out.layers.end(), static_cast<size_t>(count), layer);
   }
   if (out.layers.empty()) fail(ErrorCode::invalid_model, "the file: \"layers\" is empty");

@@ -23,7 +23,7 @@ struct Row {
 };
 
 std::vector<Row> rows_of(const std::string& text) {
-  constexpr size_t most_layers = 100'000;
+  constexpr size_t max_layers = 100'000;
   std::vector<Row> rows;
   std::istringstream lines(text);
   std::string line, word, more, rest;
@@ -35,8 +35,7 @@ std::vector<Row> rows_of(const std::string& text) {
     word.resize(std::min<size_t>(word.size(), 100));  // names stand in messages
     more.resize(std::min<size_t>(more.size(), 100));
     if (word != "num_layers" && (more == "CONV" || more == "FC")) {
-      if (rows.size() == most_layers)
-        fail(ErrorCode::invalid_model, "line {}: more than {} layers", number, most_layers);
+      if (rows.size() == max_layers) fail(ErrorCode::invalid_model, "line {}: more than {} layers", number, max_layers);
       rows.push_back({word, more == "CONV", {}});
       continue;
     }
@@ -64,11 +63,11 @@ std::vector<Row> rows_of(const std::string& text) {
 }  // namespace
 
 LayerTable read_layer_table(const std::string& text, const PlanRequest& request) {
-  constexpr int64_t most_levels = 40;
+  constexpr int64_t max_levels = 40;
   LayerTable out;
   double batch = static_cast<double>(request.batch.value_or(512));
   int64_t levels = request.levels.value_or(7);
-  if (levels > most_levels) fail(ErrorCode::invalid_argument, "levels: {}, expected at most {}", levels, most_levels);
+  if (levels > max_levels) fail(ErrorCode::invalid_argument, "levels: {}, expected at most {}", levels, max_levels);
   out.levels = static_cast<int>(levels);
   std::vector<Row> rows = rows_of(text);
   bool narrow = false;

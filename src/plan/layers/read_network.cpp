@@ -6,13 +6,13 @@
 namespace pando::plan {
 
 NetworkProblem read_network(const Json& file, const PlanRequest& request) {
-  constexpr int64_t most_devices = 4096;
+  constexpr int64_t max_devices = 4096;
   NetworkProblem out;
   const Json &delay = list_of(file, "delay_ms", "the file"), &bandwidth = list_of(file, "bandwidth_gbps", "the file");
   int64_t devices =
       file.contains("devices") ? whole_of(file, "devices", "the file") : static_cast<int64_t>(delay.size());
-  if (devices < 1 || devices > most_devices)
-    fail(ErrorCode::invalid_model, "the file: {} devices, expected 1 to {}", devices, most_devices);
+  if (devices < 1 || devices > max_devices)
+    fail(ErrorCode::invalid_model, "the file: {} devices, expected 1 to {}", devices, max_devices);
   if (request.devices && *request.devices != devices)
     fail(ErrorCode::invalid_argument, "devices: {} asked for, the network has {}", *request.devices, devices);
   int64_t groups = request.groups.value_or(8);

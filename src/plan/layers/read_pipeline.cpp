@@ -10,7 +10,7 @@
 namespace pando::plan {
 namespace {
 
-constexpr int64_t most_nodes = 1'000'000;
+constexpr int64_t max_nodes = 1'000'000;
 
 // Sync bytes stand under the ids of neighbours; they are kept parallel to the node's edges.
 struct Reader {
@@ -132,8 +132,8 @@ void repeat(LayerGraph& graph, int64_t copies) {
   if (entering < 0 || leaving < 0)
     fail(ErrorCode::invalid_model, "repeat layers: the file has no node {0} with an edge from {1} and one to {2}",
          layer, layer - 1, layer + 1);
-  if (copies > most_nodes - static_cast<int64_t>(graph.nodes.size()))
-    fail(ErrorCode::invalid_argument, "repeat layers: more than {} nodes", most_nodes);
+  if (copies > max_nodes - static_cast<int64_t>(graph.nodes.size()))
+    fail(ErrorCode::invalid_argument, "repeat layers: more than {} nodes", max_nodes);
   LayerNode copy = graph.nodes[from];
   for (auto& [degree, configs] : copy.configs)
     for (LayerConfig& c : configs) {

@@ -103,10 +103,10 @@ StageKnapsack::StageKnapsack(const PipelineProblem& problem)
 }
 
 const std::vector<StageKnapsack::Saving>& StageKnapsack::savings(int64_t tensor, int64_t in_flight) {
-  constexpr size_t most_entries = 4'000'000;
+  constexpr size_t max_entries = 4'000'000;
   auto [at, fresh] = savings_.try_emplace({tensor, in_flight});
   if (!fresh) return at->second;
-  if (savings_.size() * problem_.graph.nodes.size() > most_entries) {
+  if (savings_.size() * problem_.graph.nodes.size() > max_entries) {
     savings_.clear();
     at = savings_.try_emplace({tensor, in_flight}).first;
   }

@@ -4,8 +4,6 @@
 #include <numeric>
 #include <set>
 
-#include "graph/ops/ops.hpp"
-
 namespace pando::plan {
 namespace {
 

@@ -7,7 +7,7 @@
 namespace pando::plan {
 namespace {
 
-constexpr size_t most_points = 24;
+constexpr size_t max_points = 24;
 
 // The dimension that cuts the largest weights, where those are larger than what the operator makes; else -1.
 int weight_dimension(const Space& space, uint32_t op) {
@@ -40,9 +40,9 @@ std::vector<uint32_t> cut_points(const Space& space, const CostModel& costs) {
     const Piece& piece = space.stages()[ops[o].stages[0]].pieces[0];
     sum += static_cast<double>(costs.compute_ns(piece.work, whole(piece.domain), space.cluster().kind_of(0)));
   }
-  if (borders.size() <= most_points) return borders;
-  for (size_t k = 1; k <= most_points; k++) {
-    double at = sum * static_cast<double>(k) / (most_points + 1);
+  if (borders.size() <= max_points) return borders;
+  for (size_t k = 1; k <= max_points; k++) {
+    double at = sum * static_cast<double>(k) / (max_points + 1);
     size_t i = static_cast<size_t>(std::lower_bound(before.begin(), before.end(), at) - before.begin());
     if (i == before.size() || (i > 0 && at - before[i - 1] < before[i] - at)) i--;
     if (points.empty() || points.back() != borders[i]) points.push_back(borders[i]);

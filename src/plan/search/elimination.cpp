@@ -40,16 +40,16 @@ class Elimination {
       for (uint32_t v : factors_[f].scope) of_[v].insert(f);
   }
 
-  Assignment run(size_t most_entries) {
+  Assignment run(size_t max_entries) {
     Assignment out;
     std::set<std::pair<size_t, uint32_t>> queue;  // the cheapest next: entries of its table
     std::vector<size_t> key(states_.size());
-    for (uint32_t v = 0; v < states_.size(); v++) queue.emplace(key[v] = entries(v, most_entries), v);
+    for (uint32_t v = 0; v < states_.size(); v++) queue.emplace(key[v] = entries(v, max_entries), v);
     while (!queue.empty()) {
       auto [size, v] = *queue.begin();
       queue.erase(queue.begin());
       std::vector<uint32_t> touched = neighbours(v);
-      if (size > most_entries) {
+      if (size > max_entries) {
         fix(v);
         out.exact = false;
       } else {
@@ -57,7 +57,7 @@ class Elimination {
       }
       for (uint32_t w : touched) {
         queue.erase({key[w], w});
-        queue.emplace(key[w] = entries(w, most_entries), w);
+        queue.emplace(key[w] = entries(w, max_entries), w);
       }
     }
     for (const Factor& f : factors_)
@@ -162,8 +162,8 @@ class Elimination {
 
 }  // namespace
 
-Assignment minimize(const std::vector<int>& states, std::vector<Factor> factors, size_t most_entries) {
-  return Elimination(states, std::move(factors)).run(most_entries);
+Assignment minimize(const std::vector<int>& states, std::vector<Factor> factors, size_t max_entries) {
+  return Elimination(states, std::move(factors)).run(max_entries);
 }
 
 }  // namespace pando::plan

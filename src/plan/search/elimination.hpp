@@ -20,6 +20,6 @@ struct Assignment {
 };
 
 // `states`: per variable, 1 or more. Of equal assignments, lower states of variables that are decided later win.
-Assignment minimize(const std::vector<int>& states, std::vector<Factor> factors, size_t most_entries = 1 << 16);
+Assignment minimize(const std::vector<int>& states, std::vector<Factor> factors, size_t max_entries = 1 << 16);
 
 }  // namespace pando::plan

@@ -12,7 +12,7 @@
 namespace pando::plan {
 namespace {
 
-constexpr int most_rounds = 4;
+constexpr int max_rounds = 4;
 
 int find_tag(const Domain& d, Tag tag) {
   for (int i = 0; i < d.rank; i++)
@@ -55,7 +55,7 @@ class Partition {
 
   PartitionPlan run() {
     PartitionPlan out;
-    for (int round = 0; round < most_rounds; round++) {
+    for (int round = 0; round < max_rounds; round++) {
       std::vector<std::vector<int>> before = dims_;
       dims_.assign(space_.ops().size(), {});
       exact_ = true;

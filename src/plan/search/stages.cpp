@@ -10,7 +10,7 @@
 namespace pando::plan {
 namespace {
 
-constexpr size_t most_moves = 1'000'000;  // of local: a fraction of a second
+constexpr size_t max_moves = 1'000'000;  // of local: a fraction of a second
 constexpr size_t moves_per_layer = 5000;
 
 // Kinds that occur, in the order of the devices.
@@ -41,7 +41,7 @@ double chunk_ns(const Space& space, const CostModel& costs, const TaskOptions& t
 
 }  // namespace
 
-LayeredModel layers_of(const Space& space, const CostModel& costs, const TaskOptions& tasks, double most_ns) {
+LayeredModel layers_of(const Space& space, const CostModel& costs, const TaskOptions& tasks, double max_ns) {
   auto count = static_cast<uint32_t>(space.ops().size());
   const Cluster& cluster = space.cluster();
   std::vector<uint32_t> kinds = kinds_of(cluster);
@@ -77,7 +77,7 @@ LayeredModel layers_of(const Space& space, const CostModel& costs, const TaskOpt
   for (uint32_t o = 0; o < count; o++) {  // operators are in topological order
     bool joins = sources[o].size() == 1 && readers[sources[o][0]].size() == 1;
     uint32_t with = joins ? layer[sources[o][0]] : 0;
-    if (joins) joins = (out.graph.nodes[with].accelerator_time * 1e6 + first[o]) <= most_ns;
+    if (joins) joins = (out.graph.nodes[with].accelerator_time * 1e6 + first[o]) <= max_ns;
     if (!joins) {
       with = static_cast<uint32_t>(out.graph.nodes.size());
       out.graph.nodes.emplace_back();
@@ -121,7 +121,7 @@ StagedPlan place_layers(const Space& space, const CostModel& costs, const TaskOp
   std::vector<double> most(p.graph.nodes.size(), 0);
   for (const LayerEdge& e : p.graph.edges) most[e.from] = std::max(most[e.from], e.cost);
   for (LayerEdge& e : p.graph.edges) e.cost = most[e.from] * ms_per_byte;
-  size_t moves = std::min(most_moves, moves_per_layer * p.graph.nodes.size());
+  size_t moves = std::min(max_moves, moves_per_layer * p.graph.nodes.size());
   PlacementOutcome found = how == Placing::local ? search_local(p, control, static_cast<int64_t>(moves))
                                                  : search_ideals(p, how == Placing::linear, control);
   StagedPlan out;

@@ -8,12 +8,12 @@
 
 namespace pando::plan {
 
-// Operators in a chain without branches are one layer while it stays below `most_ns` of the first device's time.
+// Operators in a chain without branches are one layer while it stays below `max_ns` of the first device's time.
 struct LayeredModel {
   LayerGraph graph;                        // times in ms on a device of the first kind and, as `cpu`, of the second
   std::vector<std::vector<uint32_t>> ops;  // per node
 };
-LayeredModel layers_of(const Space& space, const CostModel& costs, const TaskOptions& tasks, double most_ns);
+LayeredModel layers_of(const Space& space, const CostModel& costs, const TaskOptions& tasks, double max_ns);
 
 struct StagedPlan {
   std::vector<Config> configs;  // empty: none was found

@@ -1,6 +1,6 @@
-// Runs a task graph in virtual time. Devices and links serve whoever is ready first; among those ready at the same time
-// the smaller (block, task) goes first: one total order, so that every result is exact and repeatable. (After the
-// execution simulator of FlexFlow: Jia, Zaharia, Aiken, SysML 2019.)
+// Runs a task graph in virtual time. Devices and links serve the task that is ready first; among those ready at the
+// same time the smaller (block, task) goes first: one total order, so that every result is exact and repeatable. (After
+// the execution simulator of FlexFlow: Jia, Zaharia, Aiken, SysML 2019.)
 #pragma once
 #include <bit>
 #include <limits>
