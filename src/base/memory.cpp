@@ -20,7 +20,7 @@ namespace pando {
 namespace {
 
 // From the heap, whose ends the address sanitizer watches.
-std::byte* allocate(size_t bytes) {
+[[maybe_unused]] std::byte* allocate(size_t bytes) {
   void* p = nullptr;
   if (posix_memalign(&p, 64, bytes) != 0 || !p) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes", bytes);
   return static_cast<std::byte*>(std::memset(p, 0, bytes));
