@@ -35,6 +35,7 @@ struct Search {
   const Machine& machine;
   const TileOptions& options;
   const Domain& domain;
+  bool copies_part;  // it is a slice that is not an address
   int dims[3];
   int count = 0;
   Extents block, best;
@@ -48,7 +49,6 @@ struct Search {
       box[i] = {0, block[i]};
       if (block[i] > 0) tiles *= static_cast<double>((domain[i].extent + block[i] - 1) / block[i]);
     }
-    const bool copies_part = view.node.op->view && view.node.op->view(view).kind == Addressing::part;
     if (copies_part && options.tile_us == 0 && tiles > max_copy_tiles) return;
     // A box in the middle: the first one has no halo above it.
     for (int k = 0; k < count; k++) {
@@ -104,7 +104,8 @@ OpTiles Splitter::split(NodeId n) {
   }
   auto known = known_.find(key);
   if (known == known_.end()) {
-    Search search{view, row, borders, machine_, options_, out.domain, {}, 0, {}, {}, 1e300, 0};
+    const bool copies_part = view.node.op->view && view.node.op->view(view).kind == Addressing::part;
+    Search search{view, row, borders, machine_, options_, out.domain, copies_part, {}, 0, {}, {}, 1e300, 0};
     search.block.rank = static_cast<int8_t>(rank);
     for (int i = 0; i < rank; i++) search.block[i] = out.domain[i].extent;
     // Cut at most three dimensions: the outer two, and the output features of matrix operators.
