@@ -210,6 +210,11 @@ struct OpDef {
   std::string (*variant)(const NodeView&) = nullptr;
 };
 
+// Whether the node only addresses, and in this way.
+inline bool addresses(const NodeView& node, Addressing::Kind kind) {
+  return node.node.op->view && node.node.op->view(node).kind == kind;
+}
+
 // Bytes that a box reads and writes, from the access rules.
 double bytes_moved(const NodeView& node, const Box& box);
 

@@ -42,8 +42,7 @@ bool fold(Rewriter& rw, Node& node, CompileContext& context) {
 
 Graph fold_constants(Graph graph, bool all, CompileContext& context) {
   return rewrite_nodes(std::move(graph), context, [&, all](Rewriter& rw, Node& node) {
-    const bool regroups = node.op->view && node.op->view({rw.g, node}).kind == Addressing::regroup;
-    if (regroups && rw.is_constant(node.inputs[0])) {
+    if (addresses({rw.g, node}, Addressing::regroup) && rw.is_constant(node.inputs[0])) {
       rw.replace(node, rw.constant(reshaped(rw.g.values[node.inputs[0]].constant, rw.shape(node.outputs[0]))));
       return true;
     }

@@ -17,10 +17,6 @@ struct Path {
 
 constexpr size_t max_steps = 16;  // a map moves over the whole path again and again: keeps long chains linear
 
-bool regroups(const Rewriter& rw, const Node& node) {
-  return node.op->view && node.op->view({rw.g, node}).kind == Addressing::regroup;
-}
-
 Path path_to(const Rewriter& rw, ValueId v) {
   Path path;
   while (rw.single(v) && path.steps.size() < max_steps) {
@@ -32,7 +28,7 @@ Path path_to(const Rewriter& rw, ValueId v) {
     }
     if (node->op == &transpose_op) {
       path.reorders = true;
-    } else if (!regroups(rw, *node)) {
+    } else if (!addresses({rw.g, *node}, Addressing::regroup)) {
       return {};
     }
     path.steps.push_back(*node);

@@ -104,8 +104,8 @@ OpTiles Splitter::split(NodeId n) {
   }
   auto known = known_.find(key);
   if (known == known_.end()) {
-    const bool copies_part = view.node.op->view && view.node.op->view(view).kind == Addressing::part;
-    Search search{view, row, borders, machine_, options_, out.domain, copies_part, {}, 0, {}, {}, 1e300, 0};
+    Search search{view, row, borders, machine_, options_, out.domain, addresses(view, Addressing::part),
+                  {},   0,   {},      {},       1e300,    0};
     search.block.rank = static_cast<int8_t>(rank);
     for (int i = 0; i < rank; i++) search.block[i] = out.domain[i].extent;
     // Cut at most three dimensions: the outer two, and the output features of matrix operators.

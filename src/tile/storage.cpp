@@ -82,10 +82,7 @@ class Planner {
     if (n == none || !graph_.nodes[n].op->view) return {};
     return graph_.nodes[n].op->view({graph_, graph_.nodes[n]});
   }
-  bool is(NodeId n, Addressing::Kind kind) const {
-    const std::optional<Addressing> view = view_of(n);
-    return view && view->kind == kind;
-  }
+  bool is(NodeId n, Addressing::Kind kind) const { return n != none && addresses({graph_, graph_.nodes[n]}, kind); }
 
   // Per value, the one whose buffer an output of this name occupies: reshapes are looked through.
   void find_roots() {
