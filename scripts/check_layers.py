@@ -29,8 +29,8 @@ LINE_LIMIT = 1000
 # Extents of a model are 64-bit: where bind/ makes them narrower, base/narrow.hpp checks that they fit.
 NARROWING = re.compile(r"static_cast<\s*(?:std::)?(?:u?int(?:8|16|32)?_t|(?:unsigned\s+|signed\s+)?(?:int|short|char)|"
                        r"unsigned)\s*>")
-# What an operator is, OpDef says (graph/graph.hpp). Elsewhere only passes that recognise patterns may ask which one a
-# node is, and the table of algorithms.
+# What an operator is, OpDef says (graph/graph.hpp). Elsewhere only optimize/ and the table of algorithms may ask which
+# one a node is.
 OPERATOR_TEST = re.compile(r"&\w+_op\b(?!,)|producer\([^;]*_op\)|op->name\)? ?[!=]=|any_cast|"
                            r"\bis_(?:conv|matmul|map|reduce|lstm|transpose|reshape)\w*\(")
 OPERATOR_TESTS = {"optimize": 40}

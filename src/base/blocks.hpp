@@ -10,7 +10,6 @@ inline constexpr int attention_max_features = 4096;  // of a head
 inline constexpr int gemv_max_rows = 4;              // rows of a product that is bound by reading weights
 inline constexpr int winograd_rows = 4;              // F(4x4, 3x3): rows and columns that are computed together
 inline constexpr int max_windowed_dims = 3;          // spatial dimensions of pooling
-inline constexpr int max_copy_operands = 16;         // of one movement
 inline constexpr int lrn_max_size = 1 << 20;         // channels of a window
 
 }  // namespace pando

@@ -23,7 +23,6 @@ void bind_gather(Binder&);
 void bind_transpose(Binder&);
 void bind_reshape(Binder&);
 void bind_slice(Binder&);
-void bind_concat(Binder&);
 void bind_expand(Binder&);
 void bind_pad(Binder&);
 void bind_reference(Binder&);  // any operator's plain reference

@@ -1,6 +1,5 @@
-// Copies: transpose, expand and constant pad; reshape, slice and concat where storage cannot make them addresses. Each
-// output element has one source, found by strides from the output's own index: a tile copies its box of every piece.
-#include "base/blocks.hpp"
+// Copies: transpose, expand and constant pad; reshape and slice where storage cannot make them addresses. Each output
+// element has one source, found by strides from the output's own index.
 #include "bind/bind_ops.hpp"
 #include "graph/ops/common.hpp"
 #include "kernels/move/copy.hpp"
@@ -8,20 +7,13 @@
 namespace pando {
 namespace {
 
-// The part of the output that one operand fills.
-struct Piece {
-  Ref from;  // where index 0 of the output would be read
-  int64_t stride[max_rank];
-  Box fills;
-};
 struct OpArgs {
+  Ref from;  // where index 0 of the output would be read
   Ref to;
-  int64_t stride[max_rank];
+  int64_t from_stride[max_rank], to_stride[max_rank];
+  Box covered;  // the part of the output that the operand fills; the rest, if any, gets `value`
   uint32_t element;
-  int pieces;
-  bool fill;  // with `value` first
   std::byte value[8];
-  Piece piece[max_copy_operands];
 };
 struct TileArgs {
   Box box;
@@ -32,50 +24,46 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
   const Box& box = static_cast<const TileArgs*>(tile_args)->box;
   const int64_t element = op.element;
   std::byte* to = context.at<std::byte>(op.to);
-  if (op.fill && intersect(box, op.piece[0].fills) != box) {
+  const Box part = intersect(box, op.covered);
+  if (part != box) {
     kernels::Walk<1> walk;
     walk.operands = 1;
     int64_t at = 0;
     for (int d = 0; d < box.rank; d++) {
-      at += box[d].lo * op.stride[d];
-      walk.add(box[d].size(), &op.stride[d]);
+      at += box[d].lo * op.to_stride[d];
+      walk.add(box[d].size(), &op.to_stride[d]);
     }
     kernels::fill_nd(to + at * element, walk, op.value, op.element);
   }
-  for (int i = 0; i < op.pieces; i++) {
-    const Piece& piece = op.piece[i];
-    Box part = intersect(box, piece.fills);
-    if (part.empty()) continue;
-    kernels::Walk<2> walk;
-    walk.operands = 2;
-    int64_t in = 0, out = 0;
-    for (int d = 0; d < part.rank; d++) {
-      const int64_t strides[] = {piece.stride[d], op.stride[d]};
-      in += part[d].lo * strides[0];
-      out += part[d].lo * strides[1];
-      walk.add(part[d].size(), strides);
-    }
-    kernels::copy_nd(context.at<std::byte>(piece.from) + in * element, to + out * element, walk, op.element);
+  if (part.empty()) return;
+  kernels::Walk<2> walk;
+  walk.operands = 2;
+  int64_t in = 0, out = 0;
+  for (int d = 0; d < part.rank; d++) {
+    const int64_t strides[] = {op.from_stride[d], op.to_stride[d]};
+    in += part[d].lo * strides[0];
+    out += part[d].lo * strides[1];
+    walk.add(part[d].size(), strides);
   }
+  kernels::copy_nd(context.at<std::byte>(op.from) + in * element, to + out * element, walk, op.element);
 }
 
-// Operand i read with `stride`, `first` elements on from its begin for index 0 of the output.
-void add_piece(const Binder& b, OpArgs& args, int i, const Extents& stride, int64_t first, const Box& fills) {
-  Piece& piece = args.piece[args.pieces++];
-  piece.from = b.input(i);
-  piece.from.offset += first * static_cast<int64_t>(args.element);
-  std::copy_n(stride.v.begin(), max_rank, piece.stride);
-  piece.fills = fills;
+// The operand is read with `stride`, `first` elements on from its begin for index 0 of the output.
+void read_with(const Binder& b, OpArgs& args, const Extents& stride, int64_t first, const Box& covered) {
+  args.from = b.input(0);
+  args.from.offset += first * static_cast<int64_t>(args.element);
+  std::copy_n(stride.v.begin(), max_rank, args.from_stride);
+  args.covered = covered;
 }
 
-void add_transpose(const Binder& b, OpArgs& args, const Box& all) {
+void read_transposed(const Binder& b, OpArgs& args, const Box& all) {
   Extents stride = b.input_strides(0);
   const auto& perm = b.node.as<TransposeAttrs>().perm;
   for (int i = 0; i < all.rank; i++) stride[i] = b.input_strides(0)[narrow<int>(perm[i])];
-  add_piece(b, args, 0, stride, 0, all);
+  read_with(b, args, stride, 0, all);
 }
 
-void add_slice(const Binder& b, OpArgs& args, const Box& all) {
+void read_slice(const Binder& b, OpArgs& args, const Box& all) {
   const auto& a = b.node.as<SliceAttrs>();
   Extents stride = b.input_strides(0);
   int64_t first = 0;
@@ -83,35 +71,24 @@ void add_slice(const Binder& b, OpArgs& args, const Box& all) {
     first += a.starts[i] * stride[i];
     stride[i] = a.sizes[i] > 1 ? stride[i] * a.steps[i] : 0;
   }
-  add_piece(b, args, 0, stride, first, all);
+  read_with(b, args, stride, first, all);
 }
 
-void add_expand(const Binder& b, OpArgs& args, const Box& all) {
+void read_expanded(const Binder& b, OpArgs& args, const Box& all) {
   View in{nullptr, DType::u8, Extents(b.view().in_shape(0)), b.input_strides(0)};
-  add_piece(b, args, 0, broadcast_strides(in, all.rank), 0, all);
+  read_with(b, args, broadcast_strides(in, all.rank), 0, all);
 }
 
-void add_concat(const Binder& b, OpArgs& args, const Box& all) {
-  int axis = narrow<int>(b.node.as<ConcatAttrs>().axis.index());
-  Box fills = all;
-  fills[axis].hi = 0;
-  for (int i = 0; i < b.view().inputs(); i++) {
-    fills[axis] = {fills[axis].hi, fills[axis].hi + b.view().in_shape(i)[axis]};
-    add_piece(b, args, i, b.input_strides(i), -fills[axis].lo * b.input_strides(i)[axis], fills);
-  }
-}
-
-void add_pad(const Binder& b, OpArgs& args, const Box& all) {
+void read_padded(const Binder& b, OpArgs& args, const Box& all) {
   const auto& a = b.node.as<PadAttrs>();
   const Extents& stride = b.input_strides(0);
-  Box fills = all;
+  Box covered = all;
   int64_t first = 0;
   for (int i = 0; i < all.rank; i++) {
     first -= a.begin[i] * stride[i];
-    fills[i] = {std::max<int64_t>(a.begin[i], 0), std::min(all[i].hi, a.begin[i] + b.view().in_shape(0)[i])};
+    covered[i] = {std::max<int64_t>(a.begin[i], 0), std::min(all[i].hi, a.begin[i] + b.view().in_shape(0)[i])};
   }
-  add_piece(b, args, 0, stride, first, fills);
-  args.fill = true;
+  read_with(b, args, stride, first, covered);
   View value{args.value, b.view().out().dtype, {}, {}};
   store_as(value, 0, a.value);
 }
@@ -142,13 +119,13 @@ void run_reshape(const void* op_args, const void* tile_args, const TileContext& 
                          context.at<std::byte>(op.to) + out * static_cast<int64_t>(op.element), target, op.element);
 }
 
-// `add` fills in where the pieces of the output come from.
-void bind_pieces(Binder& b, void (*add)(const Binder&, OpArgs&, const Box& all)) {
+// `read` fills in where the output comes from.
+void bind_copy(Binder& b, void (*read)(const Binder&, OpArgs&, const Box& all)) {
   OpArgs args{};
   args.to = b.output();
   args.element = narrow<uint32_t>(size_of(b.view().out().dtype));
-  std::copy_n(b.output_strides().v.begin(), max_rank, args.stride);
-  add(b, args, whole(b.view().out_shape()));
+  std::copy_n(b.output_strides().v.begin(), max_rank, args.to_stride);
+  read(b, args, whole(b.view().out_shape()));
   b.kernel(run);
   b.op_args(args);
   for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, TileArgs{b.box(t)});
@@ -156,11 +133,10 @@ void bind_pieces(Binder& b, void (*add)(const Binder&, OpArgs&, const Box& all))
 
 }  // namespace
 
-void bind_transpose(Binder& b) { bind_pieces(b, add_transpose); }
-void bind_slice(Binder& b) { bind_pieces(b, add_slice); }
-void bind_expand(Binder& b) { bind_pieces(b, add_expand); }
-void bind_concat(Binder& b) { bind_pieces(b, add_concat); }
-void bind_pad(Binder& b) { bind_pieces(b, add_pad); }
+void bind_transpose(Binder& b) { bind_copy(b, read_transposed); }
+void bind_slice(Binder& b) { bind_copy(b, read_slice); }
+void bind_expand(Binder& b) { bind_copy(b, read_expanded); }
+void bind_pad(Binder& b) { bind_copy(b, read_padded); }
 
 void bind_reshape(Binder& b) {
   ReshapeArgs args{};

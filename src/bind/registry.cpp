@@ -23,7 +23,6 @@ constexpr BindRow table[] = {
     {"transpose vector", bind_transpose},
     {"reshape vector", bind_reshape},
     {"slice vector", bind_slice},
-    {"concat vector", bind_concat},
     {"expand vector", bind_expand},
     {"gather vector", bind_gather},
     {"pad vector", bind_pad},

@@ -139,7 +139,6 @@ bool norm_vector(const Candidate& c) {
   return fits;
 }
 
-bool copy(const Candidate& c) { return c.view.inputs() <= max_copy_operands; }
 bool pad_copy(const Candidate& c) { return c.view.as<PadAttrs>().mode == PadMode::constant; }
 bool gather_copy(const Candidate& c) {
   const DType indices = c.view.in(1).dtype;
@@ -232,7 +231,6 @@ const AlgorithmRow table[] = {
     {"transpose vector", &transpose_op, Algorithm::vector, always, as_they_are, 0.10},
     {"reshape vector", &reshape_op, Algorithm::vector, always, as_they_are, 0.10},
     {"slice vector", &slice_op, Algorithm::vector, always, as_they_are, 0.10},
-    {"concat vector", &concat_op, Algorithm::vector, copy, as_they_are, 0.10},
     {"expand vector", &expand_op, Algorithm::vector, always, as_they_are, 0.10},
     {"gather vector", &gather_op, Algorithm::vector, gather_copy, as_they_are, 0.10},
     {"pad vector", &pad_op, Algorithm::vector, pad_copy, as_they_are, 0.10},
