@@ -54,7 +54,12 @@ TensorPtr read_tensor_file(const fs::path& path, const onnx::ValueInfo& info) {
   ExternalFiles none_allowed("");
   onnx::TensorProto proto = onnx::read_tensor(bytes);
   if (proto.type == static_cast<int32_t>(onnx::ElementType::u16)) proto.type = info.element_type;
-  return onnx::decode_tensor(proto, file, none_allowed, {}, false);
+  const TensorPtr in_file = onnx::decode_tensor(proto, file, none_allowed, {}, false);
+  if (!in_file) return nullptr;
+  // Inputs of a run are aligned to their elements; in a file they lie anywhere.
+  auto tensor = make_tensor(in_file->dtype, in_file->shape);
+  std::copy_n(in_file->data, in_file->bytes(), writable(*tensor));
+  return tensor;
 }
 
 Graph import_with(const OnnxModel& model, ImportOptions& options, const std::map<std::string, TensorPtr>& inputs) {
