@@ -91,6 +91,14 @@ PANDO_API pando_status pando_model_output(const pando_model* model, size_t index
 PANDO_API size_t pando_model_default_count(const pando_model* model);
 PANDO_API pando_status pando_model_default(const pando_model* model, size_t index, pando_port* out);
 PANDO_API void pando_model_destroy(pando_model* model);
+/* Writes a compiled model, made from this model, to a file that pando_model_load takes in place of the model; path is
+ * replaced at once, when all is written. The file fits the build of the library and the instruction set that made it.
+ * Where it does not fit, or is damaged, loading it takes the model that it was made from, if that still lies where it
+ * lay and has the same bytes, and pando_model_warning says so. Checksums are no protection against ill will: load only
+ * files of your own. */
+PANDO_API pando_status pando_model_save(const pando_model* model, const pando_compiled* compiled, const char* path);
+/* One line that users should see, or "". Valid while the model lives. */
+PANDO_API const char* pando_model_warning(const pando_model* model);
 
 PANDO_API pando_status pando_options_create(pando_options** out);
 PANDO_API pando_status pando_options_set_shape(pando_options* options, const char* input, const int64_t* shape,

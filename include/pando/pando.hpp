@@ -5,8 +5,9 @@
 //   pando::Compiled net = model.compile(engine);
 //   std::vector<pando::Array> outputs = net.run({{"input", array}});
 //
-// Errors are thrown as pando::Error on the calling thread. The library never prints, aborts, reads the environment, or
-// starts a thread before an Engine is made.
+// Errors are thrown as pando::Error on the calling thread. The library never prints, aborts or reads the environment.
+// It starts no thread before an Engine is made; only while the file of a compiled model is loaded, up to three check
+// its bytes.
 //
 // The process around it. All that computes does so in the default floating-point mode, whatever the caller's, which is
 // given back. exit() may be called at any time: workers stop after the tile they are in, and runs in flight then never
@@ -201,6 +202,19 @@ class PANDO_API Model {
   // version 3 and older have to list as inputs are none.
   const std::vector<Port>& defaults() const;
   Compiled compile(const Engine& engine, const CompileOptions& options = {}) const;
+
+  // Writes `compiled`, made from this model, to a file that load() takes in place of the model: nothing is imported,
+  // optimized, cut or packed again, and processes that map the file share its weights. With CompileOptions::inspect the
+  // file also holds what inspect_json and traces need. `path` is replaced at once, when all is written. Throws io, and
+  // invalid_argument where `compiled` was made from something else.
+  //
+  // Such a file fits the build of the library and the instruction set that made it; all its bytes have checksums. Where
+  // it does not fit, or is damaged, load() takes the model that it was made from, if that still lies where it lay and
+  // has the same bytes: warning() then says so. Else load() throws invalid_model. compile() takes the options from the
+  // file, and throws invalid_argument where others are given. A checksum is no protection against ill will: load only
+  // files of your own.
+  void save(const Compiled& compiled, const std::string& path) const;
+  const std::string& warning() const;  // one line that users should see; empty: none
 
  private:
   friend class Compiled;

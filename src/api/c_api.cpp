@@ -150,6 +150,15 @@ pando_status pando_model_default(const pando_model* m, size_t index, pando_port*
   if (!m) return fail_with(PANDO_INVALID_ARGUMENT, "model is NULL");
   return port_at(m->model.defaults(), index, out);
 }
+pando_status pando_model_save(const pando_model* model, const pando_compiled* compiled, const char* path) {
+  return guarded([&] {
+    require(model, "model");
+    require(compiled, "compiled");
+    require(path, "path");
+    model->model.save(compiled->compiled, path);
+  });
+}
+const char* pando_model_warning(const pando_model* model) { return model ? model->model.warning().c_str() : ""; }
 void pando_model_destroy(pando_model* model) { delete model; }
 
 pando_status pando_options_create(pando_options** out) {

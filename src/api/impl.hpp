@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 
+#include "api/compiled_file.hpp"
 #include "base/memory.hpp"
 #include "base/process.hpp"
 #include "bind/binder.hpp"
@@ -21,11 +22,17 @@ struct Engine::Impl {
   explicit Impl(const runtime::EngineOptions& options) : engine(options) {}
 };
 
+// Either an ONNX model, or a file of a compiled one; or the model that such a file was made from, compiled again.
 struct Model::Impl {
-  OnnxModel file;
+  std::optional<OnnxModel> file;
+  std::shared_ptr<const CompiledFile> compiled;
+  std::optional<RecordedOptions> options;  // of the compiled file
+  std::string path;                        // as it was given; empty: from memory
+  std::string warning;
   std::vector<Port> inputs, outputs, defaults;
   std::unique_ptr<WeightCache> weights;  // packed once for all shapes
   explicit Impl(OnnxModel model);
+  explicit Impl(std::shared_ptr<const CompiledFile> made);
 };
 
 // Compiled models that take inputs with a default value: the last used of them. Thread-safe. Compilations happen
@@ -71,6 +78,9 @@ struct Compiled::Impl final : private ForkAware {
   mutable std::mutex trace_mutex;
   std::unique_ptr<runtime::RunContext> traced;
 
+  std::weak_ptr<Model::Impl> made_from;
+  std::string inspect;  // of a file: what inspect_json gives
+
   // What runs that feed inputs with a default value need: null where there are none.
   std::shared_ptr<Model::Impl> model;
   Variants variants;
@@ -79,6 +89,11 @@ struct Compiled::Impl final : private ForkAware {
   std::optional<Compiled> variant_for(std::map<std::string, Array>& given, const CancelToken* cancel);
   static Compiled make(const std::shared_ptr<Model::Impl>& model, std::shared_ptr<Engine::Impl> engine,
                        const CompileOptions& options);
+
+  // From a model: import, optimize, tile, bind.
+  void build(Model::Impl& model);
+  void read(const CompiledFile& file);
+  void make_contexts();
 
   runtime::RunContext& take();
   void give_back(runtime::RunContext& context);
@@ -92,6 +107,7 @@ struct Compiled::Impl final : private ForkAware {
 };
 
 // Everything `pando inspect` prints, as JSON.
+std::string without_tiles(const std::string& description);
 std::string describe(const TileGraph& tiles, const Compiled& model, const std::vector<Port>& defaults, bool with_tiles);
 // The last run of a traced context as Chrome trace events.
 std::string chrome_trace(const runtime::RunContext& context, int workers);

@@ -87,6 +87,13 @@ std::string json_text(const std::string& text) {
   return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+std::string without_tiles(const std::string& description) {
+  json all = json::parse(description);
+  all.erase("tiles");
+  all.erase("events");
+  return all.dump(1);
+}
+
 std::string describe(const TileGraph& g, const Compiled& model, const std::vector<Port>& defaults, bool with_tiles) {
   const CompileStats& stats = model.stats();
   json out;

@@ -1,5 +1,6 @@
 // Load and compile: bytes -> Graph -> optimized Graph -> TileGraph -> Program -> contexts.
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "api/impl.hpp"
@@ -77,16 +78,60 @@ Graph import_model(const OnnxModel& file, const ImportOptions& options) {
 
 Model::Impl::Impl(OnnxModel model)
     : file(std::move(model)), weights(std::make_unique<WeightCache>(std::span<const std::byte>(), nullptr)) {
-  ModelPorts found = file.ports();
+  ModelPorts found = file->ports();
   inputs = ports(found.inputs);
   outputs = ports(found.outputs);
   defaults = ports(found.defaults);
 }
 
+Model::Impl::Impl(std::shared_ptr<const CompiledFile> made)
+    : compiled(std::move(made)), options(compiled->origin.options) {
+  inputs = ports(compiled->program->inputs);
+  outputs = ports(compiled->program->outputs);
+  for (size_t i = 0; i < outputs.size(); i++) outputs[i].name = compiled->description.output_names.at(i);
+}
+
+namespace {
+
+// The model that a compiled file was made from, where it is still the same.
+OnnxModel find_origin(const CompiledFile& made, FileMode mode, const CompileContext& context) {
+  const std::string& path = made.origin.model_path;
+  const auto stop = [&](const std::string& why) {
+    fail(ErrorCode::invalid_model, "{}: {}, and {}: compile it again", made.file->path(), made.why, why);
+  };
+  if (path.empty()) stop("the model that it was made from is not known");
+  std::optional<OnnxModel> model;
+  try {
+    model = OnnxModel::open(path, mode, &context);
+  } catch (const Error& e) {
+    if (e.code() == ErrorCode::cancelled) throw;
+    stop(fmt::format("the model that it was made from cannot be read ({})", e.what()));
+  }
+  if (hash_model(*model, context) != made.origin.model_hash)
+    stop(fmt::format("the model that it was made from has changed ({})", path));
+  return std::move(*model);
+}
+
+}  // namespace
+
 Model Model::load(const std::string& path, const LoadOptions& options) {
   const CompileContext context(0, options.cancel);
+  const FileMode mode = options.read ? FileMode::read : FileMode::map;
+  auto file = std::make_shared<const MappedFile>(path, mode, &context);
   Model model;
-  model.impl_ = std::make_shared<Impl>(OnnxModel::open(path, options.read ? FileMode::read : FileMode::map, &context));
+  if (!is_compiled_file(file->bytes())) {
+    model.impl_ = std::make_shared<Impl>(OnnxModel::open(std::move(file), &context));
+  } else {
+    auto made = std::make_shared<CompiledFile>(read_compiled_file(std::move(file), context));
+    if (made->program) {
+      model.impl_ = std::make_shared<Impl>(std::move(made));
+    } else {
+      model.impl_ = std::make_shared<Impl>(find_origin(*made, mode, context));
+      model.impl_->options = made->origin.options;
+      model.impl_->warning = fmt::format("{}: {}: compiled again from {}", path, made->why, made->origin.model_path);
+    }
+  }
+  model.impl_->path = path;
   return model;
 }
 
@@ -103,9 +148,29 @@ Model Model::from_memory(std::span<const std::byte> bytes, const std::string& fo
 const std::vector<Port>& Model::inputs() const { return impl_->inputs; }
 const std::vector<Port>& Model::outputs() const { return impl_->outputs; }
 const std::vector<Port>& Model::defaults() const { return impl_->defaults; }
+const std::string& Model::warning() const { return impl_->warning; }
 
 Compiled Model::compile(const Engine& engine, const CompileOptions& options) const {
   return Compiled::Impl::make(impl_, engine.impl_, options);
+}
+
+void Model::save(const Compiled& compiled, const std::string& path) const {
+  ExitGate::refuse_after_exit();
+  ScopedExitGate inside;
+  const Compiled::Impl& made = *compiled.impl_;
+  if (!impl_->file) fail(ErrorCode::invalid_argument, "{}: it is a compiled model already: copy the file", impl_->path);
+  if (made.made_from.lock() != impl_)
+    fail(ErrorCode::invalid_argument, "cannot write '{}': what is to be saved was compiled from another model", path);
+  CompiledOrigin origin;
+  if (!impl_->path.empty()) {
+    origin.model_path = std::filesystem::absolute(impl_->path).string();
+    origin.model_hash = hash_model(*impl_->file, CompileContext(0, made.options.cancel));
+  }
+  origin.options = record(made.options);
+  CompiledDescription description{made.stats.reuse_edges, made.stats.operators, {}, {}};
+  for (const Port& port : made.outputs) description.output_names.push_back(port.name);
+  if (made.tiles) description.inspect = compiled.inspect_json(true);
+  write_compiled_file(path, std::move(origin), description, *made.program);
 }
 
 Compiled Compiled::Impl::make(const std::shared_ptr<Model::Impl>& model, std::shared_ptr<Engine::Impl> engine,
@@ -122,22 +187,64 @@ Compiled Compiled::Impl::make(const std::shared_ptr<Model::Impl>& model, std::sh
   Compiled::Impl& impl = *out.impl_;
   impl.engine = std::move(engine);
   if (!model->defaults.empty()) impl.model = model;
-  impl.options = options;
-  CompileStats& stats = impl.stats;
-  Stopwatch watch;
-  check_shapes(options, model->inputs);
-  check_shapes(options, model->defaults);
+  impl.made_from = model;
+  impl.options = model->options ? merge(*model->options, options, model->path) : options;
+  check_shapes(impl.options, model->inputs);
+  check_shapes(impl.options, model->defaults);
+  if (model->compiled) impl.read(*model->compiled);
+  else impl.build(*model);
 
-  CompileContext context(model->file.bytes(), options.cancel);
+  const Program& program = *impl.program;
+  impl.inputs = ports(program.inputs);
+  impl.outputs = ports(program.outputs);
+  // By the file's names: passes may have replaced the values, and one value may be two outputs.
+  for (size_t i = 0; i < impl.outputs.size(); i++) impl.outputs[i].name = model->outputs.at(i).name;
+  CompileStats& stats = impl.stats;
+  stats.tiles = program.tiles;
+  stats.events = program.events;
+  stats.edges = program.successors.size();
+  for (uint32_t t = 0; t < program.tiles; t++)
+    stats.matrix_flops += program.labels[program.tile_label[t]].flops_per_tile;
+  stats.arena_bytes = static_cast<double>(program.arena_bytes);
+  stats.weight_bytes = static_cast<double>(program.packed_bytes + program.weights.bytes);
+  stats.scratch_bytes = static_cast<double>(program.scratch_bytes);
+  report(CompileContext(0, options.cancel), options, "bind", 1);
+  return out;
+}
+
+void Compiled::Impl::make_contexts() {
+  for (int i = 0; i < options.contexts; i++) {
+    contexts.push_back(std::make_unique<runtime::RunContext>(engine->engine, program, context_options(false)));
+    free.push_back(contexts.back().get());
+  }
+}
+
+void Compiled::Impl::read(const CompiledFile& made) {
+  if (options.graph_text)
+    fail(ErrorCode::invalid_argument,
+         "{}: a compiled model holds no graph of operators: take the model that it was made from", made.file->path());
+  Stopwatch watch;
+  made.file->check_unchanged();
+  program = made.program;
+  inspect = made.description.inspect;
+  stats.reuse_edges = made.description.reuse_edges;
+  stats.operators = made.description.operators;
+  make_contexts();
+  stats.bind_ms = watch.ms();
+}
+
+void Compiled::Impl::build(Model::Impl& model) {
+  Stopwatch watch;
+  CompileContext context(model.file->bytes(), options.cancel);
   report(context, options, "import", 0);
   ImportOptions import_options;
   import_options.context = &context;
   for (const auto& [name, shape] : options.shapes) import_options.input_shapes[name] = shape;
   for (const auto& [name, array] : options.values) import_options.input_values[name] = as_constant(array);
-  Graph graph = import_model(model->file, import_options);
-  for (const auto& file : model->file.files())
-    model->weights->add_file(file->bytes(),
-                             [f = file.get()](const void* begin, size_t size) { f->release(begin, size); });
+  Graph graph = import_model(*model.file, import_options);
+  for (const auto& file : model.file->files())
+    model.weights->add_file(file->bytes(),
+                            [f = file.get()](const void* begin, size_t size) { f->release(begin, size); });
   stats.import_ms = watch.ms();
 
   report(context, options, "optimize", 0);
@@ -159,41 +266,21 @@ Compiled Compiled::Impl::make(const std::shared_ptr<Model::Impl>& model, std::sh
   tile_options.winograd = options.winograd;
   tile_options.context = &context;
   tile_options.reuse = !address_sanitizer;  // values in turn in the same memory leave no gaps to watch
-  auto tiles = std::make_shared<const TileGraph>(tile(std::move(graph), Machine::host(), tile_options));
+  auto graph_of_tiles = std::make_shared<const TileGraph>(tile(std::move(graph), Machine::host(), tile_options));
   stats.tile_ms = watch.ms();
 
   BindOptions bind_options;
-  bind_options.weights = model->weights.get();
+  bind_options.weights = model.weights.get();
   bind_options.tile_boxes = options.inspect;
   bind_options.context = &context;
   bind_options.progress = [&](double done) { report(context, options, "bind", done); };
-  impl.program = bind(*tiles, bind_options);
-  model->file.check_unchanged();  // what was packed is what was loaded
-  for (int i = 0; i < options.contexts; i++) {
-    impl.contexts.push_back(
-        std::make_unique<runtime::RunContext>(impl.engine->engine, impl.program, impl.context_options(false)));
-    impl.free.push_back(impl.contexts.back().get());
-  }
+  program = bind(*graph_of_tiles, bind_options);
+  model.file->check_unchanged();  // what was packed is what was loaded
+  make_contexts();
   stats.bind_ms = watch.ms();
-
-  const Program& program = *impl.program;
-  impl.inputs = ports(program.inputs);
-  impl.outputs = ports(program.outputs);
-  // By the file's names: passes may have replaced the values, and one value may be two outputs.
-  for (size_t i = 0; i < impl.outputs.size(); i++) impl.outputs[i].name = model->outputs.at(i).name;
-  stats.tiles = program.tiles;
-  stats.events = program.events;
-  stats.edges = program.successors.size();
-  stats.reuse_edges = tiles->reuse_edges;
-  stats.operators = tiles->ops.size();
-  for (uint32_t t = 0; t < program.tiles; t++)
-    stats.matrix_flops += program.labels[program.tile_label[t]].flops_per_tile;
-  stats.arena_bytes = static_cast<double>(program.arena_bytes);
-  stats.weight_bytes = static_cast<double>(program.packed_bytes + program.weights.size());
-  stats.scratch_bytes = static_cast<double>(program.scratch_bytes);
-  if (options.inspect) impl.tiles = std::move(tiles);
-  report(context, options, "bind", 1);
-  return out;
+  stats.reuse_edges = graph_of_tiles->reuse_edges;
+  stats.operators = graph_of_tiles->ops.size();
+  if (options.inspect) tiles = std::move(graph_of_tiles);
 }
 
 }  // namespace pando

@@ -42,7 +42,7 @@ struct Trace {
       begin_ns = std::min(begin_ns, s.begin_ns);
       end_ns = std::max(end_ns, s.end_ns);
     }
-    for (const Program::Label& label : program.labels)
+    for (const TileLabel& label : program.labels)
       names.push_back(json_text(label.name.empty() ? label.op : label.name));
   }
   const std::string& name(uint32_t t) const { return names[program.tile_label[t]]; }
@@ -55,7 +55,7 @@ struct Trace {
 void write_tiles(const Trace& trace, EventWriter& out) {
   const Program& program = trace.program;
   for (const TraceSlice& s : trace.slices) {
-    const Program::Label& label = program.labels[program.tile_label[s.tile]];
+    const TileLabel& label = program.labels[program.tile_label[s.tile]];
     std::string box = program.tile_box.empty() ? "" : fmt::format(R"(,"box":"{}")", program.tile_box[s.tile]);
     out.add(R"("ph":"X","pid":1,"tid":{},"ts":{:.3f},"dur":{:.3f},"name":{},"cat":"{}","args":)"
             R"({{"tile":{},"operator":"{}","algorithm":"{}"{},"stolen":{}}})",
@@ -146,7 +146,7 @@ double Compiled::matrix_gflops() const {
   const Program& program = context.program();
   double flops = 0, ns = 0;
   for (const TraceSlice& s : context.trace()) {
-    const Program::Label& label = program.labels[program.tile_label[s.tile]];
+    const TileLabel& label = program.labels[program.tile_label[s.tile]];
     if (!label.matrix) continue;
     flops += label.flops_per_tile;
     ns += static_cast<double>(s.end_ns - s.begin_ns);
@@ -160,6 +160,7 @@ std::string Compiled::trace_json() const {
 }
 
 std::string Compiled::inspect_json(bool tiles) const {
+  if (!impl_->inspect.empty()) return tiles ? impl_->inspect : without_tiles(impl_->inspect);
   if (!impl_->tiles) fail(ErrorCode::invalid_argument, "the model was compiled without CompileOptions::inspect");
   return describe(*impl_->tiles, *this, impl_->model ? impl_->model->defaults : std::vector<Port>(), tiles);
 }

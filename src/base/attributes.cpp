@@ -7,7 +7,36 @@
 #include "base/error.hpp"
 
 namespace pando {
+
+std::span<const std::byte> ByteReader::take(size_t bytes) {
+  if (bytes > left_.size()) fail(ErrorCode::invalid_model, "it ends early");
+  const std::span<const std::byte> front = left_.first(bytes);
+  left_ = left_.subspan(bytes);
+  return front;
+}
+
 namespace attributes {
+
+size_t read_count(ByteReader& in, size_t bytes) {
+  size_t count = 0;
+  read_bytes(in, count);
+  if (count > in.left() / bytes) fail(ErrorCode::invalid_model, "a list of {} elements is longer than the file", count);
+  return count;
+}
+
+void read_bytes(ByteReader& in, std::string& text) {
+  const std::span<const std::byte> bytes = in.take(read_count(in, 1));
+  text.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+void read_bytes(ByteReader& in, Number& number) {
+  uint8_t index = 0;
+  read_bytes(in, index);
+  if (index == 0) number = double{};
+  else if (index == 1) number = int64_t{};
+  else number = uint64_t{};
+  std::visit([&](auto& value) { read_bytes(in, value); }, number);
+}
 
 // The shortest text that reads back as the same number.
 void append_text(std::string& out, double value) { fmt::format_to(std::back_inserter(out), "{}", value); }
@@ -34,6 +63,10 @@ void permute(AxisSet& axes, const std::vector<int64_t>& perm) {
 void wrong_type() { fail(ErrorCode::internal, "attributes of another operator"); }
 
 }  // namespace attributes
+
+void read_bytes(ByteReader&, Attributes&) {
+  fail(ErrorCode::internal, "attributes of another operator cannot be read back");
+}
 
 bool Attributes::operator==(const Attributes& other) const {
   if (!held_ || !other.held_) return held_ == other.held_;

@@ -1,8 +1,10 @@
 // Attributes of operators: one struct per operator, each with one list of its fields, held as values of one type.
-// Equality, text and the change of axes under a permutation come from that list.
+// Equality, text, bytes for files and back, and the change of axes under a permutation come from that list.
 #pragma once
 #include <cstdint>
+#include <cstring>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -51,6 +53,17 @@ concept HasFields = requires(const T& x) {
   x.fields();
 };
 
+// Takes values off the front of bytes that append_bytes made. Throws invalid_model where they end early.
+class ByteReader {
+ public:
+  explicit ByteReader(std::span<const std::byte> bytes) : left_(bytes) {}
+  std::span<const std::byte> take(size_t bytes);
+  size_t left() const { return left_.size(); }
+
+ private:
+  std::span<const std::byte> left_;
+};
+
 namespace attributes {
 
 // What converts to any field: counts the fields of an aggregate.
@@ -75,6 +88,10 @@ inline void append_bytes(std::string& out, const Number& number) {
   append_bytes(out, static_cast<uint8_t>(number.index()));
   std::visit([&](auto value) { append_bytes(out, value); }, number);
 }
+inline void append_bytes(std::string& out, const std::string& text) {
+  append_bytes(out, text.size());
+  out += text;
+}
 template <class T>
 void append_bytes(std::string& out, const std::vector<T>& list);
 template <HasFields T>
@@ -85,7 +102,42 @@ void append_bytes(std::string& out, const T& value) {
 template <class T>
 void append_bytes(std::string& out, const std::vector<T>& list) {
   append_bytes(out, list.size());
-  for (const T& x : list) append_bytes(out, x);
+  if constexpr (std::is_arithmetic_v<T> || std::is_same_v<T, std::byte>)
+    out.append(reinterpret_cast<const char*>(list.data()), list.size() * sizeof(T));
+  else
+    for (const T& x : list) append_bytes(out, x);
+}
+
+// The inverse of append_bytes.
+template <class T>
+requires std::is_arithmetic_v<T> || std::is_enum_v<T>
+void read_bytes(ByteReader& in, T& value) { std::memcpy(&value, in.take(sizeof value).data(), sizeof value); }
+inline void read_bytes(ByteReader& in, bool& value) { value = in.take(1)[0] != std::byte{0}; }
+inline void read_bytes(ByteReader& in, Axis& axis) {
+  int64_t index = 0;
+  read_bytes(in, index);
+  axis = index;
+}
+void read_bytes(ByteReader& in, Number& number);
+void read_bytes(ByteReader& in, std::string& text);
+template <class T>
+void read_bytes(ByteReader& in, std::vector<T>& list);
+template <HasFields T>
+void read_bytes(ByteReader& in, T& value) {
+  static_assert(count_fields<T>() == listed_fields<T>, "PANDO_FIELDS must list every field");
+  std::apply([&](auto&... field) { (read_bytes(in, field), ...); }, value.fields());
+}
+// How many elements follow, of at least `bytes` each.
+size_t read_count(ByteReader& in, size_t bytes);
+template <class T>
+void read_bytes(ByteReader& in, std::vector<T>& list) {
+  if constexpr (std::is_arithmetic_v<T> || std::is_same_v<T, std::byte>) {
+    list.resize(read_count(in, sizeof(T)));
+    if (!list.empty()) std::memcpy(list.data(), in.take(list.size() * sizeof(T)).data(), list.size() * sizeof(T));
+  } else {
+    list.resize(read_count(in, 1));
+    for (T& x : list) read_bytes(in, x);
+  }
 }
 
 void append_text(std::string& out, double value);
@@ -178,6 +230,10 @@ class Attributes {
   void append_bytes(std::string& out) const {
     if (held_) held_->append_bytes(out);
   }
+  // Into the struct that is held.
+  void read_bytes(ByteReader& in) {
+    if (held_) held_->read_bytes(in);
+  }
   bool operator==(const Attributes& other) const;
   std::string text() const;  // "strides=[1,1] group=1"; "" for none
   // For an operand x where these are for transpose(x, perm): its dimension i is dimension perm[i] of x.
@@ -190,6 +246,7 @@ class Attributes {
     virtual ~Base() = default;
     virtual std::unique_ptr<Base> clone() const = 0;
     virtual void append_bytes(std::string& out) const = 0;
+    virtual void read_bytes(ByteReader& in) = 0;
     virtual void append_text(std::string& out) const = 0;
     virtual void permute(const std::vector<int64_t>& perm) = 0;
   };
@@ -200,6 +257,7 @@ class Attributes {
     explicit Held(A v) : Base(&tag), value(std::move(v)) {}
     std::unique_ptr<Base> clone() const override { return std::make_unique<Held>(value); }
     void append_bytes(std::string& out) const override { attributes::append_bytes(out, value); }
+    void read_bytes(ByteReader& in) override { attributes::read_bytes(in, value); }
     void append_text(std::string& out) const override { attributes::append_text(out, value); }
     void permute(const std::vector<int64_t>& perm) override {
       std::apply([&](auto&... field) { (attributes::permute(field, perm), ...); }, value.fields());
@@ -213,6 +271,7 @@ inline void append_bytes(std::string& out, const Attributes& a) {
   attributes::append_bytes(out, a.empty());
   a.append_bytes(out);
 }
+void read_bytes(ByteReader& in, Attributes& a);  // none yet: throws internal
 inline void append_text(std::string& out, const Attributes& a) { out += '{' + a.text() + '}'; }
 
 }  // namespace pando

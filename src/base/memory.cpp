@@ -34,14 +34,37 @@ std::byte* map(size_t bytes) {
   return static_cast<std::byte*>(p);
 }
 
-// Whole huge pages: a first run would spend a millisecond on the faults of 4 MB in small ones.
-std::byte* map_huge(size_t bytes) {
+// Addresses for `bytes` that begin at a multiple of huge_page; they can be written.
+std::byte* reserve_huge(size_t bytes) {
   std::byte* p = map(bytes + huge_page);
   const size_t before = (huge_page - reinterpret_cast<uintptr_t>(p) % huge_page) % huge_page;
   if (before > 0) munmap(p, before);
   munmap(p + before + bytes, huge_page - before);
-  madvise(p + before, bytes, MADV_HUGEPAGE);
   return p + before;
+}
+
+// Whole huge pages: a first run would spend a millisecond on the faults of 4 MB in small ones.
+std::byte* map_huge(size_t bytes) {
+  std::byte* p = reserve_huge(bytes);
+  madvise(p, bytes, MADV_HUGEPAGE);
+  return p;
+}
+
+std::byte* map_file(int fd, size_t bytes) {
+  if (bytes < huge_page) {
+    void* p = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    return p == MAP_FAILED ? nullptr : static_cast<std::byte*>(p);
+  }
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), whole = (bytes + page - 1) / page * page;
+  std::byte* at = reserve_huge(whole);
+  if (mmap(at, bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0) == MAP_FAILED) {
+    const int cause = errno;
+    munmap(at, whole);
+    errno = cause;
+    return nullptr;
+  }
+  madvise(at, whole, MADV_HUGEPAGE);
+  return at;
 }
 
 struct Descriptor {
@@ -104,9 +127,8 @@ MappedFile::MappedFile(const std::string& path, FileMode mode, const CompileCont
     return;
   }
   if (size_ > 0) {
-    void* p = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd, 0);
-    if (p == MAP_FAILED) fail(ErrorCode::io, "cannot map '{}': {}", path, std::strerror(errno));
-    data_ = static_cast<const std::byte*>(p);
+    data_ = map_file(file.fd, size_);
+    if (!data_) fail(ErrorCode::io, "cannot map '{}': {}", path, std::strerror(errno));
   }
 }
 

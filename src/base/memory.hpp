@@ -32,7 +32,8 @@ enum class FileMode { map, read };
 class CompileContext;
 
 // A whole regular file, mapped read-only or read into memory of our own; the bytes live as long as the object. Throws
-// io with path and reason. What is mapped changes with the file, and a page that the file has lost ends the process:
+// io with path and reason. A large file begins at a multiple of 2 MiB: what the system holds in pages of that size is
+// mapped in such. What is mapped changes with the file, and a page that the file has lost ends the process:
 // so it must be replaced by renaming, never overwritten or truncated. The token of `context` stops reading.
 class MappedFile {
  public:
@@ -41,6 +42,7 @@ class MappedFile {
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
   const std::string& path() const { return path_; }
+  FileMode mode() const { return mode_; }
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   // What the file takes on its disk: less than its bytes where it has holes.
   int64_t stored_bytes() const { return stored_; }

@@ -59,6 +59,8 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 
 }  // namespace
 
+const TileKernel attention_kernel{"attention", run};
+
 void bind_attention(Binder& b) {
   const NodeView view = b.view();
   const auto& attrs = b.node.as<AttentionAttrs>();
@@ -93,7 +95,7 @@ void bind_attention(Binder& b) {
   const kernels::AttentionKernels gemm = kernels::attention_kernels(d, dv);
   args.scores = b.function(gemm.scores);
   args.values = b.function(gemm.values);
-  b.kernel(run);
+  b.kernel(attention_kernel);
   b.scratch(kernels::attention_scratch_bytes(d, dv, keys));
   b.op_args(args);
   for (uint32_t t = 0; t < b.tile_count(); t++) {

@@ -91,8 +91,8 @@ struct Binder::State {
   // Packings that other Programs may share, by key: the constant that stands for them.
   std::unordered_map<std::string, uint32_t> asked_for = {};
   std::unordered_map<const void*, uint32_t> number_of_function = {};
-  std::vector<Program::Gap> own_gaps = {};  // between the Program's own weights
-  size_t scratch_bytes = 0;                 // of the operator that is being bound
+  std::vector<MemoryGap> own_gaps = {};  // between the Program's own weights
+  size_t scratch_bytes = 0;              // of the operator that is being bound
 
   std::optional<Packed> find_packed(const std::string& key) const {
     if (!cache) return {};
@@ -105,9 +105,8 @@ struct Binder::State {
     std::lock_guard lock(cache->mutex);
     return cache->packed.emplace(key, made).first->second;
   }
-  uint32_t add_constant(const std::byte* data, std::shared_ptr<const void> owner) {
-    program.constants.push_back(data);
-    program.owners.push_back(std::move(owner));
+  uint32_t add_constant(ProgramConstant constant) {
+    program.constants.push_back(std::move(constant));
     return narrow<uint32_t>(program.constants.size() - 1);
   }
 };
@@ -132,7 +131,7 @@ std::string identity(const Tensor& t, WeightCache::State& cache) {
 uint32_t add_aligned(const Tensor& t, Binder::State& state) {
   const bool aligned = reinterpret_cast<uintptr_t>(t.data) % size_of(t.dtype) == 0;
   // The address sanitizer does not see the ends of a tensor in a file: there it is copied.
-  if (aligned && (!address_sanitizer || t.bytes() == 0)) return state.add_constant(t.data, t.owner);
+  if (aligned && (!address_sanitizer || t.bytes() == 0)) return state.add_constant({t.data, t.bytes(), t.owner});
   std::string key = state.cache ? "aligned " + identity(t, *state.cache) : std::string();
   std::optional<Packed> copy = state.find_packed(key);
   if (!copy) {
@@ -140,7 +139,7 @@ uint32_t add_aligned(const Tensor& t, Binder::State& state) {
     std::memcpy(made.data, t.data, t.bytes());
     copy = state.keep_packed(key, made);
   }
-  return state.add_constant(copy->data, copy->memory);
+  return state.add_constant({copy->data, copy->bytes, copy->memory});
 }
 
 }  // namespace
@@ -169,12 +168,12 @@ Ref Binder::raw_input(int i) const {
   uint32_t& base = state_.raw_base_of_buffer[s.buffer];
   if (base == UINT32_MAX) {
     const Tensor& t = *tiles.graph->values[buffer.value].constant;
-    base = state_.program.base_of_constant(state_.add_constant(t.data, t.owner));
+    base = state_.program.base_of_constant(state_.add_constant({t.data, t.bytes(), t.owner}));
   }
   return {base, s.offset * static_cast<int64_t>(size_of(tiles.graph->values[node.inputs[i]].dtype))};
 }
 
-void Binder::kernel(Kernel k) { state_.program.kernels.push_back(k); }
+void Binder::kernel(const TileKernel& k) { state_.program.kernels.push_back(k.run); }
 
 const CompileContext& Binder::context() const { return state_.context; }
 
@@ -194,9 +193,9 @@ uint32_t Binder::function(const void* f) {
   return at->second;
 }
 
-uint32_t Binder::attributes(Attributes a) {
-  state_.program.attributes.push_back(std::move(a));
-  return narrow<uint32_t>(state_.program.attributes.size() - 1);
+uint32_t Binder::operator_entry() {
+  state_.program.operators.push_back({node.op, node.attrs});
+  return narrow<uint32_t>(state_.program.operators.size() - 1);
 }
 
 uint32_t Binder::append(const void* data, size_t bytes) {
@@ -230,13 +229,13 @@ Ref Binder::pack_weights(size_t bytes, const std::string& recipe, std::initializ
     for (const TensorPtr& t : from) key += ' ' + identity(*t, *state_.cache);
   if (auto known = state_.find_packed(key)) {
     state_.program.packed_bytes += known->bytes;
-    return {state_.program.base_of_constant(state_.add_constant(known->data, known->memory)), 0};
+    return {state_.program.base_of_constant(state_.add_constant({known->data, known->bytes, known->memory})), 0};
   }
   if (state_.cache) {  // operators with the same weights: cells of a recurrent layer
     if (auto other = state_.asked_for.find(key); other != state_.asked_for.end())
       return {state_.program.base_of_constant(other->second), 0};
   }
-  uint32_t constant = state_.add_constant(nullptr, nullptr);  // its memory comes when it is filled
+  uint32_t constant = state_.add_constant({});  // its memory comes when it is filled
   if (state_.cache) state_.asked_for.emplace(key, constant);
   state_.packings.push_back({std::move(key), bytes, constant, std::move(from), std::move(fill)});
   return {state_.program.base_of_constant(constant), 0};
@@ -264,7 +263,7 @@ void label(const TileGraph& tiles, const BindOptions& options, Program& program)
 }
 
 // Bytes of the arena that no buffer covers.
-std::vector<Program::Gap> gaps_of(const TileGraph& tiles) {
+std::vector<MemoryGap> gaps_of(const TileGraph& tiles) {
   std::vector<std::pair<size_t, size_t>> covered;  // begin, end
   for (const Buffer& b : tiles.buffers)
     if (b.kind == BufferKind::arena && b.bytes > 0)
@@ -272,7 +271,7 @@ std::vector<Program::Gap> gaps_of(const TileGraph& tiles) {
   const size_t end = round_up(static_cast<size_t>(tiles.arena_bytes), 64);
   covered.emplace_back(end, end);
   std::sort(covered.begin(), covered.end());
-  std::vector<Program::Gap> gaps;
+  std::vector<MemoryGap> gaps;
   size_t at = 0;
   for (auto [from, to] : covered) {
     if (from > at) gaps.push_back({at, from - at});
@@ -288,8 +287,9 @@ bool writes_nothing(const NodeView& node) {
 }
 
 // For results without elements: kernels need not know of them.
+void run_nothing(const void*, const void*, const TileContext&) {}
 void bind_nothing(Binder& b) {
-  b.kernel([](const void*, const void*, const TileContext&) {});
+  b.kernel(nothing_kernel);
   b.op_args(char{});
   for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, char{});
 }
@@ -318,21 +318,21 @@ std::vector<Packed> memory_for(const std::vector<Binder::State::Packing>& packin
 // Packs what the operators asked for, one after the other, so that the pages of a mapped file come and go in turn.
 void fill_weights(Binder::State& state, const BindOptions& options) {
   Program& program = state.program;
-  program.weights = AlignedBuffer(state.own_bytes);
-  for (const Program::Gap& gap : state.own_gaps) poison(program.weights.data() + gap.begin, gap.bytes);
+  const Packed own = own_memory(state.own_bytes);
+  program.weights = {own.data, own.bytes, own.memory};
+  for (const MemoryGap& gap : state.own_gaps) poison(own.data + gap.begin, gap.bytes);
   const std::vector<Packed> memory = memory_for(state.packings);
   for (size_t i = 0; i < state.packings.size(); i++) {
     Binder::State::Packing& p = state.packings[i];
     state.context.check();
     if (options.progress) options.progress(static_cast<double>(i) / static_cast<double>(state.packings.size()));
     if (p.key.empty()) {
-      p.fill(program.weights.data() + p.offset);
+      p.fill(own.data + p.offset);
       continue;
     }
     p.fill(memory[i].data);
     p.fill = nullptr;
-    program.constants[p.constant] = memory[i].data;
-    program.owners[p.constant] = memory[i].memory;
+    program.constants[p.constant] = {memory[i].data, memory[i].bytes, memory[i].memory};
     program.packed_bytes += memory[i].bytes;
     if (!state.cache) continue;
     for (const TensorPtr& t : p.from) state.cache->release(*t);
@@ -341,6 +341,8 @@ void fill_weights(Binder::State& state, const BindOptions& options) {
 }
 
 }  // namespace
+
+const TileKernel nothing_kernel{"nothing", run_nothing};
 
 std::shared_ptr<const Program> bind(const TileGraph& tiles, const BindOptions& options) {
   kernels::apply_isa_limit();

@@ -27,6 +27,11 @@ void bind_expand(Binder&);
 void bind_pad(Binder&);
 void bind_reference(Binder&);  // any operator's plain reference
 
+extern const TileKernel attention_kernel, conv_depthwise_kernel, conv_gemm_kernel, conv_winograd_kernel, copy_kernel,
+    gather_kernel, gemv_kernel, lrn_kernel, lstm_kernel, map_kernel, matmul_kernel, norm_kernel, nothing_kernel,
+    pool_kernel, products_kernel, reduce_kernel, reference_kernel, reshape_kernel, resize_kernel, softmax_kernel;
+std::span<const TileKernel* const> tile_kernels();
+
 struct BindRow {
   std::string_view key;  // AlgorithmRow::key
   BindFn bind;

@@ -11,6 +11,12 @@
 
 namespace pando {
 
+// What runs tiles, by a name that files of Programs hold. All of them stand in tile_kernels().
+struct TileKernel {
+  const char* name;
+  Kernel run;
+};
+
 // Given to an operator's bind function; appends to the Program being made.
 class Binder {
  public:
@@ -32,10 +38,10 @@ class Binder {
 
   // ---- code ----
   const CompileContext& context() const;  // alive until bind() returns: also when weights are packed
-  void kernel(Kernel k);                  // for the tiles that follow
+  void kernel(const TileKernel& k);       // for the tiles that follow
   void scratch(size_t bytes);             // what a tile needs at most
   uint32_t function(const void* f);       // a JIT kernel's number in TileContext::functions
-  uint32_t attributes(Attributes a);      // a struct's number in TileContext::attributes
+  uint32_t operator_entry();              // the node's number in TileContext::operators
   // The operator's argument block; a trivially copyable struct. Call once, before the tiles'.
   template <class T>
   void op_args(const T& args) {

@@ -83,6 +83,8 @@ void insert_row_dimension(EpilogueRefs& epilogue) {
 
 }  // namespace
 
+const TileKernel conv_depthwise_kernel{"conv depthwise", run};
+
 void bind_conv_depthwise(Binder& b) {
   const auto& attrs = b.node.as<ConvAttrs>();
   const bool flat = b.view().out_shape().size() == 3;
@@ -98,7 +100,7 @@ void bind_conv_depthwise(Binder& b) {
     kernels::pack_depthwise_weights(w->data, scale ? scale->data : nullptr, w->shape[0],
                                     element_count(w->shape) / w->shape[0], reinterpret_cast<float*>(to));
   });
-  b.kernel(run);
+  b.kernel(conv_depthwise_kernel);
   b.op_args(op);
   for (uint32_t i = 0; i < b.tile_count(); i++) {
     const Box box = b.box(i);

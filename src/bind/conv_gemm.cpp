@@ -48,6 +48,8 @@ kernels::ConvShape conv_shape(const Binder& b) {
 
 }  // namespace
 
+const TileKernel conv_gemm_kernel{"conv gemm", run};
+
 void bind_conv_gemm(Binder& b) {
   const auto& attrs = b.node.as<ConvAttrs>();
   const kernels::ConvShape s = conv_shape(b);
@@ -68,7 +70,7 @@ void bind_conv_gemm(Binder& b) {
                                      s.co, s.ci, taps, reinterpret_cast<float*>(to) + g * group_stride);
         }
       });
-  b.kernel(run);
+  b.kernel(conv_gemm_kernel);
   b.op_args(op);
   b.scratch(op.plan.scratch_bytes());
   for (uint32_t i = 0; i < b.tile_count(); i++) b.tile_args(i, direct_box(b.box(i), dims));

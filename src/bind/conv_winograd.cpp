@@ -26,6 +26,8 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 
 }  // namespace
 
+const TileKernel conv_winograd_kernel{"conv winograd", run};
+
 void bind_conv_winograd(Binder& b) {
   const auto& attrs = b.node.as<ConvAttrs>();
   const NodeView node = b.view();
@@ -61,7 +63,7 @@ void bind_conv_winograd(Binder& b) {
   op.blocks = gemm.blocks ? b.function(gemm.blocks) : UINT32_MAX;
   op.rest = gemm.rest ? b.function(gemm.rest) : UINT32_MAX;
 
-  b.kernel(run);
+  b.kernel(conv_winograd_kernel);
   b.op_args(op);
   for (uint32_t i = 0; i < b.tile_count(); i++) {
     const Box box = b.box(i);

@@ -40,6 +40,8 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 
 }  // namespace
 
+const TileKernel gather_kernel{"gather", run};
+
 void bind_gather(Binder& b) {
   const NodeView view = b.view();
   const Shape &data = view.in_shape(0), &indices = view.in_shape(1), &out = view.out_shape();
@@ -49,7 +51,7 @@ void bind_gather(Binder& b) {
                 &out_strides = b.output_strides();
   const DType type = view.in(1).dtype;
   const int64_t size = static_cast<int64_t>(size_of(view.in(0).dtype));
-  b.kernel(run);
+  b.kernel(gather_kernel);
   b.op_args(OpArgs{data[static_cast<size_t>(axis)], data_strides[axis] * size, type});
   for (uint32_t t = 0; t < b.tile_count(); t++) {
     const Box box = b.box(t);

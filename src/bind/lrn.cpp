@@ -18,11 +18,13 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 
 }  // namespace
 
+const TileKernel lrn_kernel{"lrn", run};
+
 void bind_lrn(Binder& b) {
   const auto& attrs = b.node.as<LrnAttrs>();
   const int last = narrow<int>(b.view().out_shape().size()) - 1;
   const int64_t n = b.view().out_shape().back();
-  b.kernel(run);
+  b.kernel(lrn_kernel);
   b.scratch(static_cast<size_t>(kernels::lrn_scratch(n, attrs.size)) * sizeof(float));
   b.op_args(kernels::LrnRow{n, attrs.size, attrs.alpha, attrs.beta, attrs.bias});
   for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, in_out(b, b.box(t), [&](int d) { return d == last; }));

@@ -99,6 +99,8 @@ Ref pack_bias(Binder& b, int64_t units) {
 
 }  // namespace
 
+const TileKernel lstm_kernel{"lstm", run};
+
 void bind_lstm(Binder& b) {
   const NodeView view = b.view();
   const auto states = [](Ref ref, const Extents& s) { return Operand{ref, s[0], s.size() > 2 ? s[1] : 0}; };
@@ -128,7 +130,7 @@ void bind_lstm(Binder& b) {
   args.input_product = b.function(families[0]);
   args.product = b.function(families[1]);
   args.first_product = b.function(families[2]);
-  b.kernel(run);
+  b.kernel(lstm_kernel);
   b.op_args(args);
   int64_t widest = 0;
   for (uint32_t i = 0; i < b.tile_count(); i++) {

@@ -51,6 +51,8 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 
 }  // namespace
 
+const TileKernel map_kernel{"map", run};
+
 void bind_map(Binder& b) {
   const MapProgram& program = b.node.as<MapAttrs>().program;
   const int rank = narrow<int>(b.view().out_shape().size());
@@ -62,7 +64,7 @@ void bind_map(Binder& b) {
     args.ref[i] = out ? b.output() : b.input(i);
     std::copy_n(strides.v.begin(), max_rank, args.stride[i]);
   }
-  b.kernel(run);
+  b.kernel(map_kernel);
   b.op_args(args);
   for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, TileArgs{b.box(t)});
 }

@@ -100,7 +100,7 @@ void bind_constant(Binder& b, const Matrix& a, int64_t n) {
   op.x = b.input(input_a);
   op.weights = pack_constant(b, attrs);
   const bool few = b.op.row->algorithm == Algorithm::gemv;
-  b.kernel(few ? run_gemv : run_image);
+  b.kernel(few ? gemv_kernel : matmul_kernel);
   b.op_args(op);
   if (!few) b.scratch(op.plan.scratch_bytes());
   for (uint32_t i = 0; i < b.tile_count(); i++) b.tile_args(i, direct_box(b.box(i), dims));
@@ -186,7 +186,7 @@ void bind_products(Binder& b, const Matrix& a, const Matrix& w) {
   op.alpha = attrs.alpha;
   const int64_t widest = b.op.block[rank - 1];
   op.weights_bytes = (kernels::packed_floats(widest, a.columns) * 4 + 63) / 64 * 64;
-  b.kernel(run_products);
+  b.kernel(products_kernel);
   b.op_args(op);
   b.scratch(static_cast<size_t>(op.weights_bytes) + op.direct.plan.scratch_bytes());
   for (uint32_t i = 0; i < b.tile_count(); i++) {
@@ -196,6 +196,10 @@ void bind_products(Binder& b, const Matrix& a, const Matrix& w) {
 }
 
 }  // namespace
+
+const TileKernel matmul_kernel{"matmul", run_image};
+const TileKernel gemv_kernel{"gemv", run_gemv};
+const TileKernel products_kernel{"products", run_products};
 
 void bind_matmul(Binder& b) {
   const NodeView node = b.view();

@@ -126,12 +126,15 @@ void bind_copy(Binder& b, void (*read)(const Binder&, OpArgs&, const Box& all)) 
   args.element = narrow<uint32_t>(size_of(b.view().out().dtype));
   std::copy_n(b.output_strides().v.begin(), max_rank, args.to_stride);
   read(b, args, whole(b.view().out_shape()));
-  b.kernel(run);
+  b.kernel(copy_kernel);
   b.op_args(args);
   for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, TileArgs{b.box(t)});
 }
 
 }  // namespace
+
+const TileKernel copy_kernel{"copy", run};
+const TileKernel reshape_kernel{"reshape", run_reshape};
 
 void bind_transpose(Binder& b) { bind_copy(b, read_transposed); }
 void bind_slice(Binder& b) { bind_copy(b, read_slice); }
@@ -152,7 +155,7 @@ void bind_reshape(Binder& b) {
   }
   args.source.operands = 1;
   for (size_t d = 0; d < in.size(); d++) args.source.add(in[d], &b.input_strides(0).v[d]);
-  b.kernel(run_reshape);
+  b.kernel(reshape_kernel);
   b.op_args(args);
   for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, TileArgs{b.box(t)});
 }

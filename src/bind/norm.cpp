@@ -24,6 +24,8 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 
 }  // namespace
 
+const TileKernel norm_kernel{"norm", run};
+
 void bind_norm(Binder& b) {
   const auto& attrs = b.node.as<NormAttrs>();
   const NodeView view = b.view();
@@ -32,7 +34,7 @@ void bind_norm(Binder& b) {
   OpArgs args{{element_count(shape.subspan(static_cast<size_t>(axis))), attrs.epsilon, attrs.rms}, {}, {}};
   if (view.has(1)) args.scale = b.input(1);
   if (view.has(2)) args.bias = b.input(2);
-  b.kernel(run);
+  b.kernel(norm_kernel);
   b.op_args(args);
   for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, in_out(b, b.box(t), [&](int d) { return d >= axis; }));
 }

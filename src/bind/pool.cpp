@@ -59,6 +59,8 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 
 }  // namespace
 
+const TileKernel pool_kernel{"pool", run};
+
 void bind_pool(Binder& b) {
   const auto& attrs = b.node.as<PoolAttrs>();
   const Shape& x = b.view().in_shape(0);
@@ -86,7 +88,7 @@ void bind_pool(Binder& b) {
     args.in_stride[i + 1] = in[d + 1];
     args.out_stride[i + 1] = out[d + 1];
   }
-  b.kernel(run);
+  b.kernel(pool_kernel);
   b.op_args(args);
   for (uint32_t t = 0; t < b.tile_count(); t++) {
     const Box box = b.box(t);

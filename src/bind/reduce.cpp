@@ -36,6 +36,8 @@ kernels::Reduction reduction(ReduceKind kind) {
 
 }  // namespace
 
+const TileKernel reduce_kernel{"reduce", run};
+
 void bind_reduce(Binder& b) {
   const auto& attrs = b.node.as<ReduceAttrs>();
   const Shape& shape = b.view().in_shape(0);
@@ -51,7 +53,7 @@ void bind_reduce(Binder& b) {
   args.reduced.rank = reduced.rank;
   std::copy_n(reduced.extent, reduced.rank, args.reduced.extent);
   std::copy_n(reduced.stride[0], reduced.rank, args.reduced.stride);
-  b.kernel(run);
+  b.kernel(reduce_kernel);
   b.op_args(args);
   for (uint32_t t = 0; t < b.tile_count(); t++) {
     const Box box = b.box(t);

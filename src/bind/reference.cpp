@@ -13,8 +13,7 @@ struct Operand {
 };
 
 struct OpArgs {
-  const OpDef* op;
-  uint32_t attributes;
+  uint32_t entry;  // Program::operators
   int inputs, outputs;
 };
 
@@ -27,7 +26,8 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
     views[i] = {context.at<std::byte>(o.ref), o.dtype, o.shape, o.strides};
   }
   size_t inputs = static_cast<size_t>(op.inputs), outputs = static_cast<size_t>(op.outputs);
-  op.op->evaluate(context.attributes[op.attributes], {views, inputs}, {views + inputs, outputs});
+  const OperatorEntry& entry = context.operators[op.entry];
+  entry.op->evaluate(entry.attributes, {views, inputs}, {views + inputs, outputs});
 }
 
 Operand operand(const Binder& b, ValueId v, const Box& box) {
@@ -45,6 +45,8 @@ Operand operand(const Binder& b, ValueId v, const Box& box) {
 
 }  // namespace
 
+const TileKernel reference_kernel{"reference", run};
+
 void bind_reference(Binder& b) {
   NodeView view = b.view();
   if (view.inputs() + view.outputs() > max_operands)
@@ -53,8 +55,8 @@ void bind_reference(Binder& b) {
   if (b.tile_count() > 1 && !b.node.op->by_box)
     fail(ErrorCode::internal, "node '{}' ({}): its reference cannot run box by box, but it was cut", b.node.name,
          b.node.op->name);
-  b.kernel(run);
-  b.op_args(OpArgs{b.node.op, b.attributes(b.node.attrs), view.inputs(), view.outputs()});
+  b.kernel(reference_kernel);
+  b.op_args(OpArgs{b.operator_entry(), view.inputs(), view.outputs()});
   // Operands differ from tile to tile when the operator may be evaluated box by box.
   for (uint32_t t = 0; t < b.tile_count(); t++) {
     Box box = b.box(t);

@@ -29,7 +29,15 @@ constexpr BindRow table[] = {
     {"reference", bind_reference},
 };
 
+constexpr const TileKernel* kernels[] = {
+    &attention_kernel, &conv_depthwise_kernel, &conv_gemm_kernel, &conv_winograd_kernel, &copy_kernel,
+    &gather_kernel,    &gemv_kernel,           &lrn_kernel,       &lstm_kernel,          &map_kernel,
+    &matmul_kernel,    &norm_kernel,           &nothing_kernel,   &pool_kernel,          &products_kernel,
+    &reduce_kernel,    &reference_kernel,      &reshape_kernel,   &resize_kernel,        &softmax_kernel};
+
 }  // namespace
+
+std::span<const TileKernel* const> tile_kernels() { return kernels; }
 
 std::span<const BindRow> bind_rows() { return table; }
 

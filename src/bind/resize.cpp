@@ -149,6 +149,8 @@ Ref keep(Binder& b, std::vector<T> values) {
 
 }  // namespace
 
+const TileKernel resize_kernel{"resize", run};
+
 void bind_resize(Binder& b) {
   const Shape& y = b.view().out_shape();
   const int rank = narrow<int>(y.size());
@@ -170,7 +172,7 @@ void bind_resize(Binder& b) {
     if (d == rank - 1)
       args.dense_last = f.identity && args.in_stride[d] == 1 && args.out_stride[d] == 1 && args.outside[d].absent();
   }
-  b.kernel(run);
+  b.kernel(resize_kernel);
   b.op_args(args);
   for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, TileArgs{b.box(t)});
 }

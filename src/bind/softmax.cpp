@@ -25,6 +25,8 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 
 }  // namespace
 
+const TileKernel softmax_kernel{"softmax", run};
+
 void bind_softmax(Binder& b) {
   const auto& attrs = b.node.as<SoftmaxAttrs>();
   const int axis = narrow<int>(attrs.axis.index());
@@ -32,7 +34,7 @@ void bind_softmax(Binder& b) {
               b.output_strides()[axis]};
   args.contiguous = args.in_step == 1 && args.out_step == 1;
   const auto inner = [&](int d) { return d == axis; };
-  b.kernel(run);
+  b.kernel(softmax_kernel);
   b.op_args(args);
   for (uint32_t t = 0; t < b.tile_count(); t++) {
     const Box box = b.box(t);

@@ -17,6 +17,7 @@ Command add_run(CLI::App& app);
 Command add_bench(CLI::App& app);
 Command add_inspect(CLI::App& app);
 Command add_trace(CLI::App& app);
+Command add_compile(CLI::App& app);
 Command add_plan(CLI::App& app);
 Command add_simulate(CLI::App& app);
 Command add_explain(CLI::App& app);

@@ -1,9 +1,12 @@
 #include "cli/session.hpp"
 
+#include <fmt/format.h>
+
 #include <chrono>
 
 #include "cli/inputs.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/printable.hpp"
 #include "cli/progress.hpp"
 
 namespace pando::cli {
@@ -50,7 +53,8 @@ Session prepare(const CommonOptions& options, PrepareOptions how) {
   LoadOptions load;
   load.read = options.read;
   load.cancel = interrupt_token();
-  Model model = Model::load(options.model, load);
+  const Model model = Model::load(options.model, load);
+  if (!model.warning().empty()) fmt::print(stderr, "pando: warning: {}\n", printable(model.warning()));
   auto opened = std::chrono::steady_clock::now();
   InputSource source(options, model);
   if (!how.draw_missing) source.require_all();
@@ -70,6 +74,7 @@ Session prepare(const CommonOptions& options, PrepareOptions how) {
   how.compile.progress = [&](const char* stage, double fraction) { bar.show(stage, fraction); };
   session.model.emplace(compile(model, *session.engine, source, how.compile));
   bar.clear();
+  if (how.keep_source) session.source = model;
   auto end = std::chrono::steady_clock::now();
   session.load_ms = std::chrono::duration<double, std::milli>((opened - begin) + (end - fed)).count();
 

@@ -8,6 +8,7 @@ namespace pando::cli {
 
 struct Session {
   std::optional<Engine> engine;
+  std::optional<Model> source;  // where PrepareOptions::keep_source
   std::optional<Compiled> model;
   std::vector<Array> inputs, outputs;  // in the order of the model's
   double load_ms = 0;                  // from opening the file to a model that can run
@@ -21,6 +22,7 @@ struct Session {
 struct PrepareOptions {
   bool draw_missing = true;  // inputs that are not given are drawn; false: they are an error
   bool feed = true;          // false: the model is not going to run, and has no inputs and outputs
+  bool keep_source = false;
   CompileOptions compile;
 };
 // Throws Error and UsageError.

@@ -227,7 +227,7 @@ PartProgram::PartProgram(const Space& space, const std::vector<plan::Config>& co
 void run_tiles(const Program& p, TileRange tiles, std::byte* const* bases, std::byte* scratch) {
   ScopedExitGate inside;
   ScopedFloatMode mode;
-  TileContext context{bases, scratch, p.functions.data(), p.attributes.data()};
+  TileContext context{bases, scratch, p.functions.data(), p.operators.data()};
   const std::byte* arguments = p.arguments.data();
   for (uint32_t t = tiles.begin; t < tiles.end; t++) {
     if (ExitGate::closed()) ExitGate::halt();

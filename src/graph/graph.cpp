@@ -30,10 +30,7 @@ std::shared_ptr<Tensor> make_tensor(DType dtype, Shape shape, Contents contents)
   return t;
 }
 
-void append_bytes(std::string& out, const OpDef* op) {
-  out += op ? op->name : "";
-  out += '\0';
-}
+void append_bytes(std::string& out, const OpDef* op) { attributes::append_bytes(out, std::string(op ? op->name : "")); }
 void append_text(std::string& out, const OpDef* op) { out += op ? op->name : "none"; }
 
 ValueId Graph::add_value(std::string name, DType dtype, Shape shape) {

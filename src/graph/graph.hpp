@@ -52,6 +52,7 @@ struct OpDef;
 // As fields of attributes: by name, so that hashes are the same in every process.
 void append_bytes(std::string& out, const OpDef* op);
 void append_text(std::string& out, const OpDef* op);
+void read_bytes(ByteReader& in, const OpDef*& op);
 
 struct Node {
   const OpDef* op = nullptr;
@@ -171,8 +172,16 @@ struct Partial {
 enum class Training : uint8_t { none, gradient, exchange, update };
 
 // An operator of the core set. One row per operator, in graph/ops/<op>.cpp; nothing else describes it.
+// For OpDef::attributes.
+template <HasFields A>
+Attributes attributes_of() {
+  return A{};
+}
+
 struct OpDef {
   const char* name;
+  // A struct of its attributes with the defaults. Null: it has none.
+  Attributes (*attributes)() = nullptr;
   // Types and shapes of the outputs. Throws Error (without the node's name: the caller adds it).
   std::vector<TypeShape> (*infer)(const NodeView&);
   // The iteration domain. Output dimensions come first, in the order of output 0, then reductions.

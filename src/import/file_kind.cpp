@@ -18,6 +18,7 @@ struct Magic {
 };
 constexpr Magic magics[] = {
     {0, "version https://git-lfs", "a Git LFS pointer, not the file itself (\"git lfs pull\" fetches it)"},
+    {0, "\x93PANDO\r\n", "a compiled model, which only run, bench, trace, inspect and Model::load take"},
     {0, {"PK\3\4", 4}, "a ZIP archive"},
     {0, {"\x1f\x8b", 2}, "a gzip file"},
     {0, {"\x28\xb5\x2f\xfd", 4}, "a Zstandard file"},

@@ -71,6 +71,7 @@ class OnnxModel {
   // A file with its external data beside it; every later error names it. Throws io, invalid_model.
   static OnnxModel open(const std::string& path, FileMode mode = FileMode::map,
                         const CompileContext* context = nullptr);
+  static OnnxModel open(std::shared_ptr<const MappedFile> file, const CompileContext* context = nullptr);
   // Throws invalid_model, not_supported.
   ModelPorts ports() const;
   // Unknown dimensions must be given, except that an unknown first dimension is 1. Throws invalid_model, not_supported

@@ -70,9 +70,13 @@ OnnxModel::OnnxModel(std::span<const std::byte> bytes, std::shared_ptr<const voi
 }
 
 OnnxModel OnnxModel::open(const std::string& path, FileMode mode, const CompileContext* context) {
-  auto file = std::make_shared<const MappedFile>(path, mode, context);
+  return open(std::make_shared<const MappedFile>(path, mode, context), context);
+}
+
+OnnxModel OnnxModel::open(std::shared_ptr<const MappedFile> file, const CompileContext* context) {
+  const FileMode mode = file->mode();
   // The folder that the path names, wherever a link may lead: that is where the model's files lie by their names.
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  const std::filesystem::path folder = std::filesystem::path(file->path()).parent_path();
   OnnxModel model = naming(file.get(), [&] {
     return OnnxModel(file->bytes(), file, {}, folder.empty() ? std::string(".") : folder.string(), mode, context);
   });

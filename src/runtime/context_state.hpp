@@ -53,7 +53,7 @@ struct RunContext::State {
   const std::byte* arguments;
   const Kernel* kernels;
   const void* const* functions;
-  const Attributes* attributes;
+  const OperatorEntry* operators;
   std::byte* const* bases;
   const float* priority;
   uint32_t number;  // of this context in the engine's table

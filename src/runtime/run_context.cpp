@@ -52,7 +52,7 @@ RunContext::State::State(Engine& owner, std::shared_ptr<const Program> code_of, 
   arguments = p.arguments.data();
   kernels = p.kernels.data();
   functions = p.functions.data();
-  attributes = p.attributes.data();
+  operators = p.operators.data();
   priority = p.priority.data();
   policy = options.policy;
 
@@ -69,11 +69,11 @@ RunContext::State::State(Engine& owner, std::shared_ptr<const Program> code_of, 
   std::stable_sort(roots.begin(), roots.end(), [&](uint32_t a, uint32_t b) { return priority[a] > priority[b]; });
 
   arena = AlignedBuffer(p.arena_bytes);
-  for (const Program::Gap& gap : p.arena_gaps) poison(arena.data() + gap.begin, gap.bytes);
-  base_table = {arena.data(), p.weights.data()};
+  for (const MemoryGap& gap : p.arena_gaps) poison(arena.data() + gap.begin, gap.bytes);
+  base_table = {arena.data(), const_cast<std::byte*>(p.weights.data)};
   base_table.resize(base_table.size() + p.inputs.size() + p.outputs.size());
   // Kernels get one table of writable pointers; that they write outputs and arena only is bind's duty.
-  for (const std::byte* c : p.constants) base_table.push_back(const_cast<std::byte*>(c));
+  for (const ProgramConstant& c : p.constants) base_table.push_back(const_cast<std::byte*>(c.data));
   bases = base_table.data();
 
   overflow_next.resize(tiles);

@@ -53,7 +53,7 @@ class alignas(128) Worker {
   uint32_t step(RunContext::State& run, uint32_t tile, bool stolen);
   void execute(const RunContext::State& run, uint32_t tile) {
     const TileCode& code = run.code[tile];
-    TileContext context{run.bases, scratch_.load(std::memory_order_acquire), run.functions, run.attributes};
+    TileContext context{run.bases, scratch_.load(std::memory_order_acquire), run.functions, run.operators};
     const Unpoisoned own(context.scratch, address_sanitizer ? run.program->scratch_of(tile) : 0);
     run.kernels[code.kernel](run.arguments + code.op, run.arguments + code.tile, context);
   }

@@ -1,6 +1,4 @@
 // Loading: files that change, links, files that are no models, what errors say.
-#include <fstream>
-
 #include "import/model_writer.hpp"
 #include "models.hpp"
 
@@ -11,12 +9,6 @@ namespace fs = std::filesystem;
 namespace onnx = testing_onnx;
 
 constexpr int64_t rows = 40, columns = 48;
-
-void write(const fs::path& path, const std::string& content) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << content;
-  ASSERT_TRUE(file.flush()) << path;
-}
 
 std::string weights(uint32_t seed) {
   const Array w = random_array({rows, columns}, seed);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <random>
 #include <string>
@@ -24,6 +25,17 @@ inline std::string temporary(const std::string& name) {
   auto folder = std::filesystem::path(::testing::TempDir()) / ("pando_test_" + std::to_string(getpid()));
   std::filesystem::create_directories(folder);
   return (folder / name).string();
+}
+
+inline std::string read(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+inline void write(const std::filesystem::path& path, const std::string& content) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << content;
+  ASSERT_TRUE(file.flush()) << path;
 }
 
 // How a child process that runs `body` and then exits ends; it is killed by SIGALRM when that takes too long.

@@ -41,10 +41,10 @@ TEST_F(Gaps, BehindEachValueInTheArena) {
 TEST_F(Gaps, BehindPackedWeights) {
   auto program = bind(tile(two_products().graph, Machine::host()));
   ASSERT_GT(program->constants.size(), 0u);
-  for (size_t i = 0; i < program->constants.size(); i++) {
+  for (const ProgramConstant& constant : program->constants) {
     // The owner is the buffer itself: one per operator.
-    const auto& memory = *static_cast<const AlignedBuffer*>(program->owners[i].get());
-    ASSERT_EQ(memory.data(), program->constants[i]);
+    const auto& memory = *static_cast<const AlignedBuffer*>(constant.owner.get());
+    ASSERT_EQ(memory.data(), constant.data);
     EXPECT_DEATH(touch(memory.data() + memory.size()), "heap-buffer-overflow");
   }
 }

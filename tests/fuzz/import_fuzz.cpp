@@ -31,7 +31,7 @@ void run(const Program& program) {
   if (program.scratch_bytes > max_bytes) return;
   AlignedBuffer arena(program.arena_bytes + 64), scratch(program.scratch_bytes + 64);
   std::vector<std::shared_ptr<Tensor>> bound;
-  std::vector<std::byte*> bases{arena.data(), program.weights.data()};
+  std::vector<std::byte*> bases{arena.data(), const_cast<std::byte*>(program.weights.data)};
   for (const auto* ports : {&program.inputs, &program.outputs})
     for (const ProgramPort& port : *ports) {
       bound.push_back(make_tensor(port.dtype, port.shape));
@@ -39,8 +39,8 @@ void run(const Program& program) {
         writable(*bound.back())[i] = static_cast<std::byte>(port.dtype == DType::boolean ? i % 2 : i * 37 % 64);
       bases.push_back(writable(*bound.back()));
     }
-  for (const std::byte* c : program.constants) bases.push_back(const_cast<std::byte*>(c));
-  const TileContext context{bases.data(), scratch.data(), program.functions.data(), program.attributes.data()};
+  for (const ProgramConstant& c : program.constants) bases.push_back(const_cast<std::byte*>(c.data));
+  const TileContext context{bases.data(), scratch.data(), program.functions.data(), program.operators.data()};
   for (const TileCode& code : program.code)
     program.kernels[code.kernel](program.arguments.data() + code.op, program.arguments.data() + code.tile, context);
 }

@@ -114,7 +114,7 @@ inline void fill_arena(const Program& program, const AlignedBuffer& arena, int b
   auto fill = [&](size_t end) {
     if (end > at) std::memset(arena.data() + at, byte, end - at);
   };
-  for (const Program::Gap& gap : program.arena_gaps) {
+  for (const MemoryGap& gap : program.arena_gaps) {
     fill(gap.begin);
     at = gap.begin + gap.bytes;
   }
@@ -128,7 +128,7 @@ inline std::vector<TensorPtr> run_in_order(const Program& program, const std::ve
   AlignedBuffer arena(program.arena_bytes), scratch(program.scratch_bytes);
   fill_arena(program, arena, 0xff);
   std::vector<TensorPtr> outputs;
-  std::vector<std::byte*> bases{arena.data(), program.weights.data()};
+  std::vector<std::byte*> bases{arena.data(), const_cast<std::byte*>(program.weights.data)};
   for (const TensorPtr& t : inputs) bases.push_back(const_cast<std::byte*>(t->data));
   for (const ProgramPort& port : program.outputs) {
     auto t = make_tensor(port.dtype, port.shape);
@@ -136,8 +136,8 @@ inline std::vector<TensorPtr> run_in_order(const Program& program, const std::ve
     bases.push_back(writable(*t));
     outputs.push_back(t);
   }
-  for (const std::byte* c : program.constants) bases.push_back(const_cast<std::byte*>(c));
-  const TileContext context{bases.data(), scratch.data(), program.functions.data(), program.attributes.data()};
+  for (const ProgramConstant& c : program.constants) bases.push_back(const_cast<std::byte*>(c.data));
+  const TileContext context{bases.data(), scratch.data(), program.functions.data(), program.operators.data()};
   TileMemory memory(tiles, program, bases);
   poison(scratch.data(), scratch.size());
   for (uint32_t tile : order) {

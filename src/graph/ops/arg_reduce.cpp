@@ -51,6 +51,7 @@ void evaluate(const Attributes& attrs, std::span<const View> in, std::span<const
 }  // namespace
 
 const OpDef arg_reduce_op{.name = "arg_reduce",
+                          .attributes = attributes_of<ArgReduceAttrs>,
                           .infer = infer,
                           .domain = domain,
                           .reads = reads,

@@ -174,6 +174,7 @@ void evaluate(const Attributes& any, std::span<const View> inputs, std::span<con
 
 // By box: the keys are cut at the last query's, which is what the causal rule counts from.
 const OpDef attention_op = {.name = "attention",
+                            .attributes = attributes_of<AttentionAttrs>,
                             .infer = infer,
                             .domain = domain,
                             .reads = reads,

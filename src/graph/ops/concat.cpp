@@ -62,6 +62,7 @@ std::vector<int64_t> concat_begins(const NodeView& node) {
 }
 
 const OpDef concat_op{.name = "concat",
+                      .attributes = attributes_of<ConcatAttrs>,
                       .infer = infer,
                       .domain = output_domain,
                       .reads = reads,

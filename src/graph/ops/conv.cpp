@@ -250,6 +250,7 @@ std::string variant(const NodeView& node) {
 
 // Not by box: a cut image no longer says where the padding begins.
 const OpDef conv_op = {.name = "conv",
+                       .attributes = attributes_of<ConvAttrs>,
                        .infer = infer,
                        .domain = domain,
                        .reads = reads,

@@ -56,6 +56,7 @@ void evaluate(const Attributes& attrs, std::span<const View> in, std::span<const
 }  // namespace
 
 const OpDef cumsum_op{.name = "cumsum",
+                      .attributes = attributes_of<CumSumAttrs>,
                       .infer = infer,
                       .domain = domain,
                       .reads = reads,

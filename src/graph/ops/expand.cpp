@@ -23,6 +23,7 @@ int first(const NodeView&) { return 0; }
 }  // namespace
 
 const OpDef expand_op{.name = "expand",
+                      .attributes = attributes_of<ExpandAttrs>,
                       .infer = infer,
                       .domain = output_domain,
                       .reads = reads,

@@ -167,6 +167,7 @@ bool keeps_rank(const NodeView& node, std::span<const int64_t>) { return node.in
 }  // namespace
 
 const OpDef gather_op{.name = "gather",
+                      .attributes = attributes_of<GatherAttrs>,
                       .infer = gather_infer,
                       .domain = output_domain,
                       .reads = gather_reads,
@@ -178,6 +179,7 @@ const OpDef gather_op{.name = "gather",
                       .may_reorder = keeps_rank};
 
 const OpDef gather_elements_op{.name = "gather_elements",
+                               .attributes = attributes_of<GatherAttrs>,
                                .infer = elements_infer,
                                .domain = output_domain,
                                .reads = elements_reads,
@@ -187,6 +189,7 @@ const OpDef gather_elements_op{.name = "gather_elements",
                                .by_box = true};
 
 const OpDef gather_nd_op{.name = "gather_nd",
+                         .attributes = attributes_of<GatherNdAttrs>,
                          .infer = nd_infer,
                          .domain = output_domain,
                          .reads = nd_reads,

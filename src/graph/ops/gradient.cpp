@@ -222,6 +222,7 @@ bool is_product(const GradientAttrs& g) {
 }
 
 const OpDef gradient_op = {.name = "gradient",
+                           .attributes = attributes_of<GradientAttrs>,
                            .infer = infer,
                            .domain = domain,
                            .reads = reads,
@@ -246,6 +247,7 @@ const OpDef exchange_op = {.name = "exchange",
                            .evaluate = no_kernel,
                            .training = Training::exchange};
 const OpDef update_op = {.name = "update",
+                         .attributes = attributes_of<UpdateAttrs>,
                          .infer = update_infer,
                          .domain = parameter_domain,
                          .reads = same,

@@ -53,6 +53,7 @@ void evaluate(const Attributes& any, std::span<const View> inputs, std::span<con
 }  // namespace
 
 const OpDef lrn_op = {.name = "lrn",
+                      .attributes = attributes_of<LrnAttrs>,
                       .infer = infer,
                       .domain = domain,
                       .reads = reads,

@@ -275,6 +275,7 @@ int identity(const NodeView& node) {
 }  // namespace
 
 const OpDef map_op = {.name = "map",
+                      .attributes = attributes_of<MapAttrs>,
                       .infer = infer,
                       .domain = domain,
                       .reads = reads,

@@ -163,6 +163,7 @@ std::optional<Partial> partial(const NodeView& node) {
 
 // By box: as long as the box has all of k.
 const OpDef matmul_op = {.name = "matmul",
+                         .attributes = attributes_of<MatMulAttrs>,
                          .infer = infer,
                          .domain = domain,
                          .reads = reads,

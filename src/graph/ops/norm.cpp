@@ -82,6 +82,7 @@ bool keeps_rows(const NodeView& node, std::span<const int64_t> perm) {
 }  // namespace
 
 const OpDef norm_op = {.name = "norm",
+                       .attributes = attributes_of<NormAttrs>,
                        .infer = infer,
                        .domain = domain,
                        .reads = reads,

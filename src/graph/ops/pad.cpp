@@ -82,6 +82,7 @@ int identity(const NodeView& node) {
 }  // namespace
 
 const OpDef pad_op{.name = "pad",
+                   .attributes = attributes_of<PadAttrs>,
                    .infer = infer,
                    .domain = output_domain,
                    .reads = reads,

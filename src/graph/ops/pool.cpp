@@ -123,6 +123,7 @@ void evaluate(const Attributes& any, std::span<const View> inputs, std::span<con
 
 // Not by box: a cut image no longer says where the padding begins.
 const OpDef pool_op = {.name = "pool",
+                       .attributes = attributes_of<PoolAttrs>,
                        .infer = infer,
                        .domain = domain,
                        .reads = reads,

@@ -140,6 +140,7 @@ std::optional<Partial> partial(const NodeView& node) {
 
 // By box: as long as the box has all of the reduced dimensions.
 const OpDef reduce_op = {.name = "reduce",
+                         .attributes = attributes_of<ReduceAttrs>,
                          .infer = infer,
                          .domain = domain,
                          .reads = reads,

@@ -24,4 +24,11 @@ const OpDef* find_op(const char* name) {
   return nullptr;
 }
 
+void read_bytes(ByteReader& in, const OpDef*& op) {
+  std::string name;
+  attributes::read_bytes(in, name);
+  op = find_op(name.c_str());
+  if (!op && !name.empty()) fail(ErrorCode::invalid_model, "there is no operator '{}'", name);
+}
+
 }  // namespace pando

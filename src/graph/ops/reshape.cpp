@@ -58,6 +58,7 @@ Attributes compose(const Attributes&, const Attributes& second) { return second;
 }  // namespace
 
 const OpDef reshape_op{.name = "reshape",
+                       .attributes = attributes_of<ReshapeAttrs>,
                        .infer = infer,
                        .domain = output_domain,
                        .reads = reads,

@@ -239,6 +239,7 @@ ResizeTaps resize_taps(const ResizeAttrs& attrs, int d, int64_t in, int64_t out,
 }
 
 const OpDef resize_op{.name = "resize",
+                      .attributes = attributes_of<ResizeAttrs>,
                       .infer = infer,
                       .domain = output_domain,
                       .reads = reads,

@@ -140,6 +140,7 @@ void nd_evaluate(const Attributes& attrs, std::span<const View> in, std::span<co
 }  // namespace
 
 const OpDef scatter_elements_op{.name = "scatter_elements",
+                                .attributes = attributes_of<ScatterAttrs>,
                                 .infer = elements_infer,
                                 .domain = elements_domain,
                                 .reads = elements_reads,
@@ -149,6 +150,7 @@ const OpDef scatter_elements_op{.name = "scatter_elements",
                                 .by_box = true};
 
 const OpDef scatter_nd_op{.name = "scatter_nd",
+                          .attributes = attributes_of<ScatterAttrs>,
                           .infer = nd_infer,
                           .domain = nd_domain,
                           .reads = nd_reads,

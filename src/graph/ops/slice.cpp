@@ -72,6 +72,7 @@ Attributes compose(const Attributes& first, const Attributes& second) {
 }  // namespace
 
 const OpDef slice_op{.name = "slice",
+                     .attributes = attributes_of<SliceAttrs>,
                      .infer = infer,
                      .domain = output_domain,
                      .reads = reads,

@@ -57,6 +57,7 @@ void evaluate(const Attributes& any, std::span<const View> inputs, std::span<con
 }  // namespace
 
 const OpDef softmax_op = {.name = "softmax",
+                          .attributes = attributes_of<SoftmaxAttrs>,
                           .infer = infer,
                           .domain = domain,
                           .reads = reads,

@@ -104,6 +104,7 @@ void evaluate(const Attributes& attrs, std::span<const View> in, std::span<const
 }  // namespace
 
 const OpDef topk_op{.name = "topk",
+                    .attributes = attributes_of<TopKAttrs>,
                     .infer = infer,
                     .domain = domain,
                     .reads = reads,

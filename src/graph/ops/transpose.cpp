@@ -51,6 +51,7 @@ Attributes compose(const Attributes& first, const Attributes& second) {
 }  // namespace
 
 const OpDef transpose_op{.name = "transpose",
+                         .attributes = attributes_of<TransposeAttrs>,
                          .infer = infer,
                          .domain = output_domain,
                          .reads = reads,

@@ -89,6 +89,15 @@ void GemmFamily::prepare(int m, int n, bool accumulate) const {
   }
 }
 
+std::vector<GemmFamily::Call> GemmFamily::prepared() const {
+  std::vector<Call> calls;
+  for (int m = gemm_m_step; m <= gemm_block; m += gemm_m_step)
+    for (int n = 1; n <= gemm_max_n; n++)
+      for (bool accumulate : {false, true})
+        if (slot(m, n, accumulate).load(std::memory_order_acquire)) calls.push_back({m, n, accumulate});
+  return calls;
+}
+
 const GemmFamily* gemm_family(int k, int lda, int ldb, int ldc) {
   using Key = std::tuple<Isa, int, int, int, int>;
   static auto& mutex = *new ForkAwareMutex;

@@ -9,7 +9,9 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <vector>
 
+#include "base/attributes.hpp"
 #include "base/blocks.hpp"
 
 namespace pando::kernels {
@@ -43,6 +45,13 @@ class GemmFamily {
 
   // Thread-safe; both with and without accumulation when `accumulate`.
   void prepare(int m, int n, bool accumulate) const;
+  // The JIT kernels that there are by now.
+  struct Call {
+    int m = 0, n = 0;
+    bool accumulate = false;
+    PANDO_FIELDS(m, n, accumulate)
+  };
+  std::vector<Call> prepared() const;
   void operator()(int m, int n, bool accumulate, const float* a, const float* b, float* c, GemmOffset count,
                   const GemmOffset* a_offsets, const GemmOffset* b_offsets) const {
     GemmJit jit = slot(m, n, accumulate).load(std::memory_order_acquire);
