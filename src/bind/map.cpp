@@ -1,4 +1,4 @@
-// map: float32 programs run by kernels/elementwise.
+// map: programs run by kernels/elementwise in float32, whatever the types of operands and result.
 #include "bind/bind_ops.hpp"
 #include "bind/strided.hpp"
 #include "kernels/elementwise/map_rows.hpp"
@@ -11,6 +11,7 @@ constexpr int max_operands = max_map_inputs + 1;  // the output comes last
 
 struct OpArgs {
   kernels::MapCode code;
+  DType type[max_operands];
   Ref ref[max_operands];
   int64_t stride[max_operands][max_rank];
 };
@@ -23,15 +24,16 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
   const auto& op = *static_cast<const OpArgs*>(op_args);
   const Box& box = static_cast<const TileArgs*>(tile_args)->box;
   const int inputs = op.code.inputs;
-  float* base[max_operands];
+  std::byte* base[max_operands];
+  const auto bytes = [&](int i, int64_t elements) { return elements * static_cast<int64_t>(size_of(op.type[i])); };
   kernels::Walk<max_operands> walk;
   walk.operands = inputs + 1;
-  for (int i = 0; i <= inputs; i++) base[i] = context.at<float>(op.ref[i]);
+  for (int i = 0; i <= inputs; i++) base[i] = context.at<std::byte>(op.ref[i]);
   for (int d = 0; d < box.rank; d++) {
     int64_t strides[max_operands];
     for (int i = 0; i <= inputs; i++) {
       strides[i] = op.stride[i][d];
-      base[i] += box[d].lo * strides[i];
+      base[i] += bytes(i, box[d].lo * strides[i]);
     }
     walk.add(box[d].size(), strides);
   }
@@ -43,9 +45,10 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
   walk.for_each(std::max(row, 0), [&](const auto& at) {
     MapOperand operands[max_map_inputs];
     for (int i = 0; i < inputs; i++)
-      operands[i] = {base[i] + at[i], row < 0 ? 0 : walk.stride[i][row], walk.stride[i][col]};
-    kernels::map_rows(op.code, operands, base[inputs] + at[inputs], row < 0 ? 0 : walk.stride[inputs][row],
-                      row < 0 ? 1 : walk.extent[row], walk.extent[col]);
+      operands[i] = {base[i] + bytes(i, at[i]), row < 0 ? 0 : walk.stride[i][row], walk.stride[i][col], op.type[i]};
+    kernels::map_rows(op.code, operands, base[inputs] + bytes(inputs, at[inputs]),
+                      row < 0 ? 0 : walk.stride[inputs][row], row < 0 ? 1 : walk.extent[row], walk.extent[col],
+                      op.type[inputs]);
   });
 }
 
@@ -61,6 +64,7 @@ void bind_map(Binder& b) {
   for (int i = 0; i <= program.inputs; i++) {
     const bool out = i == program.inputs;
     const Extents strides = out ? b.output_strides() : broadcast_strides(b, i, rank);
+    args.type[i] = out ? b.view().out().dtype : b.view().in(i).dtype;
     args.ref[i] = out ? b.output() : b.input(i);
     std::copy_n(strides.v.begin(), max_rank, args.stride[i]);
   }

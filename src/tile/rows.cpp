@@ -112,7 +112,10 @@ bool lstm_gemm(const Candidate& c) {
 
 bool map_vector(const Candidate& c) {
   const Extents y = c.strides(c.view.node.outputs[0]);
-  return vector(c) && has_vector_body(c.view.as<MapAttrs>().program) && (y.size() < max_rank || y[y.size() - 1] == 1);
+  std::vector<DType> types;
+  for (int i = 0; i < c.view.inputs(); i++) types.push_back(c.view.in(i).dtype);
+  return all_dense(c) && has_vector_body(c.view.as<MapAttrs>().program, types, c.view.out().dtype) &&
+         (y.size() < max_rank || y[y.size() - 1] == 1);
 }
 
 bool reduce_vector(const Candidate& c) { return vector(c) && element_count(c.view.in_shape(0)) > 0; }

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "base/map_program.hpp"
+#include "graph/ops/common.hpp"
 
 namespace pando::kernels {
 namespace {
@@ -82,12 +83,64 @@ TEST(MapRows, RandomProgramsAndStrides) {
         float want = 77.0f;  // outside the columns nothing is written
         if (c < cols) {
           std::vector<float> reg;
-          for (const auto& o : operands) reg.push_back(o.data[r * o.row_stride + c * o.col_stride]);
+          for (const auto& o : operands)
+            reg.push_back(static_cast<const float*>(o.data)[r * o.row_stride + c * o.col_stride]);
           for (const auto& i : program.code) reg.push_back(reference(i, reg[i.a], reg[i.b], reg[i.c]));
           want = reg.back();
         }
         ASSERT_EQ(out[r * out_stride + c], want) << "trial " << trial << " row " << r << " col " << c;
       }
+  }
+}
+
+// Every type of operand and result, ends of ranges and beyond, rows of any length.
+TEST(MapRows, OtherTypesAreConverted) {
+  std::mt19937 random(5);
+  const DType types[] = {DType::f32, DType::u8, DType::i8, DType::u16, DType::i16, DType::i32, DType::boolean};
+  for (int trial = 0; trial < 300; trial++) {
+    const int64_t rows = 1 + random() % 5, cols = 1 + random() % (random() % 3 ? 60 : 1200);
+    const DType from = types[random() % std::size(types)];
+    DType to = types[random() % std::size(types)];
+    if (to == DType::i32) to = DType::u8;
+    const int64_t stride = cols + random() % 4;
+    std::vector<std::byte> in(static_cast<size_t>(rows * stride) * size_of(from));
+    std::vector<std::byte> out(static_cast<size_t>(rows * stride) * size_of(to), std::byte{0x55});
+    MapProgram program;
+    program.code = {{MapOp::mul_imm, 0, 0, 0, random() % 2 ? 1.0 : 1.37}, {MapOp::add_imm, 1, 0, 0, 0.25}};
+    const auto each = [&](auto f) {
+      for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < stride; c++) f(r * stride + c, c < cols);
+    };
+    dispatch(from, [&](auto tag) {
+      using T = decltype(tag);
+      each([&](int64_t i, bool) {
+        if constexpr (std::is_same_v<T, float>) {
+          const float edges[] = {NAN, 3e9f, -3e9f, 2147483648.0f, -2147483648.0f, 255.5f, -1e30f, INFINITY};
+          store(in.data(), i,
+                random() % 4 ? std::uniform_real_distribution<float>(-400, 400)(random)
+                             : edges[random() % std::size(edges)]);
+        } else if constexpr (std::is_same_v<T, bool>) {
+          store(in.data(), i, random() % 2 == 0);
+        } else if constexpr (std::is_integral_v<T>) {
+          store(in.data(), i, static_cast<T>(random()));
+        }
+      });
+    });
+    const MapOperand operand{in.data(), stride, 1, from};
+    map_rows(to_map_code(program), &operand, out.data(), stride, rows, cols, to);
+    dispatch(from, [&](auto from_tag) {
+      dispatch(to, [&](auto to_tag) {
+        using To = decltype(to_tag);
+        each([&](int64_t i, bool inside) {
+          float x = convert<float>(load<decltype(from_tag)>(in.data(), i)) * static_cast<float>(program.code[0].p0);
+          x += 0.25f;
+          To want = convert<To>(x);
+          if (!inside) std::memset(&want, 0x55, sizeof want);
+          ASSERT_EQ(std::memcmp(&want, out.data() + i * static_cast<int64_t>(sizeof want), sizeof want), 0)
+              << name_of(from) << " to " << name_of(to) << ", " << x;
+        });
+      });
+    });
   }
 }
 

@@ -62,16 +62,13 @@ void check_single(const NodeView& node, const MapAttrs& attrs) {
 
 void check_many(const NodeView& node, const MapAttrs& attrs) {
   for (int i = 0; i < node.inputs(); i++)
-    if (node.in(i).dtype != DType::f32)
-      fail(ErrorCode::invalid_model, "operand {} of a map of several instructions is {}, expected float32", i,
-           name_of(node.in(i).dtype));
+    if (!is_map_type(node.in(i).dtype))
+      fail(ErrorCode::invalid_model, "operand {} of a map of several instructions is {}", i, name_of(node.in(i).dtype));
   for (const MapInstr& in : attrs.program.code)
     if (!supports(in.op, DType::f32) && !supports(in.op, DType::boolean))
       fail(ErrorCode::not_supported, "{} of float32 is not supported", name_of(in.op));
-  bool to_boolean = attrs.out == DType::boolean && gives_boolean(attrs.program.code.back().op);
-  if (attrs.out != DType::f32 && !to_boolean)
-    fail(ErrorCode::invalid_model, "the result of a map of several instructions is {}, expected float32",
-         name_of(attrs.out));
+  if (!is_map_type(attrs.out) || attrs.out == DType::i32)
+    fail(ErrorCode::invalid_model, "the result of a map of several instructions is {}", name_of(attrs.out));
 }
 
 std::vector<TypeShape> infer(const NodeView& node) {
@@ -212,10 +209,12 @@ void evaluate_program(const MapProgram& program, std::span<const View> inputs, c
     for (int k = 0; k < count; k++) at[k] = offset(strides[k], index);
     int64_t o = offset(out, index);
     for (int64_t i = 0; i < n; i++) {
-      for (int k = 0; k < count; k++) registers[k] = load<float>(inputs[k].data, at[k] + i * step[k]);
+      for (int k = 0; k < count; k++)
+        registers[k] = inputs[k].dtype == DType::f32 ? load<float>(inputs[k].data, at[k] + i * step[k])
+                                                     : load_as<float>(inputs[k], at[k] + i * step[k]);
       float r = run_program(program, registers);
-      if (out.dtype == DType::boolean) store(out.data, o + i * out_step, r != 0);
-      else store(out.data, o + i * out_step, r);
+      if (out.dtype == DType::f32) store(out.data, o + i * out_step, r);
+      else dispatch(out.dtype, [&](auto to) { store(out.data, o + i * out_step, convert<decltype(to)>(r)); });
     }
   });
 }

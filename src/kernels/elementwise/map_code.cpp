@@ -12,6 +12,9 @@ MapCode to_map_code(const MapProgram& program) {
   code.count = static_cast<uint8_t>(program.code.size());
   code.inputs = static_cast<uint8_t>(program.inputs);
   std::copy(program.code.begin(), program.code.end(), code.code);
+  // Operands are converted when they are read, results when they are written.
+  for (MapInstr& in : code.code)
+    if (in.op == MapOp::cast) in.op = MapOp::copy;
   return code;
 }
 

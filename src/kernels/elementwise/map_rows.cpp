@@ -29,17 +29,97 @@ struct Registers {
   alignas(64) float data[max_map_inputs + max_map_instrs][chunk_size];
 };
 
-// Dense copy of an operand's part of the chunk, zero-padded.
-void materialise(const MapOperand& operand, const Chunk& chunk, float* out) {
+// n contiguous elements as float32, exactly or rounded to the nearest.
+template <class T>
+HWY_INLINE void widen_row(const T* in, int64_t n, float* out) {
+  const DF d;
+  const hn::RebindToSigned<DF> di;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t c = 0;
+  for (; c + lanes <= n; c += lanes) {
+    if constexpr (sizeof(T) == 4) hn::StoreU(hn::ConvertTo(d, hn::LoadU(di, in + c)), d, out + c);
+    else hn::StoreU(hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(hn::Rebind<T, DF>(), in + c))), d, out + c);
+  }
+  for (; c < n; c++) out[c] = static_cast<float>(in[c]);
+}
+template <>
+HWY_INLINE void widen_row(const float* in, int64_t n, float* out) {
+  std::memcpy(out, in, static_cast<size_t>(n) * sizeof(float));
+}
+
+// The conversion back: truncated, integers wrap, what does not fit 32 bits and NaN count as the smallest of them.
+template <class T>
+HWY_INLINE void narrow_row(const float* in, int64_t n, T* out) {
+  const DF d;
+  const hn::RebindToSigned<DF> di;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t c = 0;
+  if constexpr (sizeof(T) == 1) {
+    const auto too_large = hn::Set(d, 0x1p31f);
+    const auto low = hn::Set(di, 0xff);
+    for (; c + lanes <= n; c += lanes) {
+      const auto v = hn::LoadU(d, in + c);
+      // Highway saturates what is too large, NaN included; in x86 the low bytes of both are zero.
+      const auto whole = hn::ConvertTo(di, hn::IfThenElseZero(hn::Lt(v, too_large), v));
+      hn::StoreU(hn::DemoteTo(hn::Rebind<uint8_t, DF>(), hn::And(whole, low)), hn::Rebind<uint8_t, DF>(),
+                 reinterpret_cast<uint8_t*>(out + c));
+    }
+  }
+  for (; c < n; c++) {
+    const float v = in[c];
+    out[c] = static_cast<T>(v >= -0x1p31f && v < 0x1p31f ? static_cast<int32_t>(v) : INT32_MIN);
+  }
+}
+template <>
+HWY_INLINE void narrow_row(const float* in, int64_t n, float* out) {
+  std::memcpy(out, in, static_cast<size_t>(n) * sizeof(float));
+}
+template <>
+HWY_INLINE void narrow_row(const float* in, int64_t n, bool* out) {
+  for (int64_t c = 0; c < n; c++) out[c] = in[c] != 0;
+}
+
+template <class T>
+void materialise_as(const MapOperand& operand, const Chunk& chunk, float* out) {
+  const T* data = static_cast<const T*>(operand.data);
   for (int64_t r = 0; r < chunk.rows; r++) {
-    const float* in = operand.data + (chunk.row + r) * operand.row_stride + chunk.col * operand.col_stride;
+    const T* in = data + (chunk.row + r) * operand.row_stride + chunk.col * operand.col_stride;
     float* row = out + r * chunk.cols;
-    if (operand.col_stride == 1) std::memcpy(row, in, static_cast<size_t>(chunk.cols) * sizeof(float));
-    else if (operand.col_stride == 0) std::fill_n(row, chunk.cols, *in);
+    if (operand.col_stride == 1) widen_row(in, chunk.cols, row);
+    else if (operand.col_stride == 0) std::fill_n(row, chunk.cols, static_cast<float>(*in));
     else
-      for (int64_t c = 0; c < chunk.cols; c++) row[c] = in[c * operand.col_stride];
+      for (int64_t c = 0; c < chunk.cols; c++) row[c] = static_cast<float>(in[c * operand.col_stride]);
   }
   std::fill(out + chunk.count(), out + chunk.padded(), 0.0f);
+}
+
+template <class F>
+void with_map_type(DType type, F f) {
+  switch (type) {
+    case DType::u8: return f(uint8_t());
+    case DType::boolean: return f(bool());
+    case DType::i8: return f(int8_t());
+    case DType::u16: return f(uint16_t());
+    case DType::i16: return f(int16_t());
+    case DType::i32: return f(int32_t());
+    default: return f(float());
+  }
+}
+
+// Dense copy of an operand's part of the chunk, zero-padded.
+void materialise(const MapOperand& operand, const Chunk& chunk, float* out) {
+  with_map_type(operand.type, [&](auto tag) {
+    using T = decltype(tag);
+    using Stored = std::conditional_t<std::is_same_v<T, bool>, uint8_t, T>;  // 0 or 1
+    materialise_as<Stored>(operand, chunk, out);
+  });
+}
+
+void store_rows(const float* from, int64_t rows, int64_t cols, int64_t stride, DType type, void* to) {
+  with_map_type(type, [&](auto tag) {
+    auto* out = static_cast<decltype(tag)*>(to);
+    for (int64_t r = 0; r < rows; r++) narrow_row(from + r * cols, cols, out + r * stride);
+  });
 }
 
 // Whether the elements of a chunk lie one after the other.
@@ -51,18 +131,23 @@ bool is_dense(const Chunk& chunk, int64_t row_stride, int64_t col_stride) {
 struct Interpreter {
   const MapCode& code;
   const MapOperand* operands;
-  float* out;
+  void* out;
   int64_t out_row_stride;
+  DType type;
   Registers& registers;
   int64_t laid_out[max_map_inputs] = {};  // elements of a constant operand that lie in its register
 
   const float* operand(int i, const Chunk& chunk) {
     const MapOperand& o = operands[i];
-    if (is_dense(chunk, o.row_stride, o.col_stride) && chunk.count() % 16 == 0)
-      return o.data + chunk.row * o.row_stride + chunk.col;
+    if (o.type == DType::f32 && is_dense(chunk, o.row_stride, o.col_stride) && chunk.count() % 16 == 0)
+      return static_cast<const float*>(o.data) + chunk.row * o.row_stride + chunk.col;
     float* reg = registers.data[i];
     if (o.row_stride == 0 && o.col_stride == 0) {  // one value: laid out once
-      if (laid_out[i] < chunk.padded()) std::fill_n(reg, chunk.padded(), *o.data), laid_out[i] = chunk.padded();
+      if (laid_out[i] < chunk.padded()) {
+        materialise(o, {0, 0, 1, 1}, reg);
+        std::fill_n(reg, chunk.padded(), *reg);
+        laid_out[i] = chunk.padded();
+      }
     } else if (o.row_stride == 0 && chunk.col == 0 && chunk.rows > 1) {  // one row, again and again
       if (laid_out[i] < chunk.padded()) materialise(o, chunk, reg), laid_out[i] = chunk.padded();
     } else {
@@ -74,8 +159,9 @@ struct Interpreter {
   void run(const Chunk& chunk) {
     const float* value[max_map_inputs + max_map_instrs];
     for (int i = 0; i < code.inputs; i++) value[i] = operand(i, chunk);
-    const bool direct = is_dense(chunk, out_row_stride, 1) && chunk.count() % 16 == 0;
-    float* destination = out + chunk.row * out_row_stride + chunk.col;
+    const bool direct = type == DType::f32 && is_dense(chunk, out_row_stride, 1) && chunk.count() % 16 == 0;
+    const int64_t first = chunk.row * out_row_stride + chunk.col;
+    float* destination = direct ? static_cast<float*>(out) + first : nullptr;
     for (int i = 0; i < code.count; i++) {
       const MapInstr& instr = code.code[i];
       const int target = code.inputs + i;
@@ -84,10 +170,8 @@ struct Interpreter {
       value[target] = result;
     }
     if (direct) return;
-    const float* result = value[code.inputs + code.count - 1];
-    for (int64_t r = 0; r < chunk.rows; r++)
-      std::memcpy(destination + r * out_row_stride, result + r * chunk.cols,
-                  static_cast<size_t>(chunk.cols) * sizeof(float));
+    store_rows(value[code.inputs + code.count - 1], chunk.rows, chunk.cols, out_row_stride, type,
+               static_cast<std::byte*>(out) + first * static_cast<int64_t>(size_of(type)));
   }
 };
 
@@ -104,15 +188,15 @@ void run_rows(Interpreter& interpreter, int64_t rows, int64_t cols) {
 
 }  // namespace
 
-void map_rows(const MapCode& code, const MapOperand* operands, float* out, int64_t out_row_stride, int64_t rows,
-              int64_t cols) {
+void map_rows(const MapCode& code, const MapOperand* operands, void* out, int64_t out_row_stride, int64_t rows,
+              int64_t cols, DType type) {
   Registers registers;  // uninitialised: only what a chunk uses is touched
-  Interpreter interpreter{code, operands, out, out_row_stride, registers};
+  Interpreter interpreter{code, operands, out, out_row_stride, type, registers};
   MapOperand flat[max_map_inputs];
   bool flattens = out_row_stride == cols || rows == 1;
   for (int i = 0; i < code.inputs; i++) {
     const MapOperand& o = operands[i];
-    flat[i] = {o.data, 0, o.col_stride};
+    flat[i] = {o.data, 0, o.col_stride, o.type};
     flattens = flattens && (rows == 1 || o.row_stride == o.col_stride * cols);
   }
   if (flattens) {
@@ -135,10 +219,10 @@ namespace pando::kernels {
 
 HWY_EXPORT(map_rows);
 
-void map_rows(const MapCode& code, const MapOperand* operands, float* out, int64_t out_row_stride, int64_t rows,
-              int64_t cols) {
+void map_rows(const MapCode& code, const MapOperand* operands, void* out, int64_t out_row_stride, int64_t rows,
+              int64_t cols, DType type) {
   if (rows <= 0 || cols <= 0) return;
-  HWY_DYNAMIC_DISPATCH(map_rows)(code, operands, out, out_row_stride, rows, cols);
+  HWY_DYNAMIC_DISPATCH(map_rows)(code, operands, out, out_row_stride, rows, cols, type);
 }
 
 }  // namespace pando::kernels
