@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "graph/quantization.hpp"
 #include "import/converters.hpp"
 #include "import/windows.hpp"
 
@@ -40,18 +41,42 @@ bool is_zero(Builder& b, ValueId v) {
 // Where an element of this type is scaled: 32-bit integers do not fit float32.
 DType scaled_in(DType type) { return type == DType::i32 || type == DType::f64 ? DType::f64 : DType::f32; }
 
-// round(x / scale) + zero, saturated. `zero` may be none.
+// The zero point as an immediate to add, `sign` times; nothing when it is not known, or not one.
+std::optional<double> known_zero(Builder& b, ValueId zero, double sign) {
+  if (zero == none || is_zero(b, zero)) return -0.0;  // the one that changes nothing
+  if (!b.is_constant(zero) || b.count(zero) != 1) return {};
+  return sign * elements<double>(*b.constant_of(zero))[0];
+}
+
+// round(x / scale) + zero, saturated. `zero` may be none. One map from float32 to integers: graph/quantization.hpp
+// knows it again.
 ValueId quantize(const OnnxNode& n, Builder& b, ValueId x, ValueId scale, ValueId zero, DType type) {
   Range r = range_of(n, type);
   DType real = scaled_in(b.dtype(x));
+  if (real == DType::f32) {
+    const std::optional<double> offset = known_zero(b, zero, 1);
+    std::vector<ValueId> operands = {b.cast(x, real), b.cast(scale, real)};
+    if (!offset) operands.push_back(zero);
+    return b.add(map_op, operands, quantize_program(type, r.lo, r.hi, offset));
+  }
   ValueId q = b.map(MapOp::round, {b.map(MapOp::div, {b.cast(x, real), b.cast(scale, real)})});
   if (!is_zero(b, zero)) q = b.map(MapOp::add, {q, b.cast(zero, real)});
   return b.cast(b.map(MapOp::clip, {q}, r.lo, r.hi), type);
 }
 
-// (x - zero) * scale; a zero point known to be 0 costs nothing.
+// (x - zero) * scale.
 ValueId dequantize(Builder& b, ValueId x, ValueId scale, ValueId zero) {
   DType real = scaled_in(b.dtype(x));
+  if (real == DType::f32 && b.dtype(scale) == DType::f32) {
+    const std::optional<double> offset = known_zero(b, zero, -1);
+    const bool one = b.is_constant(scale) && b.count(scale) == 1;
+    std::vector<ValueId> operands = {x};
+    if (!one) operands.push_back(scale);
+    if (!offset) operands.push_back(zero);
+    const std::optional<double> factor =
+        one ? std::optional<double>(elements<float>(*b.constant_of(scale))[0]) : std::nullopt;
+    return b.add(map_op, operands, dequantize_program(offset, factor));
+  }
   ValueId v = b.cast(x, real);
   if (!is_zero(b, zero)) v = b.map(MapOp::sub, {v, b.cast(zero, real)});
   return b.cast(b.map(MapOp::mul, {v, b.cast(scale, real)}), b.dtype(scale));

@@ -82,6 +82,8 @@ std::optional<Polynomial> polynomial(const Rewriter& rw, ValueId v, ValueId x, i
   if (auto c = scalar_value(rw.g, v)) return Polynomial{*c, 0, 0, 0};
   const Node* node = rw.producer(v, map_op);
   if (!node || depth == 0 || rw.dtype(v) != DType::f32) return {};
+  for (ValueId operand : node->inputs)
+    if (rw.dtype(operand) != DType::f32) return {};
   std::vector<std::optional<Polynomial>> registers;
   for (ValueId operand : node->inputs) registers.push_back(polynomial(rw, operand, x, depth - 1));
   for (const MapInstr& in : node->as<MapAttrs>().program.code) {

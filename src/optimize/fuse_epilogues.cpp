@@ -23,8 +23,9 @@ ValueId choose(const Rewriter& rw, const Node& map) {
   ValueId best = none;
   ValueId out = map.outputs[0];
   if (rw.dtype(out) != DType::f32 || !is_float_program(map.as<MapAttrs>().program)) return none;
-  for (ValueId v : map.inputs) {
+  for (ValueId v : map.inputs)
     if (rw.dtype(v) != DType::f32) return none;
+  for (ValueId v : map.inputs) {
     const Node* before = rw.producer(v);
     if (!before || !before->op->epilogue) continue;
     if (rw.uses(v) != std::count(map.inputs.begin(), map.inputs.end(), v) || rw.shape(v) != rw.shape(out)) continue;

@@ -1,16 +1,21 @@
 #include "optimize/fuse_maps.hpp"
 
+#include <algorithm>
+
 #include "optimize/map_merge.hpp"
 #include "optimize/rewriter.hpp"
 
 namespace pando {
 namespace {
 
+// A program that computes in float32: of operands and to a result of any type when it has several instructions.
 bool fusible(const Rewriter& rw, const Node& node) {
-  if (node.op != &map_op || rw.dtype(node.outputs[0]) != DType::f32) return false;
-  for (ValueId v : node.inputs)
-    if (rw.dtype(v) != DType::f32) return false;
-  return is_float_program(node.as<MapAttrs>().program);
+  if (node.op != &map_op) return false;
+  const MapProgram& program = node.as<MapAttrs>().program;
+  if (!is_float_program(program)) return false;
+  if (program.code.size() > 1) return true;
+  const auto f32 = [&](ValueId v) { return rw.dtype(v) == DType::f32; };
+  return f32(node.outputs[0]) && std::all_of(node.inputs.begin(), node.inputs.end(), f32);
 }
 
 // Takes the producer of one operand into the node.
@@ -18,7 +23,9 @@ bool fuse_one(Rewriter& rw, Node& node) {
   for (ValueId v : node.inputs) {
     const Node* before = rw.producer(v, map_op);
     uint32_t slots = static_cast<uint32_t>(std::count(node.inputs.begin(), node.inputs.end(), v));
-    if (!before || rw.uses(v) != slots || rw.shape(v) != rw.shape(node.outputs[0]) || !fusible(rw, *before)) continue;
+    if (!before || rw.uses(v) != slots || rw.shape(v) != rw.shape(node.outputs[0]) || rw.dtype(v) != DType::f32 ||
+        !fusible(rw, *before))
+      continue;
     auto merged =
         merge({before->as<MapAttrs>().program, before->inputs}, {node.as<MapAttrs>().program, node.inputs}, v);
     if (!merged) continue;

@@ -1,0 +1,70 @@
+#include "graph/quantization.hpp"
+
+namespace pando {
+namespace {
+
+bool is_narrow(DType t) { return t == DType::u8 || t == DType::i8 || t == DType::u16 || t == DType::i16; }
+
+MapInstr instr(MapOp op, int a, int b = 0, double p0 = 0, double p1 = 0) {
+  return {op, static_cast<uint8_t>(a), static_cast<uint8_t>(b), 0, p0, p1};
+}
+
+}  // namespace
+
+MapAttrs dequantize_program(std::optional<double> offset, std::optional<double> factor) {
+  MapAttrs attrs;
+  MapProgram& p = attrs.program;
+  const int scale = 1, zero = factor ? 1 : 2;
+  p.inputs = 1 + !factor + !offset;
+  p.code.push_back(offset ? instr(MapOp::add_imm, 0, 0, *offset) : instr(MapOp::sub, 0, zero));
+  p.code.push_back(factor ? instr(MapOp::mul_imm, p.inputs, 0, *factor) : instr(MapOp::mul, p.inputs, scale));
+  return attrs;
+}
+
+MapAttrs quantize_program(DType type, double lo, double hi, std::optional<double> offset) {
+  MapAttrs attrs;
+  attrs.out = type;
+  MapProgram& p = attrs.program;
+  p.inputs = 2 + !offset;
+  p.code = {instr(MapOp::div, 0, 1), instr(MapOp::round, p.inputs),
+            offset ? instr(MapOp::add_imm, p.inputs + 1, 0, *offset) : instr(MapOp::add, p.inputs + 1, 2),
+            instr(MapOp::clip, p.inputs + 2, 0, lo, hi)};
+  return attrs;
+}
+
+std::optional<Dequantize> as_dequantize(const NodeView& node) {
+  if (node.node.op != &map_op || !is_narrow(node.in(0).dtype) || node.out().dtype != DType::f32) return {};
+  const auto& attrs = node.as<MapAttrs>();
+  const std::vector<MapInstr>& code = attrs.program.code;
+  if (code.size() != 2) return {};
+  Dequantize d;
+  d.x = node.node.inputs[0];
+  std::optional<double> offset;
+  if (code[0].op == MapOp::add_imm) offset = code[0].p0;
+  if (code[1].op == MapOp::mul_imm) d.scale = code[1].p0;
+  if (!(Attributes(attrs) == Attributes(dequantize_program(offset, d.scale)))) return {};
+  int next = 1;
+  if (!d.scale) d.scale_value = node.node.inputs[next++];
+  if (offset) d.zero = -*offset + 0.0;
+  else d.zero_value = node.node.inputs[next];
+  return d;
+}
+
+std::optional<Quantize> as_quantize(const NodeView& node) {
+  if (node.node.op != &map_op || node.inputs() < 2 || !is_narrow(node.out().dtype)) return {};
+  const auto& attrs = node.as<MapAttrs>();
+  const std::vector<MapInstr>& code = attrs.program.code;
+  if (code.size() != 4 || code[3].op != MapOp::clip) return {};
+  Quantize q;
+  q.x = node.node.inputs[0];
+  q.scale_value = node.node.inputs[1];
+  q.lo = code[3].p0;
+  q.hi = code[3].p1;
+  if (code[2].op == MapOp::add_imm) q.zero = code[2].p0;
+  if (!(Attributes(attrs) == Attributes(quantize_program(attrs.out, q.lo, q.hi, q.zero)))) return {};
+  if (!q.zero) q.zero_value = node.node.inputs[2];
+  else q.zero = *q.zero + 0.0;
+  return q;
+}
+
+}  // namespace pando

@@ -1,0 +1,32 @@
+// The maps that quantize and dequantize, as programs that passes know again.
+//
+//   dequantize: y = (float(x) - zero) * scale, x an integer of 8 or 16 bits
+//   quantize:   y = saturate(round_half_even(x / scale) + zero)
+#pragma once
+#include <optional>
+
+#include "graph/ops/ops.hpp"
+
+namespace pando {
+
+// Operands: x, then the scale where `factor` does not give it, then the zero point where `offset` does not give what
+// is added to x (-zero; -0.0 for no zero point).
+MapAttrs dequantize_program(std::optional<double> offset, std::optional<double> factor);
+// Operands: x, the scale, then the zero point where `offset` does not give it. `lo`, `hi`: the range of `type`.
+MapAttrs quantize_program(DType type, double lo, double hi, std::optional<double> offset);
+
+// A node that one of them made. What is known is given as numbers, else as values.
+struct Dequantize {
+  ValueId x = none;
+  ValueId scale_value = none, zero_value = none;
+  std::optional<double> scale, zero;
+};
+std::optional<Dequantize> as_dequantize(const NodeView& node);
+struct Quantize {
+  ValueId x = none, scale_value = none, zero_value = none;
+  std::optional<double> zero;
+  double lo = 0, hi = 0;
+};
+std::optional<Quantize> as_quantize(const NodeView& node);
+
+}  // namespace pando
