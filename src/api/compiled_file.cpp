@@ -12,6 +12,7 @@
 
 #include "base/cpu.hpp"
 #include "bind/program_file.hpp"
+#include "kernels/gemm/integer.hpp"
 #include "kernels/simd.hpp"
 
 namespace pando {
@@ -158,7 +159,9 @@ void each_piece(const std::vector<MemoryBlock>& blocks, size_t bytes, F f) {
 
 std::string isa_name() {
   kernels::apply_isa_limit();
-  return name_of(active_isa());
+  std::string name = name_of(active_isa());
+  if (kernels::integer_form() == kernels::IntegerForm::dots) name += " with VNNI";  // of packed integers
+  return name;
 }
 
 // Why the program in it is of no use here; empty: it is.

@@ -14,8 +14,10 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
                        context.scratch);
 }
 
-// Images have one or two spatial dimensions; of one, it is x.
-kernels::ConvShape conv_shape(const Binder& b) {
+}  // namespace
+
+// Of one spatial dimension, it is x.
+Image image_of_conv(const Binder& b) {
   const auto& attrs = b.node.as<ConvAttrs>();
   const Shape &x = b.view().in_shape(input_x), &w = b.view().in_shape(input_w);
   const Extents &xs = b.input_strides(input_x), &ys = b.output_strides();
@@ -43,17 +45,14 @@ kernels::ConvShape conv_shape(const Binder& b) {
     s.dy = attrs.dilations[0];
     s.pad_y = attrs.pads_begin[0];
   }
-  return s;
+  return {s, c == 3 ? ImageDims{0, 1, 2} : ImageDims{0, -1, 1}};
 }
-
-}  // namespace
 
 const TileKernel conv_gemm_kernel{"conv gemm", run};
 
 void bind_conv_gemm(Binder& b) {
   const auto& attrs = b.node.as<ConvAttrs>();
-  const kernels::ConvShape s = conv_shape(b);
-  const ImageDims dims = b.view().out_shape().size() == 4 ? ImageDims{0, 1, 2} : ImageDims{0, -1, 1};
+  const auto [s, dims] = image_of_conv(b);
   DirectOp op = make_direct(b, s, dims, attrs.epilogue, input_bias, conv_fixed_inputs);
   op.x = b.input(input_x);
   const int64_t taps = s.kh * s.kw;
@@ -62,14 +61,15 @@ void bind_conv_gemm(Binder& b) {
                   scale = b.has(input_scale) ? b.view().in(input_scale).constant : nullptr;
   const int64_t group_stride = op.group_stride;
   const size_t bytes = static_cast<size_t>(group_stride * s.groups) * sizeof(float);
-  op.weights = b.pack_weights(
-      bytes, fmt::format("conv {}", s.groups), {input_w, input_scale}, [=, &context = b.context()](std::byte* to) {
-        for (int64_t g = 0; g < s.groups; g++) {
-          context.check();
-          kernels::pack_conv_weights(w->data + g * s.co * s.ci * taps * 4, scale ? scale->data + g * s.co * 4 : nullptr,
-                                     s.co, s.ci, taps, reinterpret_cast<float*>(to) + g * group_stride);
-        }
-      });
+  op.weights = b.pack_weights(bytes, fmt::format("conv {}", s.groups), {input_w, input_scale},
+                              [=, s = s, &context = b.context()](std::byte* to) {
+                                for (int64_t g = 0; g < s.groups; g++) {
+                                  context.check();
+                                  kernels::pack_conv_weights(w->data + g * s.co * s.ci * taps * 4,
+                                                             scale ? scale->data + g * s.co * 4 : nullptr, s.co, s.ci,
+                                                             taps, reinterpret_cast<float*>(to) + g * group_stride);
+                                }
+                              });
   b.kernel(conv_gemm_kernel);
   b.op_args(op);
   b.scratch(op.plan.scratch_bytes());

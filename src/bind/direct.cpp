@@ -14,18 +14,22 @@ DirectOp make_direct(Binder& b, const kernels::ConvShape& shape, ImageDims dims,
   DirectOp op{};
   op.y = b.output();
   op.epilogue = bind_epilogue(b, epilogue, bias_input, first_operand);
-  for (int i = 0; i < op.epilogue.operands; i++) {
-    int64_t* stride = op.epilogue.operand[i].stride;
-    auto at = [&](int dim) { return dim < 0 ? 0 : stride[dim]; };
-    const int64_t mapped[4] = {at(dims.n), at(dims.y), at(dims.x), at(channel)};
-    std::copy_n(mapped, 4, stride);
-  }
+  by_image(op.epilogue, dims, channel);
   kernels::ResidualStrides residual;
   if (!op.epilogue.general && op.epilogue.operands == 1)
     residual = {true, op.epilogue.operand[0].stride[1], op.epilogue.operand[0].stride[2]};
   op.plan = kernels::plan_direct(shape, block_extent(b, dims.y), block_extent(b, dims.x), dims.x < 0 ? 1 : out[dims.x],
                                  residual, b.tiles.machine.l2_bytes);
   return op;
+}
+
+void by_image(EpilogueRefs& epilogue, ImageDims dims, int channel) {
+  for (int i = 0; i < epilogue.operands; i++) {
+    int64_t* stride = epilogue.operand[i].stride;
+    auto at = [&](int dim) { return dim < 0 ? 0 : stride[dim]; };
+    const int64_t mapped[4] = {at(dims.n), at(dims.y), at(dims.x), at(channel)};
+    std::copy_n(mapped, 4, stride);
+  }
 }
 
 kernels::ConvBox direct_box(const Box& box, ImageDims dims) {

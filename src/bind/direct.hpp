@@ -24,6 +24,16 @@ static_assert(std::is_trivially_copyable_v<DirectOp>);
 // Plans for the boxes of b.op. The caller adds x, weights and, for each tile, its box.
 DirectOp make_direct(Binder& b, const kernels::ConvShape& shape, ImageDims dims, const Epilogue& epilogue,
                      int bias_input, int first_operand);
+// The image of a convolution of one or two spatial dimensions, and of a product by a matrix: strides of its input and
+// output, window, channels.
+struct Image {
+  kernels::ConvShape shape;
+  ImageDims dims;
+};
+Image image_of_conv(const Binder& b);
+Image image_of_matmul(const Binder& b);
+// Strides of the epilogue's operands from the output's dimensions to {n, y, x, channel}.
+void by_image(EpilogueRefs& epilogue, ImageDims dims, int channel);
 // The tile's box in the kernel's terms.
 kernels::ConvBox direct_box(const Box& box, ImageDims dims);
 // Addresses of a run. op.weights may be absent: then the caller sets them.

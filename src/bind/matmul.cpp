@@ -79,8 +79,12 @@ void run_gemv(const void* op_args, const void* tile_args, const TileContext& con
     kernels::run_epilogue_code(args.epilogue, 4, 2, at, s.in_w, box.c1 - box.c0, args.y + box.c0, s.y_x);
 }
 
-void bind_constant(Binder& b, const Matrix& a, int64_t n) {
+}  // namespace
+
+Image image_of_matmul(const Binder& b) {
   const auto& attrs = b.node.as<MatMulAttrs>();
+  const Matrix a = matrix(b, input_a, attrs.trans_a);
+  const int64_t n = b.view().out_shape().back();
   const int rank = narrow<int>(b.view().out_shape().size());
   // The dimensions before m are y and n of the image.
   const ImageDims dims{rank - 4, rank - 3, rank - 2};
@@ -95,8 +99,15 @@ void bind_constant(Binder& b, const Matrix& a, int64_t n) {
   s.y_n = dims.n < 0 ? 0 : b.output_strides()[dims.n];
   s.y_y = dims.y < 0 ? 0 : b.output_strides()[dims.y];
   s.in_h = dims.y < 0 ? 1 : b.view().out_shape()[static_cast<size_t>(dims.y)];
-  DirectOp op = make_direct(b, s, {std::max(dims.n, -1), std::max(dims.y, -1), dims.x}, attrs.epilogue, input_bias,
-                            matmul_fixed_inputs);
+  return {s, {std::max(dims.n, -1), std::max(dims.y, -1), dims.x}};
+}
+
+namespace {
+
+void bind_constant(Binder& b) {
+  const auto& attrs = b.node.as<MatMulAttrs>();
+  const auto [s, dims] = image_of_matmul(b);
+  DirectOp op = make_direct(b, s, dims, attrs.epilogue, input_bias, matmul_fixed_inputs);
   op.x = b.input(input_a);
   op.weights = pack_constant(b, attrs);
   const bool few = b.op.row->algorithm == Algorithm::gemv;
@@ -207,7 +218,7 @@ void bind_matmul(Binder& b) {
   const Matrix a = matrix(b, input_a, attrs.trans_a), w = matrix(b, input_b, attrs.trans_b);
   const int rank = narrow<int>(node.out_shape().size());
   const bool flat_constant = node.in(input_b).constant && node.in_shape(input_b).size() == 2 && rank <= 4;
-  if (flat_constant) return bind_constant(b, a, w.columns);
+  if (flat_constant) return bind_constant(b);
   bind_products(b, a, w);
 }
 

@@ -9,6 +9,9 @@ constexpr BindRow table[] = {
     {"conv depthwise", bind_conv_depthwise},
     {"conv winograd", bind_conv_winograd},
     {"conv gemm", bind_conv_gemm},
+    {"conv integer depthwise", bind_conv_integer_depthwise},
+    {"conv integer", bind_conv_integer},
+    {"matmul integer", bind_matmul_integer},
     {"matmul gemv", bind_matmul},
     {"matmul gemm", bind_matmul},
     {"attention flash", bind_attention},
@@ -29,11 +32,17 @@ constexpr BindRow table[] = {
     {"reference", bind_reference},
 };
 
-constexpr const TileKernel* kernels[] = {
-    &attention_kernel, &conv_depthwise_kernel, &conv_gemm_kernel, &conv_winograd_kernel, &copy_kernel,
-    &gather_kernel,    &gemv_kernel,           &lrn_kernel,       &lstm_kernel,          &map_kernel,
-    &matmul_kernel,    &norm_kernel,           &nothing_kernel,   &pool_kernel,          &products_kernel,
-    &reduce_kernel,    &reference_kernel,      &reshape_kernel,   &resize_kernel,        &softmax_kernel};
+constexpr const TileKernel* kernels[] = {&attention_kernel, &conv_depthwise_kernel,
+                                         &conv_gemm_kernel, &conv_winograd_kernel,
+                                         &copy_kernel,      &gather_kernel,
+                                         &integer_kernel,   &integer_depthwise_kernel,
+                                         &gemv_kernel,      &lrn_kernel,
+                                         &lstm_kernel,      &map_kernel,
+                                         &matmul_kernel,    &norm_kernel,
+                                         &nothing_kernel,   &pool_kernel,
+                                         &products_kernel,  &reduce_kernel,
+                                         &reference_kernel, &reshape_kernel,
+                                         &resize_kernel,    &softmax_kernel};
 
 }  // namespace
 

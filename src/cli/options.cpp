@@ -23,6 +23,7 @@ void add_common(CLI::App& command, CommonOptions& o) {
   command.add_option("--tile-us", o.tile_us, "target time of a tile in microseconds (default: chosen)")
       ->check(CLI::Range(0.0, 1e9));
   command.add_flag("--no-winograd", o.no_winograd, "3x3 convolutions by the direct method: slower, smaller errors");
+  command.add_flag("--no-integer", o.no_integer, "quantized operators as they are written, in float32: slower");
   command.add_option("--skip-pass", o.skip_passes, "pass of the optimizer to leave out, once per pass")
       ->type_name("NAME");
   command.add_flag("--read", o.read, "read the files into memory instead of mapping them: they may change afterwards");

@@ -33,7 +33,7 @@ struct CommonOptions {
   uint64_t seed = 1;
   double tile_us = 0;
   std::string isa;
-  bool no_winograd = false, no_optimize = false, read = false;
+  bool no_winograd = false, no_integer = false, no_optimize = false, read = false;
 };
 
 void add_common(CLI::App& command, CommonOptions& options);

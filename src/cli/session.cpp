@@ -69,6 +69,7 @@ Session prepare(const CommonOptions& options, PrepareOptions how) {
   how.compile.winograd = !options.no_winograd;
   how.compile.optimize = !options.no_optimize;
   how.compile.skip_passes = options.skip_passes;
+  if (options.no_integer) how.compile.skip_passes.emplace_back("integer_products");
   how.compile.cancel = interrupt_token();
   ProgressBar bar;
   how.compile.progress = [&](const char* stage, double fraction) { bar.show(stage, fraction); };

@@ -50,6 +50,10 @@ std::optional<Dequantize> as_dequantize(const NodeView& node) {
   return d;
 }
 
+bool dequantizes_weights(const NodeView& node) {
+  return node.inputs() > 0 && node.has(0) && node.in(0).constant && node.in_shape(0).size() >= 2 && as_dequantize(node);
+}
+
 std::optional<Quantize> as_quantize(const NodeView& node) {
   if (node.node.op != &map_op || node.inputs() < 2 || !is_narrow(node.out().dtype)) return {};
   const auto& attrs = node.as<MapAttrs>();

@@ -22,6 +22,8 @@ struct Dequantize {
   std::optional<double> scale, zero;
 };
 std::optional<Dequantize> as_dequantize(const NodeView& node);
+// Of a constant of two dimensions or more, which may yet be multiplied as it is: it is folded late.
+bool dequantizes_weights(const NodeView& node);
 struct Quantize {
   ValueId x = none, scale_value = none, zero_value = none;
   std::optional<double> zero;

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "graph/ops/common.hpp"
+#include "graph/quantization.hpp"
 #include "import/tensor_data.hpp"
 
 namespace pando::onnx {
@@ -84,6 +85,7 @@ void Builder::forget(ValueId v) {
 }
 
 bool Builder::fold(const Node& node) {
+  if (dequantizes_weights({graph_, node})) return false;
   for (ValueId v : node.inputs)
     if (v != none && !graph_.is_constant(v)) return false;
   for (ValueId v : node.outputs)

@@ -94,45 +94,11 @@ Values quantize_linear(const OnnxNode& n, Builder& b) {
   return {quantize(n, b, x, along(n, b, n.in(1), rank, axis), zero, type)};
 }
 
-// Weights stored in 8 bits, in one pass over them: three maps by the reference would take most of the import.
-// Null where that is not what the operands are.
-TensorPtr dequantized_weights(const OnnxNode& n, Builder& b, ValueId x, ValueId scale, ValueId zero, int64_t axis) {
-  bool known = b.is_constant(x) && b.is_constant(scale) && (zero == none || b.is_constant(zero));
-  if (!known || b.dtype(scale) != DType::f32 || size_of(b.dtype(x)) != 1 || !b.affords(4 * b.count(x))) return nullptr;
-  const Tensor& from = *b.constant_of(x);
-  int64_t channels = 1, inner = b.count(x);
-  if (b.count(scale) != 1 || (zero != none && b.count(zero) != 1)) {
-    int at = n.axis(axis, b.rank(x));
-    channels = from.shape[at];
-    inner = element_count(std::span(from.shape).subspan(at + 1));
-  }
-  auto per_channel = [&](ValueId v, float otherwise) {
-    std::vector<float> list = v == none ? std::vector<float>{otherwise} : elements<float>(*b.constant_of(v));
-    return list.size() == 1 ? std::vector<float>(channels, list[0]) : list;
-  };
-  std::vector<float> scales = per_channel(scale, 1), zeros = per_channel(zero, 0);
-  if (b.rank(scale) > 1 || scales.size() != zeros.size() || scales.size() != static_cast<size_t>(channels))
-    return nullptr;
-  auto to = b.new_tensor(DType::f32, from.shape);
-  auto* out = reinterpret_cast<float*>(writable(*to));
-  int64_t rows = inner > 0 ? element_count(from.shape) / inner : 0;
-  bool is_signed = from.dtype == DType::i8;
-  for (int64_t r = 0; r < rows; r++) {
-    float s = scales[r % channels], z = zeros[r % channels];
-    for (int64_t i = r * inner; i < (r + 1) * inner; i++) {
-      auto byte = static_cast<uint8_t>(from.data[i]);
-      out[i] = ((is_signed ? static_cast<float>(static_cast<int8_t>(byte)) : static_cast<float>(byte)) - z) * s;
-    }
-  }
-  return to;
-}
-
 Values dequantize_linear(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0);
   int rank = b.rank(x);
   int64_t axis = n.i("axis", 1);
   if (n.i("block_size", 0) != 0) n.unsupported("quantization by blocks is");
-  if (TensorPtr weights = dequantized_weights(n, b, x, n.in(1), n.optional(2), axis)) return {b.constant(weights)};
   ValueId zero = n.has(2) ? along(n, b, n.in(2), rank, axis) : none;
   return {dequantize(b, x, along(n, b, n.in(1), rank, axis), zero)};
 }

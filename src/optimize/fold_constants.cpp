@@ -1,6 +1,7 @@
 #include "optimize/fold_constants.hpp"
 
 #include "graph/evaluate.hpp"
+#include "graph/quantization.hpp"
 #include "optimize/rewriter.hpp"
 
 namespace pando {
@@ -10,6 +11,7 @@ constexpr size_t small_bytes = size_t{1} << 20, max_bytes = size_t{64} << 20;
 
 bool worth_folding(const Rewriter& rw, const Node& node, bool all) {
   if (node.inputs.empty()) return false;
+  if (!all && dequantizes_weights({rw.g, node})) return false;
   bool any = false;
   size_t in_bytes = 0, out_bytes = 0;
   for (ValueId v : node.inputs) {

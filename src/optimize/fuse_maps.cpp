@@ -21,7 +21,7 @@ bool fusible(const Rewriter& rw, const Node& node) {
 // Takes the producer of one operand into the node.
 bool fuse_one(Rewriter& rw, Node& node) {
   for (ValueId v : node.inputs) {
-    const Node* before = rw.producer(v, map_op);
+    const Node* before = rw.producer(v);
     uint32_t slots = static_cast<uint32_t>(std::count(node.inputs.begin(), node.inputs.end(), v));
     if (!before || rw.uses(v) != slots || rw.shape(v) != rw.shape(node.outputs[0]) || rw.dtype(v) != DType::f32 ||
         !fusible(rw, *before))

@@ -10,6 +10,7 @@
 #include "optimize/fold_scales.hpp"
 #include "optimize/fuse_epilogues.hpp"
 #include "optimize/fuse_maps.hpp"
+#include "optimize/integer_products.hpp"
 #include "optimize/merge_equal.hpp"
 #include "optimize/move_maps.hpp"
 #include "optimize/move_transposes.hpp"
@@ -49,6 +50,8 @@ constexpr Pass passes[] = {
     // Channels-last: per-channel constants come to lie along the last dimension.
     {"move_transposes", layout, move_transposes},
     {"absorb_transposes", layout, absorb_transposes},
+    // While weights are still the integers of the file.
+    {"integer_products", fuse, integer_products},
     {"fold_all_constants", nullptr, fold_all_constants},
     {"simplify_movement", nullptr, simplify_movement},
     {"merge_equal", nullptr, merge_equal},

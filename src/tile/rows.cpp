@@ -10,7 +10,8 @@
 namespace pando {
 
 const char* name_of(Algorithm a) {
-  constexpr const char* names[] = {"reference", "gemm", "winograd", "depthwise", "gemv", "flash", "vector"};
+  constexpr const char* names[] = {"reference", "gemm",   "winograd", "depthwise",        "gemv",
+                                   "flash",     "vector", "integer",  "integer depthwise"};
   return names[static_cast<int>(a)];
 }
 
@@ -87,6 +88,33 @@ bool matmul_gemm(const Candidate& c) {
 bool matmul_gemv(const Candidate& c) {
   const int m = c.domain.rank - 3;
   return m == 0 && c.domain[m].extent <= gemv_max_rows && constant(c, 1) && matmul_gemm(c);
+}
+
+// ---- 8-bit integers ----
+
+bool in_bytes(const Candidate& c) {
+  const NodeView& view = c.view;
+  return multiplies_bytes(view) && constant(c, 1) && (!view.has(2) || constant(c, 2)) && all_dense(c);
+}
+
+bool conv_integer(const Candidate& c) {
+  if (!in_bytes(c)) return false;
+  const Shape& w = c.view.in_shape(1);
+  const size_t rank = w.size();
+  return (rank == 3 || rank == 4) && std::all_of(w.begin(), w.end(), [](int64_t e) { return e > 0; });
+}
+
+bool conv_integer_depthwise(const Candidate& c) {
+  if (!conv_integer(c)) return false;
+  const Shape& w = c.view.in_shape(1);
+  const int64_t group = c.view.as<ConvAttrs>().group;
+  return group > 1 && w[1] == 1 && w[0] == group && element_count(w) / w[0] <= 512;
+}
+
+bool matmul_integer(const Candidate& c) {
+  if (!in_bytes(c)) return false;
+  const Shape& b = c.view.in_shape(1);
+  return b.size() == 2 && c.view.out_shape().size() <= 4 && b[0] > 0 && b[1] > 0;
 }
 
 bool attention_flash(const Candidate& c) {
@@ -219,6 +247,9 @@ const AlgorithmRow table[] = {
     {"conv depthwise", &conv_op, Algorithm::depthwise, conv_depthwise, depthwise_borders, 0.30},
     {"conv winograd", &conv_op, Algorithm::winograd, conv_winograd, winograd_borders, 0.93, nullptr, false,
      tiling::winograd_us},
+    {"conv integer depthwise", &conv_op, Algorithm::integer_depthwise, conv_integer_depthwise, depthwise_borders, 0.25},
+    {"conv integer", &conv_op, Algorithm::integer, conv_integer, conv_borders, 2.0, pixels, true},
+    {"matmul integer", &matmul_op, Algorithm::integer, matmul_integer, matmul_borders, 2.0, rows_of_one_product},
     {"conv gemm", &conv_op, Algorithm::gemm, conv_gemm, conv_borders, 0.90, pixels, true},
     {"matmul gemv", &matmul_op, Algorithm::gemv, matmul_gemv, gemv_borders, 0.45},
     {"matmul gemm", &matmul_op, Algorithm::gemm, matmul_gemm, matmul_borders, 0.90, rows_of_one_product},

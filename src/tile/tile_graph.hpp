@@ -17,6 +17,8 @@ enum class Algorithm : uint8_t {
   gemv,       // a few rows against a large matrix: bound by reading weights
   flash,      // attention with a running maximum
   vector,     // row-wise vector code (map, softmax, norm, pool, reduce, movement)
+  integer,    // products of bytes, exact sums
+  integer_depthwise,
 };
 struct AlgorithmRow;  // tile/rows.hpp
 const char* name_of(Algorithm a);

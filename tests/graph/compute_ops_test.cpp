@@ -230,7 +230,9 @@ TEST(MatMul, WrapsIntegersAndTakesEveryType) {
   EXPECT_EQ(values_of<int32_t>(*test::evaluate(g, {a, b})[0]), (std::vector<int32_t>{13}));
   for (DType t : {DType::f64, DType::f16, DType::bf16, DType::u32, DType::i64, DType::u64})
     check_rules(single(matmul_op, {{t, {3, 4}}, {t, {4, 5}}, {t, {5}}}, MatMulAttrs{}), 7);
-  EXPECT_NE(error_of(matmul_op, {{DType::u8, {1, 1}}, {DType::u8, {1, 1}}}, MatMulAttrs{}).find("not supported"),
+  EXPECT_NE(error_of(matmul_op, {{DType::u16, {1, 1}}, {DType::u16, {1, 1}}}, MatMulAttrs{}).find("not supported"),
+            std::string::npos);
+  EXPECT_NE(error_of(matmul_op, {{DType::u8, {1, 1}}, {DType::u8, {1, 1}}}, MatMulAttrs{}).find("expected int8"),
             std::string::npos);
 }
 

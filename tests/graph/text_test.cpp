@@ -25,9 +25,9 @@ TEST(Text, HasALinePerNode) {
             "graph small\n"
             "input x: float32[2,3]\n"
             "%3: float32[2,4] = matmul(x, w: constant float32[3,4], constant float32[4]) {trans_a=false trans_b=false "
-            "alpha=1 epilogue={program={code=[] inputs=1}}}  # /dense\n"
+            "alpha=1 epilogue={program={code=[] inputs=1} out=float32} zero=0}  # /dense\n"
             "out: float32[2,1] = matmul(%3, v: constant float32[4,1], -) {trans_a=false trans_b=false alpha=1 "
-            "epilogue={program={code=[] inputs=1}}}\n"
+            "epilogue={program={code=[] inputs=1} out=float32} zero=0}\n"
             "output out: float32[2,1]\n"
             "output w: float32[3,4] constant\n");
 }

@@ -18,7 +18,7 @@ std::vector<TypeShape> infer(const NodeView& node) {
   const Shape &x = node.in_shape(input_x), &w = node.in_shape(input_w);
   int rank = static_cast<int>(x.size()), spatial = rank - 2;
   check_rank(node, input_w, rank, rank);
-  for (int i = input_w; i < node.inputs(); i++) check_same_dtype(node, i);
+  const DType type = product_type(node, attrs.epilogue, conv_fixed_inputs);
   if (node.in(input_x).dtype == DType::boolean) fail(ErrorCode::not_supported, "conv of bool is not supported");
   check_windows(spatial, std::span(w).subspan(2), attrs.strides, attrs.dilations, attrs.pads_begin, attrs.pads_end);
   int64_t in_channels = x.back(), out_channels = w[0], group = attrs.group;
@@ -34,7 +34,7 @@ std::vector<TypeShape> infer(const NodeView& node) {
   for (int i = 0; i < spatial; i++) out.push_back(window_outputs(x[i + 1], window(attrs, w, i), i));
   out.push_back(out_channels);
   check_epilogue(node, attrs.epilogue, conv_fixed_inputs, out);
-  return {{node.in(input_x).dtype, checked(std::move(out))}};
+  return {{type, checked(std::move(out))}};
 }
 
 Domain domain(const NodeView& node) {
@@ -99,7 +99,7 @@ double operations(const NodeView& node, const Box& box) {
 }
 
 // The reference, blocked so that whole nets can be checked in seconds.
-template <class T>
+template <class T, class W = T>
 class Reference {
  public:
   Reference(const ConvAttrs& attrs, std::span<const View> inputs, const View& out)
@@ -140,7 +140,15 @@ class Reference {
   static const View* absent_or(std::span<const View> inputs, size_t i) {
     return i < inputs.size() && inputs[i].data ? &inputs[i] : nullptr;
   }
-  static Sum value(const View& v, int64_t at) { return static_cast<Sum>(widen(load<T>(v.data, at))); }
+  static constexpr bool bytes = sizeof(T) == 1;
+  template <class V = T>
+  static Sum value(const View& v, int64_t at) {
+    return static_cast<Sum>(widen(load<V>(v.data, at)));
+  }
+  Sum pixel(int64_t at) const {
+    if constexpr (bytes) return value(x_, at) - static_cast<Sum>(attrs_.zero);
+    return value(x_, at);
+  }
 
   // The tile whose first output is `at`.
   void compute(const Extents& at, int64_t group, int64_t channels, int64_t columns) {
@@ -188,10 +196,10 @@ class Reference {
     for (int64_t k = 0; k < depth; k++) {
       Sum x[columns];
 #pragma GCC unroll 4
-      for (int j = 0; j < columns; j++) x[j] = value(x_, xo + k * dx + j * step);
+      for (int j = 0; j < columns; j++) x[j] = pixel(xo + k * dx + j * step);
 #pragma GCC unroll 4
       for (int i = 0; i < channels; i++) {
-        Sum weight = value(w_, wo + k * dw + i * dc);
+        Sum weight = value<W>(w_, wo + k * dw + i * dc);
 #pragma GCC unroll 4
         for (int j = 0; j < columns; j++) block[i][j] += weight * x[j];
       }
@@ -205,6 +213,10 @@ class Reference {
   void finish(Extents at, int64_t c, int64_t p, Sum sum) {
     int64_t channel = at[last_ + 1] += c;
     at[last_] += p;
+    if constexpr (bytes) {
+      if (bias_) sum += value<int32_t>(*bias_, channel * bias_->strides[0]);
+      return store_sum(static_cast<int32_t>(sum), epilogue_, out_, at);
+    }
     if (scale_) sum *= value(*scale_, channel * scale_->strides[0]);
     if (bias_) sum += value(*bias_, channel * bias_->strides[0]);
     T element = convert<T>(sum);
@@ -224,8 +236,11 @@ class Reference {
 
 void evaluate(const Attributes& any, std::span<const View> inputs, std::span<const View> outputs) {
   const auto& attrs = any.as<ConvAttrs>();
+  if (inputs[input_x].dtype == DType::u8) return Reference<uint8_t, int8_t>(attrs, inputs, outputs[0]).run();
+  if (inputs[input_x].dtype == DType::i8) return Reference<int8_t>(attrs, inputs, outputs[0]).run();
   dispatch(outputs[0].dtype, [&](auto tag) {
-    if constexpr (!std::is_same_v<decltype(tag), bool>) Reference<decltype(tag)>(attrs, inputs, outputs[0]).run();
+    if constexpr (!std::is_same_v<decltype(tag), bool> && sizeof(tag) > 1)
+      Reference<decltype(tag)>(attrs, inputs, outputs[0]).run();
   });
 }
 
@@ -234,7 +249,7 @@ constexpr EpilogueSlot epilogue{[](Attributes& a) -> Epilogue& { return a.as<Con
 
 std::optional<Partial> partial(const NodeView& node) {
   ConvAttrs attrs = node.as<ConvAttrs>();
-  if (attrs.group != 1 || !node.in(1).constant) return {};
+  if (attrs.group != 1 || !node.in(1).constant || multiplies_bytes(node)) return {};
   attrs.epilogue = {};
   return Partial{.attrs = attrs, .bias = 2};
 }

@@ -245,13 +245,34 @@ void check_epilogue(const NodeView& node, const Epilogue& epilogue, int fixed, s
   // A program of the element alone needs no operand, so absent ones before it may be left out.
   if (node.inputs() != expected && (node.inputs() > expected || expected > fixed))
     fail(ErrorCode::invalid_model, "expected {} operands with this epilogue, got {}", expected, node.inputs());
-  if (node.in(0).dtype != DType::f32)
+  if (node.in(0).dtype != DType::f32 && !multiplies_bytes(node))
     fail(ErrorCode::not_supported, "an epilogue on {} is not supported, expected float32", name_of(node.in(0).dtype));
   for (int i = fixed; i < node.inputs(); i++) {
     if (!node.has(i)) fail(ErrorCode::invalid_model, "epilogue operand {} is missing", i);
-    check_same_dtype(node, i);
+    if (node.in(i).dtype != DType::f32)
+      fail(ErrorCode::invalid_model, "epilogue operand {} is {}, expected float32", i, name_of(node.in(i).dtype));
     check_broadcasts_to(node.in_shape(i), out, "an epilogue operand");
   }
+}
+
+DType product_type(const NodeView& node, const Epilogue& epilogue, int fixed) {
+  enum { x, weights, bias };
+  const int count = std::min(node.inputs(), fixed);
+  if (!multiplies_bytes(node)) {
+    for (int i = weights; i < count; i++) check_same_dtype(node, i);
+    return node.in(x).dtype;
+  }
+  for (int i = weights; i < count; i++) {
+    if (!node.has(i)) continue;
+    const DType expected = i == weights ? DType::i8 : DType::i32;
+    if (i > bias) fail(ErrorCode::invalid_model, "operand {} is not for {}", i, name_of(node.in(x).dtype));
+    if (node.in(i).dtype != expected)
+      fail(ErrorCode::invalid_model, "operand {} is {}, expected {} with an operand 0 of {}", i,
+           name_of(node.in(i).dtype), name_of(expected), name_of(node.in(x).dtype));
+  }
+  if (!is_map_type(epilogue.out) || epilogue.out == DType::i32)
+    fail(ErrorCode::invalid_model, "the result of an epilogue is {}", name_of(epilogue.out));
+  return epilogue.empty() ? DType::i32 : epilogue.out;
 }
 
 BoundEpilogue::BoundEpilogue(const Epilogue& epilogue, std::span<const View> inputs, int fixed, int rank)
@@ -266,6 +287,12 @@ float BoundEpilogue::operator()(float element, const Extents& index) const {
   for (size_t i = 0; i < operands_.size(); i++)
     registers[i + 1] = load<float>(operands_[i].data, offset(strides_[i], index));
   return run_program(epilogue_.program, registers);
+}
+
+void store_sum(int32_t sum, const BoundEpilogue& epilogue, const View& out, const Extents& index) {
+  if (epilogue.empty()) return store(out.data, offset(out, index), sum);
+  const float element = epilogue(static_cast<float>(sum), index);
+  dispatch(out.dtype, [&](auto to) { store(out.data, offset(out, index), convert<decltype(to)>(element)); });
 }
 
 }  // namespace pando

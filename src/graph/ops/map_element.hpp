@@ -24,6 +24,9 @@ void check_program(const MapProgram& program);
 // Whether the epilogue fits the node, whose own operands are the first `fixed`, and its output.
 void check_epilogue(const NodeView& node, const Epilogue& epilogue, int fixed, std::span<const int64_t> out);
 
+// Checks the types of a matrix operator's first `fixed` operands: x, weights, a bias, others. Its result's type.
+DType product_type(const NodeView& node, const Epilogue& epilogue, int fixed);
+
 // An epilogue bound to its operands, for reference evaluations.
 class BoundEpilogue {
  public:
@@ -36,5 +39,8 @@ class BoundEpilogue {
   std::span<const View> operands_;
   Extents strides_[max_map_inputs];
 };
+
+// Ends a product of 8-bit integers.
+void store_sum(int32_t sum, const BoundEpilogue& epilogue, const View& out, const Extents& index);
 
 }  // namespace pando

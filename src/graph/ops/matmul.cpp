@@ -24,10 +24,10 @@ std::vector<TypeShape> infer(const NodeView& node) {
   check_inputs(node, 2, matmul_fixed_inputs + max_map_inputs - 1);
   check_rank(node, input_a, 2, max_rank - 1);  // the domain has one dimension more
   check_rank(node, input_b, 2, max_rank - 1);
-  for (int i = input_b; i < node.inputs(); i++) check_same_dtype(node, i);
-  DType type = node.in(input_a).dtype;
-  if (!has_matmul(type)) fail(ErrorCode::not_supported, "matmul of {} is not supported", name_of(type));
-  if (!is_float(type) && attrs.alpha != 1)
+  const DType type = product_type(node, attrs.epilogue, matmul_fixed_inputs);
+  if (!has_matmul(node.in(input_a).dtype) && !multiplies_bytes(node))
+    fail(ErrorCode::not_supported, "matmul of {} is not supported", name_of(type));
+  if ((multiplies_bytes(node) || !is_float(type)) && attrs.alpha != 1)
     fail(ErrorCode::not_supported, "alpha of {} on {} is not supported, expected 1", attrs.alpha, name_of(type));
   const Shape &a = node.in_shape(input_a), &b = node.in_shape(input_b);
   Sides sa = sides_a(attrs, static_cast<int>(a.size())), sb = sides_b(attrs, static_cast<int>(b.size()));
@@ -89,26 +89,27 @@ Extents batch_strides(const View& v, int batch) {
 template <class T>
 using Sum = std::conditional_t<std::is_integral_v<T>, uint64_t, double>;
 
-template <class T>
+template <class T, class V = T>
 Sum<T> value(const View& v, int64_t at) {
-  return static_cast<Sum<T>>(widen(load<T>(v.data, at)));
+  return static_cast<Sum<T>>(widen(load<V>(v.data, at)));
 }
 
 // sum[j] += over k of a at ao + k da, times b at bo + k dk + j dn. Unrolled, so that the sums stay in registers.
-template <class T, int strip>
+template <class T, class W, int strip>
 void add_strip(const View& a, int64_t ao, int64_t da, const View& b, int64_t bo, int64_t dk, int64_t dn, int64_t depth,
-               Sum<T>* sum) {
+               Sum<T> zero, Sum<T>* sum) {
   Sum<T> part[strip] = {};
   for (int64_t k = 0; k < depth; k++) {
     Sum<T> left = value<T>(a, ao + k * da);
+    if constexpr (sizeof(T) == 1) left -= zero;
 #pragma GCC unroll 8
-    for (int j = 0; j < strip; j++) part[j] += left * value<T>(b, bo + k * dk + j * dn);
+    for (int j = 0; j < strip; j++) part[j] += left * value<T, W>(b, bo + k * dk + j * dn);
   }
   for (int j = 0; j < strip; j++) sum[j] += part[j];
 }
 
 // A strip of output columns shares each element of a. Floats are summed in double, integers wrap around.
-template <class T>
+template <class T, class W = T>
 void evaluate_as(const MatMulAttrs& attrs, std::span<const View> inputs, const View& out) {
   constexpr int64_t strip = 8;
   const View &a = inputs[input_a], &b = inputs[input_b];
@@ -127,11 +128,17 @@ void evaluate_as(const MatMulAttrs& attrs, std::span<const View> inputs, const V
     int64_t count = std::min(strip, out.shape[n] - at[n]);
     int64_t ao = offset(batch_a, at) + at[m] * a.strides[sa.row], bo = offset(batch_b, at) + at[n] * dn;
     Sum<T> sum[strip] = {};
-    if (count == strip) add_strip<T, strip>(a, ao, a.strides[sa.column], b, bo, dk, dn, depth, sum);
+    const auto zero = static_cast<Sum<T>>(attrs.zero);
+    if (count == strip) add_strip<T, W, strip>(a, ao, a.strides[sa.column], b, bo, dk, dn, depth, zero, sum);
     else
       for (int64_t j = 0; j < count; j++)
-        add_strip<T, 1>(a, ao, a.strides[sa.column], b, bo + j * dn, dk, dn, depth, sum + j);
+        add_strip<T, W, 1>(a, ao, a.strides[sa.column], b, bo + j * dn, dk, dn, depth, zero, sum + j);
     for (int64_t j = 0; j < count; j++, at[n]++) {
+      if constexpr (sizeof(T) == 1) {
+        if (bias) sum[j] += value<T, int32_t>(*bias, at[n] * bias->strides[0]);
+        store_sum(static_cast<int32_t>(sum[j]), epilogue, out, at);
+        continue;
+      }
       if constexpr (!std::is_integral_v<T>) sum[j] *= static_cast<double>(attrs.alpha);
       if (bias) sum[j] += value<T>(*bias, at[n] * bias->strides[0]);
       T element = convert<T>(sum[j]);
@@ -144,6 +151,8 @@ void evaluate_as(const MatMulAttrs& attrs, std::span<const View> inputs, const V
 
 void evaluate(const Attributes& any, std::span<const View> inputs, std::span<const View> outputs) {
   const auto& attrs = any.as<MatMulAttrs>();
+  if (inputs[input_a].dtype == DType::u8) return evaluate_as<uint8_t, int8_t>(attrs, inputs, outputs[0]);
+  if (inputs[input_a].dtype == DType::i8) return evaluate_as<int8_t>(attrs, inputs, outputs[0]);
   dispatch(outputs[0].dtype, [&](auto tag) {
     if constexpr (sizeof(tag) >= 4 || std::is_class_v<decltype(tag)>)
       evaluate_as<decltype(tag)>(attrs, inputs, outputs[0]);
@@ -154,6 +163,7 @@ constexpr EpilogueSlot epilogue{[](Attributes& a) -> Epilogue& { return a.as<Mat
                                 matmul_fixed_inputs};
 
 std::optional<Partial> partial(const NodeView& node) {
+  if (multiplies_bytes(node)) return {};
   MatMulAttrs attrs = node.as<MatMulAttrs>();
   attrs.epilogue = {};
   return Partial{.attrs = attrs, .bias = 2};

@@ -7,12 +7,20 @@
 namespace pando {
 
 // What matrix operators do with each element before they store it: `program` on register 0 = the element; registers
-// 1.. are the operands that follow the operator's own, broadcast to the output.
+// 1.. are the operands that follow the operator's own, float32, broadcast to the output.
 struct Epilogue {
   MapProgram program;
+  DType out = DType::f32;  // of products of 8-bit integers: the type that the program's result is converted to
   bool empty() const { return program.code.empty(); }
-  PANDO_FIELDS(program)
+  PANDO_FIELDS(program, out)
 };
+
+// Matrix operators also multiply integers of 8 bits: operand 0 is u8 or i8, the weights are i8, a bias is i32. Then
+// sums are exact in 32 bits (they wrap around) and of (x - zero) * w, so that padding counts as zero. Without an
+// epilogue they are the result, of type i32; else its element is the sum rounded to float32.
+inline bool multiplies_bytes(const NodeView& node) {
+  return node.in(0).dtype == DType::u8 || node.in(0).dtype == DType::i8;
+}
 
 // conv: x [N, spatial..., Ci], w [Co, Ci/group, kernel...] (ONNX order), bias [Co] or absent, scale [Co] or absent
 // (multiplies w per output channel: a folded normalization), epilogue operands. y [N, spatial..., Co].
@@ -20,7 +28,8 @@ struct ConvAttrs {
   std::vector<int64_t> strides, dilations, pads_begin, pads_end;
   int64_t group = 1;
   Epilogue epilogue;
-  PANDO_FIELDS(strides, dilations, pads_begin, pads_end, group, epilogue)
+  int64_t zero = 0;  // of 8-bit integers
+  PANDO_FIELDS(strides, dilations, pads_begin, pads_end, group, epilogue, zero)
 };
 inline constexpr int conv_fixed_inputs = 4;
 extern const OpDef conv_op;
@@ -31,7 +40,8 @@ struct MatMulAttrs {
   bool trans_a = false, trans_b = false;
   float alpha = 1;
   Epilogue epilogue;
-  PANDO_FIELDS(trans_a, trans_b, alpha, epilogue)
+  int64_t zero = 0;  // of 8-bit integers
+  PANDO_FIELDS(trans_a, trans_b, alpha, epilogue, zero)
 };
 inline constexpr int matmul_fixed_inputs = 3;
 extern const OpDef matmul_op;

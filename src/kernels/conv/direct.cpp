@@ -2,20 +2,10 @@
 
 #include <algorithm>
 
+#include "kernels/conv/columns.hpp"
+
 namespace pando::kernels {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// Extent of the equal parts of at most `limit` that `extent` is cut into.
-int64_t even_part(int64_t extent, int64_t limit) {
-  return ceil_div(extent, ceil_div(extent, std::max<int64_t>(limit, 1)));
-}
-
-// Input rows, or columns, under `count` output ones.
-int64_t under(int64_t count, int64_t kernel, int64_t stride, int64_t dilation) {
-  return (count - 1) * stride + (kernel - 1) * dilation + 1;
-}
 
 // Floats of the input under a block of output pixels.
 int64_t copied_floats(const ConvShape& s, int64_t rows, int64_t cols) {
@@ -79,65 +69,6 @@ DirectPlan plan_direct(const ConvShape& s, int64_t rows, int64_t cols, int64_t o
 
 namespace {
 
-struct Pixels {  // a block of one image's output
-  int64_t n, y0, y1, x0, x1;
-  int64_t rows() const { return y1 - y0; }
-  int64_t cols() const { return x1 - x0; }
-};
-
-template <class F>
-void for_blocks(const DirectPlan& p, const ConvBox& box, const F& f) {
-  for (int64_t n = box.n0; n < box.n1; n++)
-    for (int64_t y = box.y0; y < box.y1; y += p.block_rows)
-      for (int64_t x = box.x0; x < box.x1; x += p.block_cols)
-        f(Pixels{n, y, std::min<int64_t>(y + p.block_rows, box.y1), x, std::min<int64_t>(x + p.block_cols, box.x1)});
-}
-
-// Of `count` positions from `first` on, `stride` apart, those that lie in [0, extent).
-struct Inside {
-  int64_t lo, hi;
-};
-Inside inside(int64_t first, int64_t stride, int64_t extent, int64_t count) {
-  const int64_t lo = std::clamp<int64_t>(ceil_div(std::max<int64_t>(-first, 0), stride), 0, count);
-  return {lo, std::clamp<int64_t>(extent <= first ? 0 : ceil_div(extent - first, stride), lo, count)};
-}
-
-// `count` pixels whose channels lie apart, in blocks that fill whole cache lines of both sides.
-void copy_apart(const ConvShape& s, const float* from, int64_t count, float* to) {
-  for (int64_t c0 = 0; c0 < s.ci; c0 += 16)
-    for (int64_t i = 0; i < count; i++)
-      for (int64_t c = c0; c < std::min(c0 + 16, s.ci); c++) to[i * s.ci + c] = from[i * s.x_x + c * s.x_c];
-}
-
-// The input under a block, [rows][columns][ci], for one group's channels.
-void copy_image(const ConvShape& s, const float* image, const Pixels& b, float* to) {
-  const int64_t y0 = b.y0 * s.sy - s.pad_y, x0 = b.x0 * s.sx - s.pad_x;
-  const int64_t cols = under(b.cols(), s.kw, s.sx, s.dx);
-  const Inside in = inside(x0, 1, s.in_w, cols);
-  for (int64_t y = y0; y < y0 + under(b.rows(), s.kh, s.sy, s.dy); y++, to += cols * s.ci) {
-    if (y < 0 || y >= s.in_h) {
-      std::fill_n(to, cols * s.ci, 0.0f);
-      continue;
-    }
-    const float* from = image + y * s.x_y + (x0 + in.lo) * s.x_x;
-    std::fill_n(to, in.lo * s.ci, 0.0f);
-    if (s.x_c == 1 && s.x_x == s.ci) std::copy_n(from, (in.hi - in.lo) * s.ci, to + in.lo * s.ci);
-    else copy_apart(s, from, in.hi - in.lo, to + in.lo * s.ci);
-    std::fill_n(to + in.hi * s.ci, (cols - in.hi) * s.ci, 0.0f);
-  }
-}
-
-// Where each tap of each pixel of the block begins, in the copy.
-void point_into_copy(const DirectPlan& p, const Pixels& b, const float* copy, const float** to) {
-  const ConvShape& s = p.shape;
-  const int64_t row = under(b.cols(), s.kw, s.sx, s.dx) * s.ci;
-  for (int64_t kh = 0; kh < s.kh; kh++)
-    for (int64_t kw = 0; kw < (p.merged ? 1 : s.kw); kw++)
-      for (int64_t y = 0; y < b.rows(); y++)
-        for (int64_t x = 0; x < b.cols(); x++)
-          *to++ = copy + (y * s.sy + kh * s.dy) * row + (x * s.sx + kw * s.dx) * s.ci;
-}
-
 // Likewise in the image, or outside it.
 void point_into_image(const DirectPlan& p, const Pixels& b, const float* image, const float* zeros, const float** to) {
   const ConvShape& s = p.shape;
@@ -164,8 +95,9 @@ void run_group(const DirectPlan& p, const DirectArgs& args, const Pixels& b, int
   auto* input = reinterpret_cast<float*>(scratch + at.input);
   const float* image = args.x + b.n * s.x_n + group * s.ci * s.x_c;
   if (p.copied) {
-    copy_image(s, image, b, input);
-    point_into_copy(p, b, input, columns);
+    copy_image(s, image, b, 0.0f, s.ci, input,
+               [](const float* from, int64_t n, float* to) { std::copy_n(from, n, to); });
+    point_into_copy(s, b, p.merged, s.ci, input, columns);
   } else {
     point_into_image(p, b, image, input, columns);
   }
@@ -201,7 +133,7 @@ void run_group(const DirectPlan& p, const DirectArgs& args, const Pixels& b, int
 void conv_direct(const DirectPlan& p, const DirectArgs& args, const ConvBox& box, std::byte* scratch) {
   const ConvShape& s = p.shape;
   if (!p.copied) std::fill_n(reinterpret_cast<float*>(scratch + Scratch(p).input), p.k, 0.0f);
-  for_blocks(p, box, [&](const Pixels& b) {
+  for_blocks(p.block_rows, p.block_cols, box, [&](const Pixels& b) {
     if (s.groups == 1) run_group(p, args, b, 0, box.c0, box.c1, scratch);
     else
       for (int64_t group = 0; group < s.groups; group++) run_group(p, args, b, group, 0, s.co, scratch);

@@ -32,8 +32,20 @@ struct EpilogueArgs {
 };
 
 // Runs args.code over a block of rows along output dimension `row_dim` and columns along the last one, `rank` - 1.
-// `at` are the output coordinates of the block's first element; `out` points to it.
+// `at` are the output coordinates of the block's first element. The elements come from `in`, and go to `out`, which may
+// be the same, converted to `type`.
+struct EpilogueBlock {
+  const float* in;
+  int64_t in_stride;
+  void* out;
+  int64_t out_stride;
+  DType type = DType::f32;
+};
 void run_epilogue_code(const EpilogueArgs& args, int rank, int row_dim, const int64_t* at, int64_t rows, int64_t cols,
-                       float* out, int64_t out_row_stride);
+                       const EpilogueBlock& block);
+inline void run_epilogue_code(const EpilogueArgs& args, int rank, int row_dim, const int64_t* at, int64_t rows,
+                              int64_t cols, float* out, int64_t out_row_stride) {
+  run_epilogue_code(args, rank, row_dim, at, rows, cols, {out, out_row_stride, out, out_row_stride});
+}
 
 }  // namespace pando::kernels

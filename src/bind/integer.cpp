@@ -1,0 +1,234 @@
+// conv and matmul of 8-bit integers with constant weights.
+#include "kernels/conv/integer.hpp"
+
+#include "bind/bind_ops.hpp"
+#include "bind/direct.hpp"
+#include "kernels/conv/integer_depthwise.hpp"
+
+namespace pando {
+namespace {
+
+enum { input_x, input_w, input_bias };
+constexpr int no_bias = INT32_MAX;  // of the epilogue: sums begin with it
+
+struct IntegerOp {
+  kernels::IntegerPlan plan;
+  Ref x, y, weights, start;
+  int64_t group_bytes = 0, group_start = 0;
+  EpilogueRefs epilogue;  // operand strides {n, y, x, channel}
+};
+struct DepthwiseOp {
+  IntegerOp op;  // its weights are float32
+  kernels::DepthwiseShape shape;
+};
+
+kernels::IntegerArgs resolve(const IntegerOp& op, const TileContext& context) {
+  kernels::IntegerArgs args;
+  args.x = context.at<const std::byte>(op.x);
+  args.y = context.at<std::byte>(op.y);
+  args.weights = context.at<const std::byte>(op.weights);
+  args.group_bytes = op.group_bytes;
+  args.start = context.at<const int32_t>(op.start);
+  args.group_start = op.group_start;
+  args.epilogue = resolve(op.epilogue, context);
+  return args;
+}
+
+void run(const void* op_args, const void* tile_args, const TileContext& context) {
+  const auto& op = *static_cast<const IntegerOp*>(op_args);
+  kernels::conv_integer(op.plan, resolve(op, context), *static_cast<const kernels::ConvBox*>(tile_args),
+                        context.scratch);
+}
+
+void run_depthwise(const void* op_args, const void* tile_args, const TileContext& context) {
+  const auto& op = *static_cast<const DepthwiseOp*>(op_args);
+  kernels::IntegerArgs args = resolve(op.op, context);
+  kernels::depthwise_integer({op.shape, op.op.plan}, args, context.at<const float>(op.op.weights),
+                             *static_cast<const kernels::DepthwiseBox*>(tile_args), context.scratch);
+}
+
+// round(v * scale) + zero within lo..hi, perhaps of a clip of v * scale: the way back to 8 bits, done in the kernel.
+void recognize_requantize(const MapProgram& p, const EpilogueRefs& refs, kernels::IntegerPlan& plan) {
+  if (size_of(plan.out) != 1 || plan.out == DType::boolean || p.code.size() < 4 || p.code.size() > 5) return;
+  size_t at = 0;
+  const auto follows = [&] { return p.code[at].a == (at == 0 ? 0 : static_cast<size_t>(p.inputs) + at - 1); };
+  const MapInstr& scale = p.code[at];
+  const bool imm = scale.op == MapOp::mul_imm && p.inputs == 1;
+  if (!imm && !(scale.op == MapOp::mul && p.inputs == 2 && scale.b == 1)) return;
+  const int64_t* stride = imm ? nullptr : refs.operand[0].stride;
+  if (!follows() || (stride && (stride[0] != 0 || stride[1] != 0 || stride[2] != 0 || stride[3] != 1))) return;
+  double lo = -INFINITY, hi = INFINITY;
+  if (const MapInstr& clip = p.code[++at]; clip.op == MapOp::relu || clip.op == MapOp::clip) {
+    if (!follows()) return;
+    lo = std::nearbyint(clip.op == MapOp::relu ? 0 : clip.p0);
+    hi = clip.op == MapOp::relu ? INFINITY : std::nearbyint(clip.p1);
+    at++;
+  }
+  if (at + 3 != p.code.size() || p.code[at].op != MapOp::round || !follows()) return;
+  const MapInstr& add = p.code[++at];
+  if (add.op != MapOp::add_imm || !follows()) return;
+  const MapInstr& range = p.code[++at];
+  if (range.op != MapOp::clip || !follows()) return;
+  plan.requantize = true;
+  plan.one_scale = imm;
+  plan.scale = static_cast<float>(scale.p0);
+  plan.out_zero = static_cast<float>(add.p0);
+  // A clip before rounding is one after it, of rounded bounds.
+  plan.lo = static_cast<float>(std::max(range.p0, lo + add.p0));
+  plan.hi = static_cast<float>(std::min(range.p1, hi + add.p0));
+  if (!(plan.lo <= plan.hi)) plan.requantize = false;
+}
+
+IntegerOp make_op(Binder& b, const Image& image, const Epilogue& epilogue, int64_t zero, int first_operand) {
+  const int channel = narrow<int>(b.view().out_shape().size()) - 1;
+  const auto extent = [&](int dim) { return dim < 0 ? int64_t{1} : b.op.block[dim]; };
+  IntegerOp op;
+  op.plan = kernels::plan_integer(image.shape, b.view().in(input_x).dtype == DType::i8, narrow<int32_t>(zero),
+                                  extent(image.dims.y), extent(image.dims.x), b.tiles.machine.l2_bytes);
+  op.plan.out = b.view().out().dtype;
+  op.x = b.input(input_x);
+  op.y = b.output();
+  if (epilogue.empty()) return op;
+  op.epilogue = bind_epilogue(b, epilogue, no_bias, first_operand);
+  op.epilogue.general = true;
+  op.epilogue.code = kernels::to_map_code(epilogue.program);
+  by_image(op.epilogue, image.dims, channel);
+  recognize_requantize(epilogue.program, op.epilogue, op.plan);
+  return op;
+}
+
+// Weights as [co][values], in the order of taps and the values of a tap.
+using Ordered = std::function<std::vector<int8_t>()>;
+
+void pack(Binder& b, IntegerOp& op, const Ordered& ordered, const std::string& recipe) {
+  const kernels::IntegerPlan plan = op.plan;
+  const kernels::ConvShape& s = plan.shape;
+  const int64_t co = s.co, groups = s.groups, values = plan.taps * plan.k;
+  op.group_bytes = narrow<int64_t>(kernels::integer_weights_bytes(plan.form, co, plan.taps, plan.k));
+  op.group_start = (co + kernels::integer_block - 1) / kernels::integer_block * kernels::integer_block;
+  const std::string name = fmt::format("{} {} {} {} {}", recipe, groups, plan.taps, plan.k,
+                                       plan.form == kernels::IntegerForm::dots ? "dots" : "pairs");
+  op.weights =
+      b.pack_weights(static_cast<size_t>(op.group_bytes * groups), name, {input_w}, [=, op = op](std::byte* to) {
+        const std::vector<int8_t> w = ordered();
+        for (int64_t g = 0; g < groups; g++)
+          kernels::pack_integer_weights(plan.form, {w.data() + g * co * values, values, plan.k, 1}, co, plan.taps,
+                                        plan.k, to + g * op.group_bytes);
+      });
+  const TensorPtr bias = b.has(input_bias) ? b.view().in(input_bias).constant : nullptr;
+  op.start =
+      b.pack_weights(static_cast<size_t>(op.group_start * groups) * sizeof(int32_t),
+                     fmt::format("{} start {} {}", name, plan.zero, plan.is_signed), {input_w, input_bias},
+                     [=, op = op](std::byte* to) {
+                       const std::vector<int8_t> w = ordered();
+                       std::vector<int32_t> list(static_cast<size_t>(co * groups));
+                       if (bias) std::memcpy(list.data(), bias->data, bias->bytes());
+                       for (int64_t g = 0; g < groups; g++)
+                         kernels::integer_start(plan, w.data() + g * co * values, co, values, list.data() + g * co,
+                                                reinterpret_cast<int32_t*>(to) + g * op.group_start);
+                     });
+}
+
+// [co][ci][taps] as [co][taps][ci].
+std::vector<int8_t> taps_first(const Tensor& w) {
+  const int64_t co = w.shape[0], ci = w.shape[1], taps = element_count(w.shape) / std::max<int64_t>(co * ci, 1);
+  const auto* from = reinterpret_cast<const int8_t*>(w.data);
+  std::vector<int8_t> to(static_cast<size_t>(co * ci * taps));
+  auto next = to.begin();
+  for (int64_t o = 0; o < co; o++)
+    for (int64_t t = 0; t < taps; t++)
+      for (int64_t c = 0; c < ci; c++) *next++ = from[(o * ci + c) * taps + t];
+  return to;
+}
+
+}  // namespace
+
+const TileKernel integer_kernel{"integer", run};
+const TileKernel integer_depthwise_kernel{"integer depthwise", run_depthwise};
+
+void bind_conv_integer(Binder& b) {
+  const auto& attrs = b.node.as<ConvAttrs>();
+  const Image image = image_of_conv(b);
+  IntegerOp op = make_op(b, image, attrs.epilogue, attrs.zero, conv_fixed_inputs);
+  pack(
+      b, op, [w = b.view().in(input_w).constant] { return taps_first(*w); }, "integer conv");
+  b.kernel(integer_kernel);
+  b.op_args(op);
+  b.scratch(op.plan.scratch_bytes());
+  for (uint32_t i = 0; i < b.tile_count(); i++) b.tile_args(i, direct_box(b.box(i), image.dims));
+}
+
+void bind_matmul_integer(Binder& b) {
+  const auto& attrs = b.node.as<MatMulAttrs>();
+  const Image image = image_of_matmul(b);
+  IntegerOp op = make_op(b, image, attrs.epilogue, attrs.zero, matmul_fixed_inputs);
+  const bool transposed = attrs.trans_b;
+  const auto columns = [w = b.view().in(input_w).constant, transposed] {  // [n][k]
+    const auto* from = reinterpret_cast<const int8_t*>(w->data);
+    std::vector<int8_t> to(from, from + element_count(w->shape));
+    if (transposed) return to;
+    const int64_t k = w->shape[0], n = w->shape[1];
+    for (int64_t p = 0; p < k; p++)
+      for (int64_t o = 0; o < n; o++) to[static_cast<size_t>(o * k + p)] = from[p * n + o];
+    return to;
+  };
+  pack(b, op, columns, fmt::format("integer matmul {}", transposed));
+  b.kernel(integer_kernel);
+  b.op_args(op);
+  b.scratch(op.plan.scratch_bytes());
+  for (uint32_t i = 0; i < b.tile_count(); i++) b.tile_args(i, direct_box(b.box(i), image.dims));
+}
+
+void bind_conv_integer_depthwise(Binder& b) {
+  const auto& attrs = b.node.as<ConvAttrs>();
+  const Image image = image_of_conv(b);
+  const kernels::ConvShape& s = image.shape;
+  DepthwiseOp op{make_op(b, image, attrs.epilogue, attrs.zero, conv_fixed_inputs), {}};
+  const int64_t co = b.view().out_shape().back();
+  const Shape& out = b.view().out_shape();
+  op.shape = {.h = s.in_h,
+              .w = s.in_w,
+              .ci = co,
+              .oh = image.dims.y < 0 ? 1 : out[static_cast<size_t>(image.dims.y)],
+              .ow = out[static_cast<size_t>(image.dims.x)],
+              .co = co,
+              .kh = s.kh,
+              .kw = s.kw,
+              .stride_y = s.sy,
+              .stride_x = s.sx,
+              .dilation_y = s.dy,
+              .dilation_x = s.dx,
+              .pad_y = s.pad_y,
+              .pad_x = s.pad_x,
+              .x_n = s.x_n,
+              .x_y = s.x_y,
+              .x_x = s.x_x,
+              .y_n = s.y_n,
+              .y_y = s.y_y,
+              .y_x = s.y_x};
+  const TensorPtr w = b.view().in(input_w).constant,
+                  bias = b.has(input_bias) ? b.view().in(input_bias).constant : nullptr;
+  const int64_t taps = s.kh * s.kw;
+  op.op.weights = b.pack_weights(static_cast<size_t>(co * taps) * sizeof(float), "integer depthwise", {input_w},
+                                 [=](std::byte* to) {
+                                   const auto* from = reinterpret_cast<const int8_t*>(w->data);
+                                   for (int64_t o = 0; o < co; o++)
+                                     for (int64_t t = 0; t < taps; t++)
+                                       reinterpret_cast<float*>(to)[t * co + o] = from[o * taps + t];
+                                 });
+  op.op.start = b.pack_weights(static_cast<size_t>(co) * sizeof(int32_t), fmt::format("integer bias {}", co),
+                               {input_bias}, [=](std::byte* to) {
+                                 if (bias) std::memcpy(to, bias->data, bias->bytes());
+                                 else std::memset(to, 0, static_cast<size_t>(co) * sizeof(int32_t));
+                               });
+  b.kernel(integer_depthwise_kernel);
+  b.op_args(op);
+  for (uint32_t i = 0; i < b.tile_count(); i++) {
+    const kernels::ConvBox box = direct_box(b.box(i), image.dims);
+    const kernels::DepthwiseBox tile{box.n0, box.n1, box.y0, box.y1, box.x0, box.x1, box.c0, box.c1};
+    b.scratch(kernels::IntegerDepthwise{op.shape, op.op.plan}.scratch_bytes(tile));
+    b.tile_args(i, tile);
+  }
+}
+
+}  // namespace pando
