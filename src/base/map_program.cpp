@@ -11,7 +11,7 @@ bool has_vector_body(const MapProgram& program) {
   });
 }
 
-bool is_map_type(DType type) {
+bool is_program_type(DType type) {
   switch (type) {
     case DType::f32:
     case DType::boolean:
@@ -26,8 +26,8 @@ bool is_map_type(DType type) {
 
 bool has_vector_body(const MapProgram& program, const std::vector<DType>& operands, DType result) {
   const auto f32_or_boolean = [](DType t) { return t == DType::f32 || t == DType::boolean; };
-  if (!has_vector_body(program) || !is_map_type(result) || result == DType::i32) return false;
-  if (!std::all_of(operands.begin(), operands.end(), is_map_type)) return false;
+  if (!has_vector_body(program) || !is_program_type(result) || result == DType::i32) return false;
+  if (!std::all_of(operands.begin(), operands.end(), is_program_type)) return false;
   if (program.code.size() > 1 || program.code[0].op == MapOp::cast) return true;
   return f32_or_boolean(result) && std::all_of(operands.begin(), operands.end(), f32_or_boolean);
 }

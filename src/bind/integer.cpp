@@ -14,6 +14,7 @@ constexpr int no_bias = INT32_MAX;  // of the epilogue: sums begin with it
 struct IntegerOp {
   kernels::IntegerPlan plan;
   Ref x, y, weights, start;
+  Ref bias;  // one that is computed
   int64_t group_bytes = 0, group_start = 0;
   EpilogueRefs epilogue;  // operand strides {n, y, x, channel}
 };
@@ -30,6 +31,7 @@ kernels::IntegerArgs resolve(const IntegerOp& op, const TileContext& context) {
   args.group_bytes = op.group_bytes;
   args.start = context.at<const int32_t>(op.start);
   args.group_start = op.group_start;
+  args.bias = context.at<const int32_t>(op.bias);
   args.epilogue = resolve(op.epilogue, context);
   return args;
 }
@@ -88,6 +90,7 @@ IntegerOp make_op(Binder& b, const Image& image, const Epilogue& epilogue, int64
   op.plan.out = b.view().out().dtype;
   op.x = b.input(input_x);
   op.y = b.output();
+  if (b.has(input_bias) && !b.view().in(input_bias).constant) op.bias = b.input(input_bias);
   if (epilogue.empty()) return op;
   op.epilogue = bind_epilogue(b, epilogue, no_bias, first_operand);
   op.epilogue.general = true;
@@ -118,8 +121,8 @@ void pack(Binder& b, IntegerOp& op, const Ordered& ordered, const std::string& r
   const TensorPtr bias = b.has(input_bias) ? b.view().in(input_bias).constant : nullptr;
   op.start =
       b.pack_weights(static_cast<size_t>(op.group_start * groups) * sizeof(int32_t),
-                     fmt::format("{} start {} {}", name, plan.zero, plan.is_signed), {input_w, input_bias},
-                     [=, op = op](std::byte* to) {
+                     fmt::format("{} start {} {}", name, plan.zero, plan.is_signed),
+                     {input_w, bias ? input_bias : no_bias}, [=, op = op](std::byte* to) {
                        const std::vector<int8_t> w = ordered();
                        std::vector<int32_t> list(static_cast<size_t>(co * groups));
                        if (bias) std::memcpy(list.data(), bias->data, bias->bytes());

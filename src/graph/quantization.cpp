@@ -1,5 +1,7 @@
 #include "graph/quantization.hpp"
 
+#include <algorithm>
+
 namespace pando {
 namespace {
 
@@ -48,6 +50,22 @@ std::optional<Dequantize> as_dequantize(const NodeView& node) {
   if (offset) d.zero = -*offset + 0.0;
   else d.zero_value = node.node.inputs[next];
   return d;
+}
+
+TensorPtr without_zero(const TensorPtr& weights, std::span<const float> zero, size_t axis) {
+  const bool is_signed = weights->dtype == DType::i8;
+  if (is_signed && std::all_of(zero.begin(), zero.end(), [](float z) { return z == 0; })) return weights;
+  const Shape& shape = weights->shape;
+  auto to = make_tensor(DType::i8, shape);
+  const int64_t inner = element_count(std::span(shape).subspan(axis + 1)), channels = shape[axis];
+  for (int64_t i = 0, n = element_count(shape); i < n; i++) {
+    const auto z = static_cast<int>(zero[zero.size() == 1 ? 0 : static_cast<size_t>(i / inner % channels)]);
+    const auto byte = static_cast<uint8_t>(weights->data[i]);
+    const int value = (is_signed ? static_cast<int8_t>(byte) : byte) - z;
+    if (value < -128 || value > 127) return nullptr;
+    writable(*to)[i] = static_cast<std::byte>(value);
+  }
+  return to;
 }
 
 bool dequantizes_weights(const NodeView& node) {

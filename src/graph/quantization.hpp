@@ -24,6 +24,10 @@ struct Dequantize {
 std::optional<Dequantize> as_dequantize(const NodeView& node);
 // Of a constant of two dimensions or more, which may yet be multiplied as it is: it is folded late.
 bool dequantizes_weights(const NodeView& node);
+// Constant weights of u8 or i8 less their zero point, one for all or one per index of dimension `axis`, as i8; null
+// where a difference does not fit. The same tensor where nothing changes.
+TensorPtr without_zero(const TensorPtr& weights, std::span<const float> zero, size_t axis);
+
 struct Quantize {
   ValueId x = none, scale_value = none, zero_value = none;
   std::optional<double> zero;

@@ -142,7 +142,51 @@ ValueId integer_conv(const OnnxNode& n, Builder& b, ValueId x, ValueId w, ValueI
   return b.channels_first(b.add(conv_op, {b.channels_last(x), w, bias, none}, a));
 }
 
+// The weights of an integer product where they are constant and fit: i8 without a zero point. Null otherwise.
+TensorPtr integer_weights(Builder& b, ValueId w, ValueId zero, size_t axis) {
+  if (!b.is_constant(w) || size_of(b.dtype(w)) != 1 || b.dtype(w) == DType::boolean ||
+      b.rank(w) <= static_cast<int>(axis))
+    return nullptr;
+  if (zero != none && !b.is_constant(zero)) return nullptr;
+  const std::vector<float> zeros = zero == none ? std::vector<float>{0} : elements<float>(*b.constant_of(zero));
+  if (zeros.size() != 1 && (b.rank(zero) != 1 || static_cast<int64_t>(zeros.size()) != b.shape(w)[axis]))
+    return nullptr;
+  return without_zero(b.constant_of(w), zeros, axis);
+}
+
+// The sums of the columns of w [k, n].
+ValueId column_sums(Builder& b, const Tensor& w) {
+  const int64_t k = w.shape[0], n = w.shape[1];
+  auto sums = b.new_tensor(DType::i32, {n});
+  auto* to = reinterpret_cast<int32_t*>(writable(*sums));
+  std::fill_n(to, n, 0);
+  for (int64_t p = 0; p < k; p++)
+    for (int64_t o = 0; o < n; o++) to[o] += static_cast<int8_t>(w.data[p * n + o]);
+  return b.constant(std::move(sums));
+}
+
+// The product of bytes by constant weights. A zero point of a that is computed becomes a bias:
+// (a - zero) w = a w - zero * (sums of w's columns). `none`: not of this kind.
+ValueId byte_product(Builder& b, ValueId a, ValueId zero, const TensorPtr& w) {
+  const DType type = b.dtype(a);
+  if (!w || (type != DType::u8 && type != DType::i8) || w->shape.size() != 2 || (zero != none && b.count(zero) != 1))
+    return none;
+  MatMulAttrs attrs;
+  ValueId bias = none;
+  if (zero != none && b.is_constant(zero)) {
+    attrs.zero = elements<int64_t>(*b.constant_of(zero))[0];
+  } else if (zero != none) {
+    const ValueId z = b.map(MapOp::neg, {b.cast(b.reshape(zero, {1}), DType::i32)});
+    bias = b.map(MapOp::mul, {z, column_sums(b, *w)});
+  }
+  return b.add(matmul_op, {a, b.constant(w), bias}, attrs);
+}
+
 Values matmul_integer(const OnnxNode& n, Builder& b) {
+  const ValueId zero = n.optional(2);
+  if (b.rank(n.in(0)) >= 2 && b.rank(n.in(1)) == 2)
+    if (ValueId y = byte_product(b, n.in(0), zero, integer_weights(b, n.in(1), n.optional(3), 1)); y != none)
+      return {y};
   return {b.matmul(centred(n, b, n.in(0), n.optional(2), -2), centred(n, b, n.in(1), n.optional(3), -1))};
 }
 

@@ -1,5 +1,7 @@
 #include "optimize/fuse_epilogues.hpp"
 
+#include <algorithm>
+
 #include "optimize/map_merge.hpp"
 #include "optimize/rewriter.hpp"
 
@@ -22,12 +24,17 @@ BoundProgram bound(const Node& node, ValueId element) {
 ValueId choose(const Rewriter& rw, const Node& map) {
   ValueId best = none;
   ValueId out = map.outputs[0];
-  if (rw.dtype(out) != DType::f32 || !is_float_program(map.as<MapAttrs>().program)) return none;
-  for (ValueId v : map.inputs)
-    if (rw.dtype(v) != DType::f32) return none;
+  const MapProgram& program = map.as<MapAttrs>().program;
+  if (!is_float_program(program)) return none;
+  const auto f32 = [&](ValueId v) { return rw.dtype(v) == DType::f32; };
   for (ValueId v : map.inputs) {
     const Node* before = rw.producer(v);
     if (!before || !before->op->epilogue) continue;
+    // Products of bytes give their sums, or float32, to a program, and take its result of any type.
+    const bool bytes = multiplies_bytes({rw.g, *before}), sums = bytes && rw.dtype(v) == DType::i32;
+    if (!f32(v) && !(sums && program.code.size() > 1)) continue;
+    if (!f32(out) && !bytes) continue;
+    if (!std::all_of(map.inputs.begin(), map.inputs.end(), [&](ValueId w) { return w == v || f32(w); })) continue;
     if (rw.uses(v) != std::count(map.inputs.begin(), map.inputs.end(), v) || rw.shape(v) != rw.shape(out)) continue;
     if (best == none || rw.producer_id(v) > rw.producer_id(best)) best = v;
   }
@@ -49,6 +56,7 @@ bool fuse(Rewriter& rw, Node& map) {
   const EpilogueSlot& slot = *fused.op->epilogue;
   fused.inputs.resize(std::max(fused.inputs.size(), static_cast<size_t>(slot.first_operand)), none);
   slot.of(fused.attrs).program = std::move(merged->program);
+  slot.of(fused.attrs).out = rw.dtype(map.outputs[0]);
   rw.emit_for(map, std::move(fused), added);
   return true;
 }

@@ -12,10 +12,17 @@ namespace {
 bool fusible(const Rewriter& rw, const Node& node) {
   if (node.op != &map_op) return false;
   const MapProgram& program = node.as<MapAttrs>().program;
-  if (!is_float_program(program)) return false;
-  if (program.code.size() > 1) return true;
+  if (program.code.size() > 1) return is_float_program(program);
+  // A cast to float32 is what reading an operand of another type does.
+  if (program.code[0].op == MapOp::cast)
+    return rw.dtype(node.outputs[0]) == DType::f32 && is_program_type(rw.dtype(node.inputs[0]));
   const auto f32 = [&](ValueId v) { return rw.dtype(v) == DType::f32; };
-  return f32(node.outputs[0]) && std::all_of(node.inputs.begin(), node.inputs.end(), f32);
+  return is_float_program(program) && f32(node.outputs[0]) && std::all_of(node.inputs.begin(), node.inputs.end(), f32);
+}
+
+bool single_cast(const Node& node) {
+  const MapInstr* in = single_instr(&node);
+  return in && in->op == MapOp::cast;
 }
 
 // Takes the producer of one operand into the node.
@@ -26,8 +33,9 @@ bool fuse_one(Rewriter& rw, Node& node) {
     if (!before || rw.uses(v) != slots || rw.shape(v) != rw.shape(node.outputs[0]) || rw.dtype(v) != DType::f32 ||
         !fusible(rw, *before))
       continue;
-    auto merged =
-        merge({before->as<MapAttrs>().program, before->inputs}, {node.as<MapAttrs>().program, node.inputs}, v);
+    MapProgram first = before->as<MapAttrs>().program;
+    if (first.code[0].op == MapOp::cast) first.code[0].op = MapOp::copy;
+    auto merged = merge({std::move(first), before->inputs}, {node.as<MapAttrs>().program, node.inputs}, v);
     if (!merged) continue;
     rw.exchange_inputs(node, merged->operands);
     node.as<MapAttrs>().program = std::move(merged->program);
@@ -40,7 +48,7 @@ bool fuse_one(Rewriter& rw, Node& node) {
 
 Graph fuse_maps(Graph graph, CompileContext& context) {
   return rewrite_nodes(std::move(graph), context, [](Rewriter& rw, Node& node) {
-    if (fusible(rw, node))
+    if (fusible(rw, node) && !single_cast(node))
       while (fuse_one(rw, node)) {
       }
     return false;  // changed in place

@@ -55,21 +55,8 @@ std::optional<Weights> weights_of(Rewriter& rw, ValueId v, size_t axis) {
       d->zero ? std::vector<float>{static_cast<float>(*d->zero)} : per_channel(rw, d->zero_value, shape, axis);
   const auto plain = [](float x) { return std::isfinite(x) && x > 0; };
   if (r.scale.empty() || zero.empty() || !std::all_of(r.scale.begin(), r.scale.end(), plain)) return {};
-  const bool is_signed = from->dtype == DType::i8;
-  if (is_signed && std::all_of(zero.begin(), zero.end(), [](float z) { return z == 0; })) {
-    r.w = from;
-    return r;
-  }
-  auto to = make_tensor(DType::i8, shape);
-  const int64_t inner = element_count(std::span(shape).subspan(axis + 1)), channels = shape[axis];
-  for (int64_t i = 0, n = element_count(shape); i < n; i++) {
-    const auto z = static_cast<int>(zero.size() == 1 ? zero[0] : zero[static_cast<size_t>(i / inner % channels)]);
-    const auto byte = static_cast<uint8_t>(from->data[i]);
-    const int value = (is_signed ? static_cast<int8_t>(byte) : byte) - z;
-    if (value < -128 || value > 127) return {};
-    writable(*to)[i] = static_cast<std::byte>(value);
-  }
-  r.w = to;
+  r.w = without_zero(from, zero, axis);
+  if (!r.w) return {};
   return r;
 }
 

@@ -94,7 +94,7 @@ bool matmul_gemv(const Candidate& c) {
 
 bool in_bytes(const Candidate& c) {
   const NodeView& view = c.view;
-  return multiplies_bytes(view) && constant(c, 1) && (!view.has(2) || constant(c, 2)) && all_dense(c);
+  return multiplies_bytes(view) && constant(c, 1) && all_dense(c);
 }
 
 bool conv_integer(const Candidate& c) {
@@ -108,7 +108,8 @@ bool conv_integer_depthwise(const Candidate& c) {
   if (!conv_integer(c)) return false;
   const Shape& w = c.view.in_shape(1);
   const int64_t group = c.view.as<ConvAttrs>().group;
-  return group > 1 && w[1] == 1 && w[0] == group && element_count(w) / w[0] <= 512;
+  return group > 1 && w[1] == 1 && w[0] == group && element_count(w) / w[0] <= 512 &&
+         (!c.view.has(2) || constant(c, 2));
 }
 
 bool matmul_integer(const Candidate& c) {

@@ -62,12 +62,12 @@ void check_single(const NodeView& node, const MapAttrs& attrs) {
 
 void check_many(const NodeView& node, const MapAttrs& attrs) {
   for (int i = 0; i < node.inputs(); i++)
-    if (!is_map_type(node.in(i).dtype))
+    if (!is_program_type(node.in(i).dtype))
       fail(ErrorCode::invalid_model, "operand {} of a map of several instructions is {}", i, name_of(node.in(i).dtype));
   for (const MapInstr& in : attrs.program.code)
     if (!supports(in.op, DType::f32) && !supports(in.op, DType::boolean))
       fail(ErrorCode::not_supported, "{} of float32 is not supported", name_of(in.op));
-  if (!is_map_type(attrs.out) || attrs.out == DType::i32)
+  if (!is_program_type(attrs.out) || attrs.out == DType::i32)
     fail(ErrorCode::invalid_model, "the result of a map of several instructions is {}", name_of(attrs.out));
 }
 

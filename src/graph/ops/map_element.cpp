@@ -270,7 +270,7 @@ DType product_type(const NodeView& node, const Epilogue& epilogue, int fixed) {
       fail(ErrorCode::invalid_model, "operand {} is {}, expected {} with an operand 0 of {}", i,
            name_of(node.in(i).dtype), name_of(expected), name_of(node.in(x).dtype));
   }
-  if (!is_map_type(epilogue.out) || epilogue.out == DType::i32)
+  if (!is_program_type(epilogue.out) || epilogue.out == DType::i32)
     fail(ErrorCode::invalid_model, "the result of an epilogue is {}", name_of(epilogue.out));
   return epilogue.empty() ? DType::i32 : epilogue.out;
 }

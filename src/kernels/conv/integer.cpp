@@ -79,6 +79,13 @@ void run_group(const IntegerPlan& p, const IntegerArgs& args, const Pixels& b, i
     block.weights = args.weights + group * args.group_bytes + c / integer_block * block_bytes;
     block.channels = std::min<int64_t>(integer_block, c1 - c);
     block.start = args.start + group * args.group_start + c;
+    int32_t start[integer_block] = {};
+    if (args.bias) {
+      for (int64_t i = 0; i < block.channels; i++)
+        start[i] = static_cast<int32_t>(static_cast<uint32_t>(block.start[i]) +
+                                        static_cast<uint32_t>(args.bias[group * s.co + c + i]));
+      block.start = start;
+    }
     integer_block_sums(p.form, block);
     for (int64_t y = 0; y < b.rows(); y++)
       store_sums(p, args, sums + y * b.cols() * integer_block, {b.n, b.y0 + y, b.x0, group * s.co + c}, b.cols(),

@@ -33,6 +33,7 @@ struct IntegerArgs {
   int64_t group_bytes = 0;         // of a group's packed weights
   const int32_t* start = nullptr;  // per output channel, of each group a whole number of blocks: integer_start()
   int64_t group_start = 0;         // ints of a group
+  const int32_t* bias = nullptr;   // per output channel, added to `start`; or null
   EpilogueArgs epilogue;           // its bias is not used
 };
 // What sums begin with in this form: bias - zero * (sum of the channel's weights), since `dots` multiplies x itself.

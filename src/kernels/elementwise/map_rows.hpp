@@ -15,7 +15,7 @@ struct MapCode {
 MapCode to_map_code(const MapProgram& program);
 
 // Element (r, c) lies at data[r * row_stride + c * col_stride]; strides may be 0 (broadcast). Elements of another type
-// than float32 are converted when they are read: see is_map_type.
+// than float32 are converted when they are read: see is_program_type.
 struct MapOperand {
   const void* data;
   int64_t row_stride, col_stride;
