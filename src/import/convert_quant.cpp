@@ -127,8 +127,8 @@ ValueId centred(const OnnxNode& n, Builder& b, ValueId x, ValueId zero, int64_t 
   return b.map(MapOp::sub, {v, z});
 }
 
-// Convolution of 32-bit integers that came from 8-bit ones.
-ValueId integer_conv(const OnnxNode& n, Builder& b, ValueId x, ValueId w, ValueId bias) {
+// The attributes of a convolution of x by w.
+ConvAttrs conv_attributes(const OnnxNode& n, Builder& b, ValueId x, ValueId w) {
   if (b.rank(x) < 3 || b.rank(w) != b.rank(x))
     n.invalid("input {} and weights {}", to_string(b.shape(x)), to_string(b.shape(w)));
   std::vector<int64_t> spatial(b.shape(x).begin() + 2, b.shape(x).end());
@@ -138,7 +138,12 @@ ValueId integer_conv(const OnnxNode& n, Builder& b, ValueId x, ValueId w, ValueI
   Windows windows = resolve_windows(n, spatial, kernel);
   int64_t group = n.i("group", 1);
   if (group < 1 || group > INT32_MAX) n.invalid("group is {}", group);
-  ConvAttrs a{windows.strides, windows.dilations, windows.pads_begin, windows.pads_end, group, {}};
+  return {windows.strides, windows.dilations, windows.pads_begin, windows.pads_end, group, {}};
+}
+
+// Convolution of 32-bit integers that came from 8-bit ones.
+ValueId integer_conv(const OnnxNode& n, Builder& b, ValueId x, ValueId w, ValueId bias) {
+  const ConvAttrs a = conv_attributes(n, b, x, w);
   return b.channels_first(b.add(conv_op, {b.channels_last(x), w, bias, none}, a));
 }
 
@@ -190,20 +195,89 @@ Values matmul_integer(const OnnxNode& n, Builder& b) {
   return {b.matmul(centred(n, b, n.in(0), n.optional(2), -2), centred(n, b, n.in(1), n.optional(3), -1))};
 }
 
+std::optional<int64_t> constant_zero(Builder& b, ValueId zero) {
+  if (zero == none) return 0;
+  if (!b.is_constant(zero) || b.count(zero) != 1) return {};
+  return elements<int64_t>(*b.constant_of(zero))[0];
+}
+
+// The convolution of bytes by constant weights, channels last: sums, or what `end` makes of them. `none`: not of this
+// kind.
+ValueId byte_conv(const OnnxNode& n, Builder& b, ValueId x, ValueId x_zero, ValueId w, ValueId w_zero, ValueId bias,
+                  const Epilogue& end = {}, const Values& operands = {}) {
+  const TensorPtr weights = b.rank(w) >= 3 ? integer_weights(b, w, w_zero, 0) : nullptr;
+  const std::optional<int64_t> zero = constant_zero(b, x_zero);
+  if (!weights || !zero || (b.dtype(x) != DType::u8 && b.dtype(x) != DType::i8)) return none;
+  ConvAttrs a = conv_attributes(n, b, x, w);
+  a.zero = *zero;
+  a.epilogue = end;
+  Values inputs{b.channels_last(x), b.constant(weights), bias, none};
+  inputs.insert(inputs.end(), operands.begin(), operands.end());
+  return b.channels_first(b.add(conv_op, inputs, a));
+}
+
+// round(sum * m) + zero, saturated, with m = (a_scale * b_scale) / y_scale, where all are constant; m is one number or
+// one per channel. Nothing otherwise.
+struct Requantization {
+  Epilogue end;
+  Values operands;
+};
+std::optional<Requantization> constant_requantization(const OnnxNode& n, Builder& b, ValueId a_scale, ValueId b_scale,
+                                                      ValueId y_scale, ValueId y_zero) {
+  const auto known = [&](ValueId v) { return b.is_constant(v) && b.dtype(v) == DType::f32; };
+  const std::optional<int64_t> zero = constant_zero(b, y_zero);
+  if (!known(a_scale) || !known(b_scale) || !known(y_scale) || !zero || b.count(a_scale) != 1 || b.count(y_scale) != 1)
+    return {};
+  const float a = elements<float>(*b.constant_of(a_scale))[0], y = elements<float>(*b.constant_of(y_scale))[0];
+  std::vector<float> m = elements<float>(*b.constant_of(b_scale));
+  for (float& x : m) x = (a * x) / y;
+  const DType type = b.dtype(y_zero);
+  if (type != DType::u8 && type != DType::i8) return {};
+  const Range range = range_of(n, type);
+  Requantization r;
+  r.end.out = type;
+  MapProgram& p = r.end.program;
+  p.inputs = m.size() == 1 ? 1 : 2;
+  if (m.size() == 1) {
+    p.code.push_back({MapOp::mul_imm, 0, 0, 0, m[0]});
+  } else {
+    p.code.push_back({MapOp::mul, 0, 1});
+    r.operands.push_back(b.floats(m, {static_cast<int64_t>(m.size())}));
+  }
+  for (const MapInstr& in : {MapInstr{MapOp::round}, MapInstr{MapOp::add_imm, 0, 0, 0, static_cast<double>(*zero)},
+                             MapInstr{MapOp::clip, 0, 0, 0, range.lo, range.hi}}) {
+    p.code.push_back(in);
+    p.code.back().a = static_cast<uint8_t>(p.inputs + static_cast<int>(p.code.size()) - 2);
+  }
+  return r;
+}
+
 Values conv_integer(const OnnxNode& n, Builder& b) {
+  if (ValueId y = byte_conv(n, b, n.in(0), n.optional(2), n.in(1), n.optional(3), none); y != none) return {y};
   return {integer_conv(n, b, centred(n, b, n.in(0), n.optional(2), 1), centred(n, b, n.in(1), n.optional(3), 0), none)};
 }
 
-// The factor of the integer sums: a_scale * b_scale, shaped like `b_scale`.
+// round(sum * ((a_scale * b_scale) / y_scale)) + y_zero, saturated.
 ValueId requantize(const OnnxNode& n, Builder& b, ValueId sum, ValueId a_scale, ValueId b_scale, ValueId y_scale,
                    ValueId y_zero) {
-  ValueId factor = b.map(MapOp::mul, {a_scale, b_scale});
+  ValueId factor = b.map(MapOp::div, {b.map(MapOp::mul, {a_scale, b_scale}), b.cast(y_scale, DType::f32)});
   ValueId real = b.map(MapOp::mul, {b.cast(sum, DType::f32), factor});
-  return quantize(n, b, real, y_scale, y_zero, b.dtype(y_zero));
+  return quantize(n, b, real, b.floats({1}, {}), y_zero, b.dtype(y_zero));
 }
 
 // Operands: a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero
 Values qlinear_matmul(const OnnxNode& n, Builder& b) {
+  const std::optional<int64_t> a_zero = constant_zero(b, n.in(2));
+  const TensorPtr w = b.rank(n.in(3)) == 2 && b.rank(n.in(0)) >= 2 ? integer_weights(b, n.in(3), n.in(5), 1) : nullptr;
+  if (w && a_zero && (b.dtype(n.in(0)) == DType::u8 || b.dtype(n.in(0)) == DType::i8))
+    if (auto end = constant_requantization(n, b, n.in(1), n.in(4), n.in(6), n.in(7))) {
+      MatMulAttrs attrs;
+      attrs.zero = *a_zero;
+      attrs.epilogue = end->end;
+      Values inputs{n.in(0), b.constant(w), none};
+      inputs.insert(inputs.end(), end->operands.begin(), end->operands.end());
+      return {b.add(matmul_op, inputs, attrs)};
+    }
   ValueId sum = b.matmul(centred(n, b, n.in(0), n.in(2), -2), centred(n, b, n.in(3), n.in(5), -1));
   int rank = b.rank(sum);
   auto scale = [&](int i, int64_t axis) { return b.cast(along(n, b, n.in(i), rank, axis), DType::f32); };
@@ -212,6 +286,10 @@ Values qlinear_matmul(const OnnxNode& n, Builder& b) {
 
 // The same, and a bias in 32-bit integers.
 Values qlinear_conv(const OnnxNode& n, Builder& b) {
+  if (auto end = constant_requantization(n, b, n.in(1), n.in(4), n.in(6), n.in(7)))
+    if (ValueId y = byte_conv(n, b, n.in(0), n.in(2), n.in(3), n.in(5), n.optional(8), end->end, end->operands);
+        y != none)
+      return {y};
   ValueId x = centred(n, b, n.in(0), n.in(2), 1), w = centred(n, b, n.in(3), n.in(5), 0);
   ValueId sum = integer_conv(n, b, x, w, n.optional(8));
   int rank = b.rank(sum);

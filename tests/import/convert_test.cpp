@@ -330,6 +330,92 @@ TEST(Convert, BatchNormalizationIsScaleAndShift) {
   expect_near(run(m, {{1, 3, 5, 7, 2, 3, 4, 5}}).data, {0, 1, 2, 3, 1, 3, 5, 7});
 }
 
+std::vector<uint8_t> random_bytes(int64_t n, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<uint8_t> list(static_cast<size_t>(n));
+  for (uint8_t& x : list) x = static_cast<uint8_t>(random());
+  return list;
+}
+
+// The first output of a model whose only input is bytes.
+TensorPtr run_bytes(const Graph& g, const std::vector<uint8_t>& x) {
+  auto t = make_tensor(DType::u8, g.shape(g.inputs[0]));
+  std::memcpy(writable(*t), x.data(), x.size());
+  return evaluate(g, {{g.values[g.inputs[0]].name, t}})[g.outputs[0]];
+}
+
+// Constant weights and parameters: one product of bytes, by the formula.
+TEST(Convert, QLinearConvIsOneProduct) {
+  constexpr int64_t ci = 3, co = 4, h = 5;
+  const std::vector<uint8_t> x = random_bytes(ci * h * h, 1), w = random_bytes(co * ci * 9, 2);
+  const Data w_scale{0.02f, 0.05f, 0.001f, 0.03f};
+  const std::vector<int32_t> bias{100, -5000, 123456, 0};
+  constexpr float x_scale = 0.04f, y_scale = 0.9f;
+  constexpr int x_zero = 100, y_zero = 7;
+  ModelWriter m;
+  m.input("x", t::u8, {1, ci, h, h}).output("y");
+  m.floats("xs", {}, {x_scale}).floats("ws", {co}, w_scale).floats("ys", {}, {y_scale});
+  m.initializer(raw_tensor<uint8_t>("xz", t::u8, {}, {x_zero}))
+      .initializer(raw_tensor<uint8_t>("yz", t::u8, {}, {y_zero}));
+  m.initializer(raw_tensor<uint8_t>("w", t::u8, {co, ci, 3, 3}, w));
+  m.initializer(raw_tensor<uint8_t>("wz", t::u8, {}, {128})).initializer(raw_tensor<int32_t>("b", t::i32, {co}, bias));
+  m.node("QLinearConv", {"x", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"}, {"y"},
+         {attr("pads", std::vector<int64_t>{1, 1, 1, 1})});
+  const Graph g = import_model(m);
+  verify(g);
+  int products = 0;
+  for (const Node& node : g.nodes) products += node.op->matrix && g.values[node.inputs[0]].dtype == DType::u8;
+  EXPECT_EQ(products, 1);
+  const TensorPtr y = run_bytes(g, x);
+  for (int64_t o = 0; o < co; o++)
+    for (int64_t i = 0; i < h; i++)
+      for (int64_t j = 0; j < h; j++) {
+        int64_t sum = bias[static_cast<size_t>(o)];
+        for (int64_t c = 0; c < ci; c++)
+          for (int64_t u = 0; u < 3; u++)
+            for (int64_t v = 0; v < 3; v++) {
+              const int64_t row = i + u - 1, column = j + v - 1;
+              if (row < 0 || column < 0 || row >= h || column >= h) continue;
+              sum += int64_t{x[static_cast<size_t>((c * h + row) * h + column)] - x_zero} *
+                     (w[static_cast<size_t>(((o * ci + c) * 3 + u) * 3 + v)] - 128);
+            }
+        const float factor = (x_scale * w_scale[static_cast<size_t>(o)]) / y_scale;
+        const float q = std::nearbyint(static_cast<float>(sum) * factor) + y_zero;
+        ASSERT_EQ(static_cast<uint8_t>(y->data[(o * h + i) * h + j]),
+                  static_cast<uint8_t>(std::clamp(q, 0.0f, 255.0f)));
+      }
+}
+
+TEST(Convert, MatMulIntegerSubtractsAZeroPointThatIsComputed) {
+  constexpr int64_t rows = 3, depth = 7, columns = 5;
+  const std::vector<uint8_t> a = random_bytes(rows * depth, 3), w = random_bytes(depth * columns, 4);
+  for (bool constant : {false, true}) {
+    ModelWriter m;
+    m.input("a", t::u8, {rows, depth}).output("y");
+    m.initializer(raw_tensor<uint8_t>("w", t::u8, {depth, columns}, w));
+    m.initializer(raw_tensor<uint8_t>("wz", t::u8, {columns}, {128, 127, 128, 128, 128}));
+    m.initializer(raw_tensor<uint8_t>("zero", t::u8, {}, {90}));
+    if (!constant) {  // the first element of a
+      m.ints("first", {0}).ints("end", {1});
+      m.node("Slice", {"a", "first", "end"}, {"row"}).node("Flatten", {"row"}, {"flat"}, {attr("axis", int64_t{0})});
+      m.ints("axes", {1}).node("Slice", {"flat", "first", "end", "axes"}, {"az"}).ints("scalar", {});
+      m.node("Squeeze", {"az"}, {"z"});
+    }
+    m.node("MatMulInteger", {"a", "w", constant ? "zero" : "z", "wz"}, {"y"});
+    const TensorPtr y = run_bytes(import_model(m), a);
+    const int zero = constant ? 90 : a[0];
+    for (int64_t i = 0; i < rows; i++)
+      for (int64_t o = 0; o < columns; o++) {
+        int32_t sum = 0, got = 0;
+        for (int64_t p = 0; p < depth; p++)
+          sum += (a[static_cast<size_t>(i * depth + p)] - zero) *
+                 (w[static_cast<size_t>(p * columns + o)] - (o == 1 ? 127 : 128));
+        std::memcpy(&got, y->data + (i * columns + o) * 4, 4);
+        ASSERT_EQ(got, sum) << i << " " << o;
+      }
+  }
+}
+
 // The optimizer folds them where it does not multiply integers.
 TEST(Convert, QuantizedWeightsStayIntegers) {
   ModelWriter m;
