@@ -3,12 +3,12 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <link.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include <cerrno>
 #include <cstring>
+#include <random>
 
 #include "base/cpu.hpp"
 #include "bind/program_file.hpp"
@@ -89,13 +89,16 @@ std::string build_id() {
 // A file that takes its name when it is complete.
 class OutputFile {
  public:
-  explicit OutputFile(const std::string& path) : path_(path), temporary_(path + ".XXXXXX") {
-    fd_ = mkostemp(temporary_.data(), O_CLOEXEC);
-    if (fd_ < 0) fail(ErrorCode::io, "cannot write '{}': {}", path_, std::strerror(errno));
-    const mode_t mask = umask(0);
-    umask(mask);
-    fchmod(fd_, 0666 & ~mask);
+  explicit OutputFile(const std::string& path) : path_(path) {
     buffer_.reserve(buffer_bytes);
+    constexpr int attempts = 100;
+    std::random_device random;
+    for (int i = 0; fd_ < 0 && i < attempts; i++) {
+      temporary_ = fmt::format("{}.{:08x}", path, random());
+      fd_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      if (fd_ < 0 && errno != EEXIST) break;
+    }
+    if (fd_ < 0) fail(ErrorCode::io, "cannot write '{}': {}", path_, std::strerror(errno));
   }
   ~OutputFile() {
     if (fd_ < 0) return;
@@ -168,6 +171,7 @@ std::string isa_name() {
 std::string obstacle(const CompiledOrigin& origin) {
   if (origin.version != version())
     return fmt::format("it was made by version {} of Pando, this is {}", origin.version, version());
+  if (build_id().empty()) return "this build of Pando has no build id to compare it by";
   if (origin.build != build_id()) return fmt::format("it was made by another build of Pando {}", version());
   if (origin.isa != isa_name()) return fmt::format("it was made for {}, in use is {}", origin.isa, isa_name());
   return {};

@@ -28,6 +28,7 @@ struct Model::Impl {
   std::shared_ptr<const CompiledFile> compiled;
   std::optional<RecordedOptions> options;  // of the compiled file
   std::string path;                        // as it was given; empty: from memory
+  std::string model_path;                  // of the ONNX model: absolute, or empty
   std::string warning;
   std::vector<Port> inputs, outputs, defaults;
   std::unique_ptr<WeightCache> weights;  // packed once for all shapes

@@ -121,6 +121,7 @@ Model Model::load(const std::string& path, const LoadOptions& options) {
   Model model;
   if (!is_compiled_file(file->bytes())) {
     model.impl_ = std::make_shared<Impl>(OnnxModel::open(std::move(file), &context));
+    model.impl_->model_path = std::filesystem::absolute(path).string();
   } else {
     auto made = std::make_shared<CompiledFile>(read_compiled_file(std::move(file), context));
     if (made->program) {
@@ -128,6 +129,7 @@ Model Model::load(const std::string& path, const LoadOptions& options) {
     } else {
       model.impl_ = std::make_shared<Impl>(find_origin(*made, mode, context));
       model.impl_->options = made->origin.options;
+      model.impl_->model_path = made->origin.model_path;
       model.impl_->warning = fmt::format("{}: {}: compiled again from {}", path, made->why, made->origin.model_path);
     }
   }
@@ -162,8 +164,8 @@ void Model::save(const Compiled& compiled, const std::string& path) const {
   if (made.made_from.lock() != impl_)
     fail(ErrorCode::invalid_argument, "cannot write '{}': what is to be saved was compiled from another model", path);
   CompiledOrigin origin;
-  if (!impl_->path.empty()) {
-    origin.model_path = std::filesystem::absolute(impl_->path).string();
+  if (!impl_->model_path.empty()) {
+    origin.model_path = impl_->model_path;
     origin.model_hash = hash_model(*impl_->file, CompileContext(0, made.options.cancel));
   }
   origin.options = record(made.options);

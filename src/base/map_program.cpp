@@ -28,7 +28,9 @@ bool has_vector_body(const MapProgram& program, const std::vector<DType>& operan
   const auto f32_or_boolean = [](DType t) { return t == DType::f32 || t == DType::boolean; };
   if (!has_vector_body(program) || !is_program_type(result) || result == DType::i32) return false;
   if (!std::all_of(operands.begin(), operands.end(), is_program_type)) return false;
-  if (program.code.size() > 1 || program.code[0].op == MapOp::cast) return true;
+  if (program.code.size() > 1) return true;
+  // Not every integer of 32 bits is a float32.
+  if (program.code[0].op == MapOp::cast) return operands[0] != DType::i32 || f32_or_boolean(result);
   return f32_or_boolean(result) && std::all_of(operands.begin(), operands.end(), f32_or_boolean);
 }
 

@@ -34,9 +34,11 @@ std::byte* map(size_t bytes) {
   return static_cast<std::byte*>(p);
 }
 
-// Addresses for `bytes` that begin at a multiple of huge_page; they can be written.
-std::byte* reserve_huge(size_t bytes) {
-  std::byte* p = map(bytes + huge_page);
+// Addresses for `bytes` that begin at a multiple of huge_page. `more`: flags, such as not to count them as memory.
+std::byte* reserve_huge(size_t bytes, int protection, int more) {
+  void* mapped = mmap(nullptr, bytes + huge_page, protection, MAP_PRIVATE | MAP_ANONYMOUS | more, -1, 0);
+  if (mapped == MAP_FAILED) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes", bytes);
+  auto* p = static_cast<std::byte*>(mapped);
   const size_t before = (huge_page - reinterpret_cast<uintptr_t>(p) % huge_page) % huge_page;
   if (before > 0) munmap(p, before);
   munmap(p + before + bytes, huge_page - before);
@@ -45,7 +47,7 @@ std::byte* reserve_huge(size_t bytes) {
 
 // Whole huge pages: a first run would spend a millisecond on the faults of 4 MB in small ones.
 std::byte* map_huge(size_t bytes) {
-  std::byte* p = reserve_huge(bytes);
+  std::byte* p = reserve_huge(bytes, PROT_READ | PROT_WRITE, 0);
   madvise(p, bytes, MADV_HUGEPAGE);
   return p;
 }
@@ -56,7 +58,7 @@ std::byte* map_file(int fd, size_t bytes) {
     return p == MAP_FAILED ? nullptr : static_cast<std::byte*>(p);
   }
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), whole = (bytes + page - 1) / page * page;
-  std::byte* at = reserve_huge(whole);
+  std::byte* at = reserve_huge(whole, PROT_NONE, MAP_NORESERVE);
   if (mmap(at, bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0) == MAP_FAILED) {
     const int cause = errno;
     munmap(at, whole);

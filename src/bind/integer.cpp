@@ -1,8 +1,11 @@
 // conv and matmul of 8-bit integers with constant weights.
 #include "kernels/conv/integer.hpp"
 
+#include <cmath>
+
 #include "bind/bind_ops.hpp"
 #include "bind/direct.hpp"
+#include "graph/ops/common.hpp"
 #include "kernels/conv/integer_depthwise.hpp"
 
 namespace pando {
@@ -49,14 +52,23 @@ void run_depthwise(const void* op_args, const void* tile_args, const TileContext
                              *static_cast<const kernels::DepthwiseBox*>(tile_args), context.scratch);
 }
 
+bool all_finite(const Tensor* t) {
+  for (int64_t i = 0; t && i < element_count(t->shape); i++)
+    if (!std::isfinite(load<float>(t->data, i))) return false;
+  return t != nullptr;
+}
+
 // round(v * scale) + zero within lo..hi, perhaps of a clip of v * scale: the way back to 8 bits, done in the kernel.
-void recognize_requantize(const MapProgram& p, const EpilogueRefs& refs, kernels::IntegerPlan& plan) {
+void recognize_requantize(const MapProgram& p, const EpilogueRefs& refs, const Tensor* scales,
+                          kernels::IntegerPlan& plan) {
   if (size_of(plan.out) != 1 || plan.out == DType::boolean || p.code.size() < 4 || p.code.size() > 5) return;
   size_t at = 0;
   const auto follows = [&] { return p.code[at].a == (at == 0 ? 0 : static_cast<size_t>(p.inputs) + at - 1); };
   const MapInstr& scale = p.code[at];
   const bool imm = scale.op == MapOp::mul_imm && p.inputs == 1;
   if (!imm && !(scale.op == MapOp::mul && p.inputs == 2 && scale.b == 1)) return;
+  // Sums times infinity may be NaN, which the kernel's clip does not keep.
+  if (imm ? !std::isfinite(static_cast<float>(scale.p0)) : !all_finite(scales)) return;
   const int64_t* stride = imm ? nullptr : refs.operand[0].stride;
   if (!follows() || (stride && (stride[0] != 0 || stride[1] != 0 || stride[2] != 0 || stride[3] != 1))) return;
   double lo = -INFINITY, hi = INFINITY;
@@ -96,7 +108,9 @@ IntegerOp make_op(Binder& b, const Image& image, const Epilogue& epilogue, int64
   op.epilogue.general = true;
   op.epilogue.code = kernels::to_map_code(epilogue.program);
   by_image(op.epilogue, image.dims, channel);
-  recognize_requantize(epilogue.program, op.epilogue, op.plan);
+  const bool operand = op.epilogue.operands > 0;
+  const TensorPtr scales = operand ? b.view().in(first_operand).constant : nullptr;
+  recognize_requantize(epilogue.program, op.epilogue, scales.get(), op.plan);
   return op;
 }
 

@@ -1,6 +1,7 @@
 #include "graph/quantization.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace pando {
 namespace {
@@ -54,6 +55,8 @@ std::optional<Dequantize> as_dequantize(const NodeView& node) {
 
 TensorPtr without_zero(const TensorPtr& weights, std::span<const float> zero, size_t axis) {
   const bool is_signed = weights->dtype == DType::i8;
+  if (!std::all_of(zero.begin(), zero.end(), [](float z) { return z >= -128 && z <= 255 && z == std::trunc(z); }))
+    return nullptr;
   if (is_signed && std::all_of(zero.begin(), zero.end(), [](float z) { return z == 0; })) return weights;
   const Shape& shape = weights->shape;
   auto to = make_tensor(DType::i8, shape);

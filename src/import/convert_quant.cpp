@@ -1,5 +1,6 @@
 // Quantized operators. Sums of 8-bit products are computed in 32-bit integers, as the definition has them.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "graph/quantization.hpp"
@@ -178,6 +179,7 @@ ValueId byte_product(Builder& b, ValueId a, ValueId zero, const TensorPtr& w) {
     return none;
   MatMulAttrs attrs;
   ValueId bias = none;
+  if (zero != none && b.dtype(zero) != type) return none;
   if (zero != none && b.is_constant(zero)) {
     attrs.zero = elements<int64_t>(*b.constant_of(zero))[0];
   } else if (zero != none) {
@@ -195,9 +197,10 @@ Values matmul_integer(const OnnxNode& n, Builder& b) {
   return {b.matmul(centred(n, b, n.in(0), n.optional(2), -2), centred(n, b, n.in(1), n.optional(3), -1))};
 }
 
-std::optional<int64_t> constant_zero(Builder& b, ValueId zero) {
+// The zero point of x, where it is known and of x's type.
+std::optional<int64_t> constant_zero(Builder& b, ValueId zero, DType type) {
   if (zero == none) return 0;
-  if (!b.is_constant(zero) || b.count(zero) != 1) return {};
+  if (!b.is_constant(zero) || b.count(zero) != 1 || b.dtype(zero) != type) return {};
   return elements<int64_t>(*b.constant_of(zero))[0];
 }
 
@@ -206,7 +209,7 @@ std::optional<int64_t> constant_zero(Builder& b, ValueId zero) {
 ValueId byte_conv(const OnnxNode& n, Builder& b, ValueId x, ValueId x_zero, ValueId w, ValueId w_zero, ValueId bias,
                   const Epilogue& end = {}, const Values& operands = {}) {
   const TensorPtr weights = b.rank(w) >= 3 ? integer_weights(b, w, w_zero, 0) : nullptr;
-  const std::optional<int64_t> zero = constant_zero(b, x_zero);
+  const std::optional<int64_t> zero = constant_zero(b, x_zero, b.dtype(x));
   if (!weights || !zero || (b.dtype(x) != DType::u8 && b.dtype(x) != DType::i8)) return none;
   ConvAttrs a = conv_attributes(n, b, x, w);
   a.zero = *zero;
@@ -225,12 +228,13 @@ struct Requantization {
 std::optional<Requantization> constant_requantization(const OnnxNode& n, Builder& b, ValueId a_scale, ValueId b_scale,
                                                       ValueId y_scale, ValueId y_zero) {
   const auto known = [&](ValueId v) { return b.is_constant(v) && b.dtype(v) == DType::f32; };
-  const std::optional<int64_t> zero = constant_zero(b, y_zero);
+  const std::optional<int64_t> zero = constant_zero(b, y_zero, b.dtype(y_zero));
   if (!known(a_scale) || !known(b_scale) || !known(y_scale) || !zero || b.count(a_scale) != 1 || b.count(y_scale) != 1)
     return {};
   const float a = elements<float>(*b.constant_of(a_scale))[0], y = elements<float>(*b.constant_of(y_scale))[0];
   std::vector<float> m = elements<float>(*b.constant_of(b_scale));
   for (float& x : m) x = (a * x) / y;
+  if (!std::all_of(m.begin(), m.end(), [](float x) { return std::isfinite(x); })) return {};
   const DType type = b.dtype(y_zero);
   if (type != DType::u8 && type != DType::i8) return {};
   const Range range = range_of(n, type);
@@ -267,7 +271,7 @@ ValueId requantize(const OnnxNode& n, Builder& b, ValueId sum, ValueId a_scale, 
 
 // Operands: a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero
 Values qlinear_matmul(const OnnxNode& n, Builder& b) {
-  const std::optional<int64_t> a_zero = constant_zero(b, n.in(2));
+  const std::optional<int64_t> a_zero = constant_zero(b, n.in(2), b.dtype(n.in(0)));
   const TensorPtr w = b.rank(n.in(3)) == 2 && b.rank(n.in(0)) >= 2 ? integer_weights(b, n.in(3), n.in(5), 1) : nullptr;
   if (w && a_zero && (b.dtype(n.in(0)) == DType::u8 || b.dtype(n.in(0)) == DType::i8))
     if (auto end = constant_requantization(n, b, n.in(1), n.in(4), n.in(6), n.in(7))) {

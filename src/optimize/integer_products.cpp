@@ -89,6 +89,8 @@ std::optional<Product> product_of(Rewriter& rw, const Node& node) {
   if (node.inputs.size() > scale && node.inputs[scale] != none) return {};
   const std::optional<Dequantize> d = dequantized(rw, node.inputs[x]);
   if (!d || !is_byte(rw.dtype(d->x)) || !d->scale || !d->zero || rw.shape(d->x) != rw.shape(node.inputs[x])) return {};
+  const double lowest = rw.dtype(d->x) == DType::i8 ? -128 : 0;
+  if (!(*d->zero >= lowest && *d->zero <= lowest + 255 && *d->zero == std::trunc(*d->zero))) return {};
   const bool conv = node.op == &conv_op;
   size_t axis = 0;
   if (!conv) {

@@ -97,11 +97,27 @@ bool in_bytes(const Candidate& c) {
   return multiplies_bytes(view) && constant(c, 1) && all_dense(c);
 }
 
+// Bytes of the input under a row of 16 outputs, which a tile copies: kernels and strides of absurd extents are left to
+// the reference.
+double copied_bytes(const NodeView& view) {
+  const auto& a = view.as<ConvAttrs>();
+  const Shape& w = view.in_shape(1);
+  double bytes = 2 * static_cast<double>(w[1] + 3);
+  for (size_t i = 2; i < w.size(); i++) {
+    const double outputs = i + 1 == w.size() ? 16 : 1;
+    bytes *= static_cast<double>(w[i] - 1) * static_cast<double>(a.dilations[i - 2]) +
+             (outputs - 1) * static_cast<double>(a.strides[i - 2]) + 1;
+  }
+  return bytes;
+}
+
 bool conv_integer(const Candidate& c) {
+  constexpr double max_copied = 1 << 26;
   if (!in_bytes(c)) return false;
   const Shape& w = c.view.in_shape(1);
   const size_t rank = w.size();
-  return (rank == 3 || rank == 4) && std::all_of(w.begin(), w.end(), [](int64_t e) { return e > 0; });
+  return (rank == 3 || rank == 4) && std::all_of(w.begin(), w.end(), [](int64_t e) { return e > 0; }) &&
+         copied_bytes(c.view) <= max_copied;
 }
 
 bool conv_integer_depthwise(const Candidate& c) {

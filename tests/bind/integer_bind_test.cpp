@@ -8,6 +8,7 @@
 #include "bind/run_program.hpp"
 #include "graph/ops/common.hpp"
 #include "kernels/simd.hpp"
+#include "tile/rows.hpp"
 
 namespace pando::test {
 namespace {
@@ -154,6 +155,56 @@ TEST(BindInteger, ProductsOfAnyShape) {
     g.outputs = {g.add(matmul_op, "matmul", inputs, a)};
     check(g, draw, fmt::format("seed {}: {} x {} {}", seed, to_string(x), k, n));
     if (HasFatalFailure()) return;
+  }
+}
+
+// Copies of what lies under absurd kernels would need gigabytes: such convolutions run by the reference.
+TEST(BindInteger, AbsurdDilationsAreLeftToTheReference) {
+  Draw draw(1);
+  Graph g;
+  const ValueId x = g.add_value("x", DType::u8, {1, 8, 8, 1});
+  g.inputs = {x};
+  ConvAttrs a;
+  a.strides = {1, 1};
+  a.dilations = {(int64_t{1} << 31) - 8, (int64_t{1} << 30) - 4};
+  a.pads_begin = a.pads_end = {(int64_t{1} << 30) - 4, (int64_t{1} << 30) - 4};
+  g.outputs = {g.add(conv_op, "conv", {x, g.add_constant("w", draw.tensor(DType::i8, {1, 1, 2, 3}))}, a)};
+  const TileGraph tiles = tile(g, Machine::host());
+  EXPECT_EQ(tiles.ops[0].row->algorithm, Algorithm::reference);
+}
+
+// Depthwise rows that are cut into tiles: each reads its own part.
+TEST(BindInteger, LongRowsNeedLittleScratch) {
+  Draw draw(2);
+  Graph g;
+  const ValueId x = g.add_value("x", DType::u8, {1, 40000, 64});
+  g.inputs = {x};
+  ConvAttrs a;
+  a.strides = a.dilations = {1};
+  a.pads_begin = a.pads_end = {1};
+  a.group = 64;
+  g.outputs = {g.add(conv_op, "conv", {x, g.add_constant("w", draw.tensor(DType::i8, {64, 1, 3}))}, a)};
+  const TileGraph tiles = tile(g, Machine::host());
+  ASSERT_GT(tiles.tiles, 4u);
+  EXPECT_LT(bind(tiles)->scratch_bytes, size_t{12} << 20);
+  check(g, draw, "a long row");
+}
+
+// A cast of integers does not go through float32, which has not all of them.
+TEST(BindMap, CastsOfLargeIntegersWrap) {
+  const std::vector<int32_t> values{16777217, 16777219, INT32_MAX, -16777217, 33554433, INT32_MIN, -1};
+  auto from = make_tensor(DType::i32, {static_cast<int64_t>(values.size())});
+  std::memcpy(writable(*from), values.data(), from->bytes());
+  for (DType to : {DType::u8, DType::i8, DType::i16, DType::boolean, DType::f32}) {
+    Graph g;
+    const ValueId x = g.add_value("x", DType::i32, from->shape);
+    g.inputs = {x};
+    MapAttrs a;
+    a.program.code = {{MapOp::cast}};
+    a.out = to;
+    g.outputs = {g.add(map_op, "cast", {x}, a)};
+    const TensorPtr expected = evaluate(g, {from})[0], actual = run_graph(g, {from})[0];
+    EXPECT_EQ(std::memcmp(expected->data, actual->data, expected->bytes()), 0) << name_of(to);
   }
 }
 

@@ -18,7 +18,7 @@ std::vector<TypeShape> infer(const NodeView& node) {
   const Shape &x = node.in_shape(input_x), &w = node.in_shape(input_w);
   int rank = static_cast<int>(x.size()), spatial = rank - 2;
   check_rank(node, input_w, rank, rank);
-  const DType type = product_type(node, attrs.epilogue, conv_fixed_inputs);
+  const DType type = product_type(node, attrs.epilogue, conv_fixed_inputs, attrs.zero);
   if (node.in(input_x).dtype == DType::boolean) fail(ErrorCode::not_supported, "conv of bool is not supported");
   check_windows(spatial, std::span(w).subspan(2), attrs.strides, attrs.dilations, attrs.pads_begin, attrs.pads_end);
   int64_t in_channels = x.back(), out_channels = w[0], group = attrs.group;

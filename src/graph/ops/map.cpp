@@ -195,26 +195,69 @@ void evaluate_uniform(const MapInstr& in, const Operands& v) {
   });
 }
 
-void evaluate_program(const MapProgram& program, std::span<const View> inputs, const View& out) {
-  Extents strides[max_map_inputs];
-  int64_t at[max_map_inputs], step[max_map_inputs];
-  float registers[max_map_inputs + max_map_instrs] = {};
-  int rank = out.rank(), last = rank - 1, count = static_cast<int>(inputs.size());
-  for (int k = 0; k < count; k++) {
-    strides[k] = broadcast_strides(inputs[k], rank);
-    step[k] = rank ? strides[k][last] : 0;
+// Elements that a program is run on at once: choosing what an instruction does takes longer than doing it.
+constexpr int64_t run_length = 128;
+using Registers = float[max_map_inputs + max_map_instrs][run_length];
+
+void run_instruction(const MapInstr& in, const float* a, const float* b, const float* c, int64_t n, float* out) {
+  const auto p0 = static_cast<float>(in.p0);
+  const auto loop = [&](auto f) {
+    for (int64_t i = 0; i < n; i++) out[i] = f(i);
+  };
+  switch (in.op) {  // those of normalizations and weights, which importers leave
+    case MapOp::add: return loop([&](int64_t i) { return a[i] + b[i]; });
+    case MapOp::sub: return loop([&](int64_t i) { return a[i] - b[i]; });
+    case MapOp::mul: return loop([&](int64_t i) { return a[i] * b[i]; });
+    case MapOp::add_imm: return loop([&](int64_t i) { return a[i] + p0; });
+    case MapOp::mul_imm: return loop([&](int64_t i) { return a[i] * p0; });
+    default: return loop([&](int64_t i) { return map_float(in, a[i], b[i], c[i]); });
   }
-  int64_t n = rank ? out.shape[last] : 1, out_step = rank ? out.strides[last] : 0;
-  for_each_row(out.shape, [&](const Extents& index) {
-    for (int k = 0; k < count; k++) at[k] = offset(strides[k], index);
-    int64_t o = offset(out, index);
-    for (int64_t i = 0; i < n; i++) {
-      for (int k = 0; k < count; k++)
-        registers[k] = inputs[k].dtype == DType::f32 ? load<float>(inputs[k].data, at[k] + i * step[k])
-                                                     : load_as<float>(inputs[k], at[k] + i * step[k]);
-      float r = run_program(program, registers);
-      if (out.dtype == DType::f32) store(out.data, o + i * out_step, r);
-      else dispatch(out.dtype, [&](auto to) { store(out.data, o + i * out_step, convert<decltype(to)>(r)); });
+}
+
+void load_run(const View& from, int64_t at, int64_t step, int64_t n, float* to) {
+  dispatch(from.dtype, [&](auto tag) {
+    for (int64_t i = 0; i < n; i++) to[i] = convert<float>(load<decltype(tag)>(from.data, at + i * step));
+  });
+}
+
+void evaluate_program(const MapProgram& program, std::span<const View> inputs, const View& out) {
+  Extents strides[max_map_inputs], shape = out.shape, to = out.strides;
+  Registers registers;
+  const int count = static_cast<int>(inputs.size());
+  for (int k = 0; k < count; k++) strides[k] = broadcast_strides(inputs[k], out.rank());
+  // Inner dimensions that lie one after the other in all operands are one.
+  const auto follows = [](const Extents& s, const Extents& extents, int d) {
+    return s[d] == s[d + 1] * extents[d + 1];
+  };
+  while (shape.rank > 1) {
+    const int d = shape.rank - 2;
+    bool all = follows(to, shape, d);
+    for (int k = 0; k < count; k++) all = all && follows(strides[k], shape, d);
+    if (!all) break;
+    shape[d] *= shape[d + 1];
+    to[d] = to[d + 1];
+    for (int k = 0; k < count; k++) strides[k][d] = strides[k][d + 1], strides[k].rank--;
+    shape.rank--, to.rank--;
+  }
+  const int rank = shape.rank, last = rank - 1;
+  const int64_t row = rank ? shape[last] : 1, out_step = rank ? to[last] : 0;
+  for_each_row(shape, [&](const Extents& index) {
+    for (int64_t first = 0; first < row; first += run_length) {
+      const int64_t n = std::min(run_length, row - first);
+      for (int k = 0; k < count; k++) {
+        const int64_t step = rank ? strides[k][last] : 0;
+        load_run(inputs[k], offset(strides[k], index) + first * step, step, n, registers[k]);
+      }
+      int made = count;
+      for (const MapInstr& in : program.code) {
+        run_instruction(in, registers[in.a], registers[in.b], registers[in.c], n, registers[made]);
+        made++;
+      }
+      const float* result = registers[made - 1];
+      const int64_t o = offset(to, index) + first * out_step;
+      dispatch(out.dtype, [&](auto tag) {
+        for (int64_t i = 0; i < n; i++) store(out.data, o + i * out_step, convert<decltype(tag)>(result[i]));
+      });
     }
   });
 }

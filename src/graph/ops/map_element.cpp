@@ -255,7 +255,7 @@ void check_epilogue(const NodeView& node, const Epilogue& epilogue, int fixed, s
   }
 }
 
-DType product_type(const NodeView& node, const Epilogue& epilogue, int fixed) {
+DType product_type(const NodeView& node, const Epilogue& epilogue, int fixed, int64_t zero) {
   enum { x, weights, bias };
   const int count = std::min(node.inputs(), fixed);
   if (!multiplies_bytes(node)) {
@@ -270,6 +270,9 @@ DType product_type(const NodeView& node, const Epilogue& epilogue, int fixed) {
       fail(ErrorCode::invalid_model, "operand {} is {}, expected {} with an operand 0 of {}", i,
            name_of(node.in(i).dtype), name_of(expected), name_of(node.in(x).dtype));
   }
+  const int64_t lowest = node.in(x).dtype == DType::i8 ? -128 : 0;
+  if (zero < lowest || zero > lowest + 255)
+    fail(ErrorCode::invalid_model, "the zero point {} is not of {}", zero, name_of(node.in(x).dtype));
   if (!is_program_type(epilogue.out) || epilogue.out == DType::i32)
     fail(ErrorCode::invalid_model, "the result of an epilogue is {}", name_of(epilogue.out));
   return epilogue.empty() ? DType::i32 : epilogue.out;

@@ -24,8 +24,9 @@ void check_program(const MapProgram& program);
 // Whether the epilogue fits the node, whose own operands are the first `fixed`, and its output.
 void check_epilogue(const NodeView& node, const Epilogue& epilogue, int fixed, std::span<const int64_t> out);
 
-// Checks the types of a matrix operator's first `fixed` operands: x, weights, a bias, others. Its result's type.
-DType product_type(const NodeView& node, const Epilogue& epilogue, int fixed);
+// Checks the types of a matrix operator's first `fixed` operands, x, weights, a bias, others, and x's zero point. Its
+// result's type.
+DType product_type(const NodeView& node, const Epilogue& epilogue, int fixed, int64_t zero);
 
 // An epilogue bound to its operands, for reference evaluations.
 class BoundEpilogue {

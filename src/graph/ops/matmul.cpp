@@ -24,7 +24,7 @@ std::vector<TypeShape> infer(const NodeView& node) {
   check_inputs(node, 2, matmul_fixed_inputs + max_map_inputs - 1);
   check_rank(node, input_a, 2, max_rank - 1);  // the domain has one dimension more
   check_rank(node, input_b, 2, max_rank - 1);
-  const DType type = product_type(node, attrs.epilogue, matmul_fixed_inputs);
+  const DType type = product_type(node, attrs.epilogue, matmul_fixed_inputs, attrs.zero);
   if (!has_matmul(node.in(input_a).dtype) && !multiplies_bytes(node))
     fail(ErrorCode::not_supported, "matmul of {} is not supported", name_of(type));
   if ((multiplies_bytes(node) || !is_float(type)) && attrs.alpha != 1)

@@ -23,7 +23,8 @@ constexpr int64_t lanes = static_cast<int64_t>(hn::MaxLanes(DI()));
 constexpr int vectors = static_cast<int>(HWY_MIN(integer_block / lanes, 4));
 constexpr int max_columns = vectors == 2 ? 8 : 3;
 
-#if HWY_TARGET == HWY_SCALAR
+// Elsewhere than on x86 half of the products go to the second sum, below.
+#if HWY_TARGET == HWY_SCALAR || !HWY_ARCH_X86
 
 void Pairs(const IntegerBlock& b) {
   for (int64_t j = 0; j < b.n; j++)
