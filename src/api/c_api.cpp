@@ -114,7 +114,7 @@ void pando_engine_destroy(pando_engine* engine) { delete engine; }
 
 namespace {
 
-pando_status load_model(const char* path, bool read, pando_model** out) noexcept {
+pando_status load_model(const char* path, bool read, pando_model** out) {
   return guarded([&] {
     require(path, "path");
     require(out, "out");

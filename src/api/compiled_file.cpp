@@ -52,9 +52,9 @@ void keep(uint64_t (&to)[2], const Hash128& hash) {
 // What the linker names this library's code by: argument blocks fit the build that wrote them, no other.
 std::string build_id() {
   struct Search {
-    uintptr_t code;
+    const char* code;
     std::string id;
-  } search{reinterpret_cast<uintptr_t>(&build_id), {}};
+  } search{reinterpret_cast<const char*>(&build_id), {}};
   dl_iterate_phdr(
       [](dl_phdr_info* info, size_t, void* data) {
         auto& found = *static_cast<Search*>(data);
@@ -63,12 +63,13 @@ std::string build_id() {
         for (int i = 0; i < info->dlpi_phnum; i++) {
           const ElfW(Phdr)& segment = info->dlpi_phdr[i];
           const uintptr_t begin = info->dlpi_addr + segment.p_vaddr;
-          here = here || (segment.p_type == PT_LOAD && found.code >= begin && found.code < begin + segment.p_memsz);
+          const auto code = reinterpret_cast<uintptr_t>(found.code);
+          here = here || (segment.p_type == PT_LOAD && code >= begin && code < begin + segment.p_memsz);
         }
         for (int i = 0; here && i < info->dlpi_phnum; i++) {
           notes = info->dlpi_phdr + i;
           if (notes->p_type != PT_NOTE) continue;
-          const auto* at = reinterpret_cast<const char*>(info->dlpi_addr + notes->p_vaddr);
+          const char* at = found.code + (info->dlpi_addr + notes->p_vaddr - reinterpret_cast<uintptr_t>(found.code));
           for (const char* end = at + notes->p_memsz; at + sizeof(ElfW(Nhdr)) <= end;) {
             ElfW(Nhdr) note;
             std::memcpy(&note, at, sizeof note);

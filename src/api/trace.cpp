@@ -83,7 +83,7 @@ void write_gaps(const Trace& trace, int workers, EventWriter& out) {
   for (const TraceSlice& s : trace.slices) {
     uint64_t from = free_since[s.worker], ready = std::clamp(trace.ready_ns(s), from, s.begin_ns);
     if (s.readied_by < trace.program.tiles) {
-      std::string by = trace.name(s.readied_by);
+      const std::string& by = trace.name(s.readied_by);
       gap(s.worker, from, ready, "\"idle: waits for " + by.substr(1));
     }
     gap(s.worker, ready, s.begin_ns, "\"idle: finds work late\"");
