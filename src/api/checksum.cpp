@@ -88,9 +88,11 @@ Hash128 hash_pieces(std::span<const std::byte> bytes, const CompileContext& cont
     std::atomic<size_t>& next;
     size_t end;
     std::vector<std::thread> threads;
-    ~Helpers() {
+    ~Helpers() { finish(); }
+    void finish() {
       next.store(end, std::memory_order_relaxed);  // nothing more is begun
       for (std::thread& t : threads) t.join();
+      threads.clear();
     }
   } helpers{next, pieces, {}};
   const size_t count = std::min<size_t>({4, static_cast<size_t>(usable_cpus()), pieces});
@@ -104,8 +106,7 @@ Hash128 hash_pieces(std::span<const std::byte> bytes, const CompileContext& cont
   } catch (const std::system_error&) {  // as many as there are
   }
   while (hash_next()) context.check();
-  for (std::thread& t : helpers.threads) t.join();
-  helpers.threads.clear();
+  helpers.finish();
   return once(std::as_bytes(std::span(hashes)));
 }
 

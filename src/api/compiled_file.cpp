@@ -172,9 +172,10 @@ std::string isa_name() {
 std::string obstacle(const CompiledOrigin& origin) {
   if (origin.version != version())
     return fmt::format("it was made by version {} of Pando, this is {}", origin.version, version());
-  if (build_id().empty()) return "this build of Pando has no build id to compare it by";
-  if (origin.build != build_id()) return fmt::format("it was made by another build of Pando {}", version());
-  if (origin.isa != isa_name()) return fmt::format("it was made for {}, in use is {}", origin.isa, isa_name());
+  const std::string build = build_id(), isa = isa_name();
+  if (build.empty()) return "this build of Pando has no build id to compare it by";
+  if (origin.build != build) return fmt::format("it was made by another build of Pando {}", version());
+  if (origin.isa != isa) return fmt::format("it was made for {}, in use is {}", origin.isa, isa);
   return {};
 }
 

@@ -32,6 +32,33 @@ void by_image(EpilogueRefs& epilogue, ImageDims dims, int channel) {
   }
 }
 
+// The kernel is 2-D: a 1-D convolution has a dimension y of extent 1.
+kernels::DepthwiseShape depthwise_shape(const Binder& b, const Image& image) {
+  const kernels::ConvShape& s = image.shape;
+  const Shape& out = b.view().out_shape();
+  const auto extent = [&](int dim) { return dim < 0 ? int64_t{1} : out[static_cast<size_t>(dim)]; };
+  return {.h = s.in_h,
+          .w = s.in_w,
+          .ci = b.view().in_shape(0).back(),
+          .oh = extent(image.dims.y),
+          .ow = extent(image.dims.x),
+          .co = out.back(),
+          .kh = s.kh,
+          .kw = s.kw,
+          .stride_y = s.sy,
+          .stride_x = s.sx,
+          .dilation_y = s.dy,
+          .dilation_x = s.dx,
+          .pad_y = s.pad_y,
+          .pad_x = s.pad_x,
+          .x_n = s.x_n,
+          .x_y = s.x_y,
+          .x_x = s.x_x,
+          .y_n = s.y_n,
+          .y_y = s.y_y,
+          .y_x = s.y_x};
+}
+
 kernels::ConvBox direct_box(const Box& box, ImageDims dims) {
   auto at = [&](int dim) { return dim < 0 ? Interval{0, 1} : box[dim]; };
   const Interval n = at(dims.n), y = at(dims.y), x = at(dims.x), c = box[box.rank - 2];  // the domain ends in ci or k

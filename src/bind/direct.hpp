@@ -4,6 +4,7 @@
 
 #include "bind/binder.hpp"
 #include "bind/epilogue.hpp"
+#include "kernels/conv/depthwise.hpp"
 #include "kernels/conv/direct.hpp"
 
 namespace pando {
@@ -32,6 +33,7 @@ struct Image {
 };
 Image image_of_conv(const Binder& b);
 Image image_of_matmul(const Binder& b);
+kernels::DepthwiseShape depthwise_shape(const Binder& b, const Image& image);
 // Strides of the epilogue's operands from the output's dimensions to {n, y, x, channel}.
 void by_image(EpilogueRefs& epilogue, ImageDims dims, int channel);
 // The tile's box in the kernel's terms.

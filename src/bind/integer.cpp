@@ -158,6 +158,13 @@ std::vector<int8_t> taps_first(const Tensor& w) {
   return to;
 }
 
+void bind_tiles(Binder& b, const IntegerOp& op, ImageDims dims) {
+  b.kernel(integer_kernel);
+  b.op_args(op);
+  b.scratch(op.plan.scratch_bytes());
+  for (uint32_t i = 0; i < b.tile_count(); i++) b.tile_args(i, direct_box(b.box(i), dims));
+}
+
 }  // namespace
 
 const TileKernel integer_kernel{"integer", run};
@@ -169,10 +176,7 @@ void bind_conv_integer(Binder& b) {
   IntegerOp op = make_op(b, image, attrs.epilogue, attrs.zero, conv_fixed_inputs);
   pack(
       b, op, [w = b.view().in(input_w).constant] { return taps_first(*w); }, "integer conv");
-  b.kernel(integer_kernel);
-  b.op_args(op);
-  b.scratch(op.plan.scratch_bytes());
-  for (uint32_t i = 0; i < b.tile_count(); i++) b.tile_args(i, direct_box(b.box(i), image.dims));
+  bind_tiles(b, op, image.dims);
 }
 
 void bind_matmul_integer(Binder& b) {
@@ -190,42 +194,18 @@ void bind_matmul_integer(Binder& b) {
     return to;
   };
   pack(b, op, columns, fmt::format("integer matmul {}", transposed));
-  b.kernel(integer_kernel);
-  b.op_args(op);
-  b.scratch(op.plan.scratch_bytes());
-  for (uint32_t i = 0; i < b.tile_count(); i++) b.tile_args(i, direct_box(b.box(i), image.dims));
+  bind_tiles(b, op, image.dims);
 }
 
 void bind_conv_integer_depthwise(Binder& b) {
   const auto& attrs = b.node.as<ConvAttrs>();
   const Image image = image_of_conv(b);
-  const kernels::ConvShape& s = image.shape;
   DepthwiseOp op{make_op(b, image, attrs.epilogue, attrs.zero, conv_fixed_inputs), {}};
   const int64_t co = b.view().out_shape().back();
-  const Shape& out = b.view().out_shape();
-  op.shape = {.h = s.in_h,
-              .w = s.in_w,
-              .ci = co,
-              .oh = image.dims.y < 0 ? 1 : out[static_cast<size_t>(image.dims.y)],
-              .ow = out[static_cast<size_t>(image.dims.x)],
-              .co = co,
-              .kh = s.kh,
-              .kw = s.kw,
-              .stride_y = s.sy,
-              .stride_x = s.sx,
-              .dilation_y = s.dy,
-              .dilation_x = s.dx,
-              .pad_y = s.pad_y,
-              .pad_x = s.pad_x,
-              .x_n = s.x_n,
-              .x_y = s.x_y,
-              .x_x = s.x_x,
-              .y_n = s.y_n,
-              .y_y = s.y_y,
-              .y_x = s.y_x};
+  op.shape = depthwise_shape(b, image);
   const TensorPtr w = b.view().in(input_w).constant,
                   bias = b.has(input_bias) ? b.view().in(input_bias).constant : nullptr;
-  const int64_t taps = s.kh * s.kw;
+  const int64_t taps = op.shape.kh * op.shape.kw;
   op.op.weights = b.pack_weights(static_cast<size_t>(co * taps) * sizeof(float), "integer depthwise", {input_w},
                                  [=](std::byte* to) {
                                    const auto* from = reinterpret_cast<const int8_t*>(w->data);

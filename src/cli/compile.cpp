@@ -3,7 +3,6 @@
 #include <memory>
 
 #include "cli/commands.hpp"
-#include "cli/files.hpp"
 #include "cli/printable.hpp"
 #include "cli/session.hpp"
 

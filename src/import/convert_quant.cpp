@@ -172,10 +172,12 @@ ValueId column_sums(Builder& b, const Tensor& w) {
 }
 
 // The product of bytes by constant weights. A zero point of a that is computed becomes a bias:
-// (a - zero) w = a w - zero * (sums of w's columns). `none`: not of this kind.
-ValueId byte_product(Builder& b, ValueId a, ValueId zero, const TensorPtr& w) {
+// (a - zero) w = a w - zero * (sums of w's columns). Sums, or what `end` makes of them. `none`: not of this kind.
+ValueId byte_product(Builder& b, ValueId a, ValueId zero, const TensorPtr& w, const Epilogue& end = {},
+                     const Values& operands = {}) {
   const DType type = b.dtype(a);
-  if (!w || (type != DType::u8 && type != DType::i8) || w->shape.size() != 2 || (zero != none && b.count(zero) != 1))
+  if (!w || (type != DType::u8 && type != DType::i8) || w->shape.size() != 2 || b.rank(a) < 2 ||
+      (zero != none && b.count(zero) != 1))
     return none;
   MatMulAttrs attrs;
   ValueId bias = none;
@@ -186,14 +188,15 @@ ValueId byte_product(Builder& b, ValueId a, ValueId zero, const TensorPtr& w) {
     const ValueId z = b.map(MapOp::neg, {b.cast(b.reshape(zero, {1}), DType::i32)});
     bias = b.map(MapOp::mul, {z, column_sums(b, *w)});
   }
-  return b.add(matmul_op, {a, b.constant(w), bias}, attrs);
+  attrs.epilogue = end;
+  Values inputs{a, b.constant(w), bias};
+  inputs.insert(inputs.end(), operands.begin(), operands.end());
+  return b.add(matmul_op, inputs, attrs);
 }
 
 Values matmul_integer(const OnnxNode& n, Builder& b) {
-  const ValueId zero = n.optional(2);
-  if (b.rank(n.in(0)) >= 2 && b.rank(n.in(1)) == 2)
-    if (ValueId y = byte_product(b, n.in(0), zero, integer_weights(b, n.in(1), n.optional(3), 1)); y != none)
-      return {y};
+  if (ValueId y = byte_product(b, n.in(0), n.optional(2), integer_weights(b, n.in(1), n.optional(3), 1)); y != none)
+    return {y};
   return {b.matmul(centred(n, b, n.in(0), n.optional(2), -2), centred(n, b, n.in(1), n.optional(3), -1))};
 }
 
@@ -271,17 +274,10 @@ ValueId requantize(const OnnxNode& n, Builder& b, ValueId sum, ValueId a_scale, 
 
 // Operands: a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero
 Values qlinear_matmul(const OnnxNode& n, Builder& b) {
-  const std::optional<int64_t> a_zero = constant_zero(b, n.in(2), b.dtype(n.in(0)));
-  const TensorPtr w = b.rank(n.in(3)) == 2 && b.rank(n.in(0)) >= 2 ? integer_weights(b, n.in(3), n.in(5), 1) : nullptr;
-  if (w && a_zero && (b.dtype(n.in(0)) == DType::u8 || b.dtype(n.in(0)) == DType::i8))
-    if (auto end = constant_requantization(n, b, n.in(1), n.in(4), n.in(6), n.in(7))) {
-      MatMulAttrs attrs;
-      attrs.zero = *a_zero;
-      attrs.epilogue = end->end;
-      Values inputs{n.in(0), b.constant(w), none};
-      inputs.insert(inputs.end(), end->operands.begin(), end->operands.end());
-      return {b.add(matmul_op, inputs, attrs)};
-    }
+  if (auto end = constant_requantization(n, b, n.in(1), n.in(4), n.in(6), n.in(7)))
+    if (ValueId y = byte_product(b, n.in(0), n.in(2), integer_weights(b, n.in(3), n.in(5), 1), end->end, end->operands);
+        y != none)
+      return {y};
   ValueId sum = b.matmul(centred(n, b, n.in(0), n.in(2), -2), centred(n, b, n.in(3), n.in(5), -1));
   int rank = b.rank(sum);
   auto scale = [&](int i, int64_t axis) { return b.cast(along(n, b, n.in(i), rank, axis), DType::f32); };
