@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "graph/quantization.hpp"
 #include "import/converters.hpp"
@@ -107,8 +108,8 @@ Values dequantize_linear(const OnnxNode& n, Builder& b) {
 // scale = (max(x, 0) - min(x, 0)) / 255, zero = round(-min / scale).
 Values dynamic_quantize_linear(const OnnxNode& n, Builder& b) {
   ValueId x = n.in(0);
-  std::vector<int64_t> all;
-  for (int i = 0; i < b.rank(x); i++) all.push_back(i);
+  std::vector<int64_t> all(static_cast<size_t>(b.rank(x)));
+  std::iota(all.begin(), all.end(), 0);
   ValueId nought = b.floats({0}, {});
   ValueId lo = b.map(MapOp::min, {b.reduce(ReduceKind::min, x, all, false), nought});
   ValueId hi = b.map(MapOp::max, {b.reduce(ReduceKind::max, x, all, false), nought});
