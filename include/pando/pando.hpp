@@ -205,8 +205,8 @@ class PANDO_API Model {
 
   // Writes `compiled`, made from this model, to a file that load() takes in place of the model: nothing is imported,
   // optimized, cut or packed again, and processes that map the file share its weights. With CompileOptions::inspect the
-  // file also holds what inspect_json and traces need. `path` is replaced at once, when all is written. Throws io, and
-  // invalid_argument where `compiled` was made from something else.
+  // file also holds what inspect_json and traces need. `path` is replaced at once, when all is written; what is there
+  // must be a regular file. Throws io, and invalid_argument where `compiled` was made from something else.
   //
   // Such a file fits the build of the library and the instruction set that made it; all its bytes have checksums. Where
   // it does not fit, or is damaged, load() takes the model that it was made from, if that still lies where it lay and

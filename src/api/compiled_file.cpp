@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <link.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -91,6 +92,10 @@ std::string build_id() {
 class OutputFile {
  public:
   explicit OutputFile(const std::string& path) : path_(path) {
+    // What takes the name of a device would leave the system without it.
+    struct stat status {};
+    if (stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
+      fail(ErrorCode::io, "cannot write '{}': not a regular file", path);
     buffer_.reserve(buffer_bytes);
     constexpr int attempts = 100;
     std::random_device random;

@@ -1,4 +1,6 @@
 // Compiled models in files: the same results, what does not fit, damage.
+#include <sys/stat.h>
+
 #include <random>
 
 #include "import/model_writer.hpp"
@@ -165,6 +167,17 @@ TEST_F(CompiledFiles, AreSavedOnlyFromTheirModel) {
   const Model loaded = Model::load(save(conv_classifier()));
   error_of([&] { loaded.save(loaded.compile(engine_), to); }, ErrorCode::invalid_argument);
   EXPECT_FALSE(fs::exists(to));
+}
+
+// Nor a device, which is a file of another kind to the same test.
+TEST_F(CompiledFiles, ReplaceNoPipe) {
+  const Model model = Model::load(conv_classifier());
+  const std::string to = temporary("pipe.pando");
+  fs::remove(to);
+  ASSERT_EQ(mkfifo(to.c_str(), 0600), 0);
+  EXPECT_TRUE(holds(error_of([&] { model.save(model.compile(engine_), to); }, ErrorCode::io), "not a regular file"));
+  EXPECT_TRUE(fs::is_fifo(to));
+  fs::remove(to);
 }
 
 TEST_F(CompiledFiles, AreRebuiltWhereTheyDoNotFit) {
