@@ -160,9 +160,9 @@ class PANDO_API Compiled {
   std::string trace_json() const;  // for Chrome's tracing page and Perfetto
   // Times every tile in `runs` runs here, on an engine with one thread, then predicts a run on each number of cores:
   // the workers' decisions are simulated, every core being as fast as this one. JSON. Throws invalid_argument,
-  // cancelled.
+  // cancelled: `cancel` is looked at before every tile that is timed.
   std::string predict_json(std::span<const void* const> inputs, std::span<void* const> outputs,
-                           const std::vector<int>& cores, int runs = 11);
+                           const std::vector<int>& cores, int runs = 11, const CancelToken* cancel = nullptr);
   // Everything `pando inspect` prints; needs CompileOptions::inspect.
   std::string inspect_json(bool tiles = false) const;
 

@@ -41,21 +41,22 @@ Measured measure(uint32_t tiles, int runs, const std::function<std::span<const r
 }  // namespace
 
 std::string Compiled::predict_json(std::span<const void* const> inputs, std::span<void* const> outputs,
-                                   const std::vector<int>& cores, int runs) {
+                                   const std::vector<int>& cores, int runs, const CancelToken* cancel) {
   ScopedFloatMode mode;
   if (impl_->engine->engine.workers() != 1)
     fail(ErrorCode::invalid_argument, "tiles are timed on an engine with 1 thread, this one has {}",
          impl_->engine->engine.workers());
   if (runs < 1) fail(ErrorCode::invalid_argument, "{} runs: expected 1 or more", runs);
   const Program& p = *impl_->program;
-  run(inputs, outputs);  // touches all memory
-  std::vector<double> wall;
-  RunOptions traced;
+  RunOptions plain, traced;
+  plain.cancel = traced.cancel = cancel;
   traced.trace = true;
+  run(inputs, outputs, plain);  // touches all memory
+  std::vector<double> wall;
   std::vector<runtime::TraceSlice> slices;
   Measured m = measure(p.tiles, runs, [&]() -> std::span<const runtime::TraceSlice> {
     uint64_t begin = runtime::now_ns();
-    run(inputs, outputs);
+    run(inputs, outputs, plain);
     wall.push_back(static_cast<double>(runtime::now_ns() - begin));
     run(inputs, outputs, traced);
     std::lock_guard lock(impl_->trace_mutex);

@@ -11,6 +11,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/files.hpp"
+#include "cli/interrupt.hpp"
 #include "cli/options.hpp"
 #include "cli/printable.hpp"
 #include "cli/progress.hpp"
@@ -111,7 +112,8 @@ void simulate_cores(const ModelPlanSettings& s, const CoreSettings& c) {
   common.threads = 1;
   check_common(common);
   Session session = prepare(common);
-  json report = json::parse(session.model->predict_json(session.input_data, session.output_data, c.cores, c.runs));
+  json report = json::parse(
+      session.model->predict_json(session.input_data, session.output_data, c.cores, c.runs, interrupt_token()));
   int most = Engine().threads();
   if (c.measure)
     for (json& row : report["cores"])

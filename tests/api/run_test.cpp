@@ -411,5 +411,19 @@ TEST(Predict, TheOrderOnOneCoreAndLessTimeOnMore) {
   EXPECT_NE(error_of([&] { net.predict_json(run.in, run.out, {2}, 3); }, ErrorCode::invalid_argument), "");
 }
 
+TEST(Predict, StopsAtAToken) {
+  Engine engine = engine_of(1);
+  Compiled net = Model::load(small_cnn()).compile(engine);
+  Bound run(net, 3);
+  CancelToken token;
+  EXPECT_FALSE(net.predict_json(run.in, run.out, {2}, 1, &token).empty());
+  std::thread later([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    token.cancel();
+  });
+  error_of([&] { net.predict_json(run.in, run.out, {2}, 1000000, &token); }, ErrorCode::cancelled);
+  later.join();
+}
+
 }  // namespace
 }  // namespace pando::testing
