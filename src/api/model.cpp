@@ -121,7 +121,8 @@ Model Model::load(const std::string& path, const LoadOptions& options) {
   Model model;
   if (!is_compiled_file(file->bytes())) {
     model.impl_ = std::make_shared<Impl>(OnnxModel::open(std::move(file), &context));
-    model.impl_->model_path = std::filesystem::absolute(path).string();
+    std::error_code none;  // no such path in a folder that was removed: not known, then
+    model.impl_->model_path = std::filesystem::absolute(path, none).string();
   } else {
     auto made = std::make_shared<CompiledFile>(read_compiled_file(std::move(file), context));
     if (made->program) {

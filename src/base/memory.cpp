@@ -111,7 +111,7 @@ MappedFile::Stamp MappedFile::stamp_of(const struct stat& status) {
 }
 
 MappedFile::MappedFile(const std::string& path, FileMode mode, const CompileContext* context)
-    : path_(path), absolute_path_(std::filesystem::absolute(path).string()), mode_(mode) {
+    : path_(path), mode_(mode) {
   Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};  // a pipe is refused, not waited for
   if (file.fd < 0) fail(ErrorCode::io, "cannot open '{}': {}", path, std::strerror(errno));
   struct stat status {};
@@ -119,6 +119,8 @@ MappedFile::MappedFile(const std::string& path, FileMode mode, const CompileCont
   if (!S_ISREG(status.st_mode))
     fail(ErrorCode::io, "cannot read '{}': {}", path,
          S_ISDIR(status.st_mode) ? "it is a folder, not a file" : "not a readable regular file");
+  std::error_code none;  // there is no such path in a folder that was removed: then changes go unnoticed
+  absolute_path_ = std::filesystem::absolute(path, none).string();
   stamp_ = stamp_of(status);
   size_ = static_cast<size_t>(status.st_size);
   stored_ = std::min<int64_t>(status.st_size, status.st_blocks * 512);

@@ -85,6 +85,16 @@ TEST_F(Load, ATokenStopsTheReadingOfFiles) {
   error_of([&] { Model::from_memory(onnx::as_span(bytes), folder_, read); }, ErrorCode::cancelled);
 }
 
+TEST_F(Load, APathThatHasNoAbsoluteFormIsAnErrorLikeAnyOther) {
+  EXPECT_TRUE(holds(error_of([] { Model::load(""); }, ErrorCode::io), "cannot open ''"));
+  const fs::path here = fs::current_path(), gone = temporary("gone");
+  fs::create_directories(gone);
+  fs::current_path(gone);
+  fs::remove(gone);
+  EXPECT_TRUE(holds(error_of([] { Model::load("m.onnx"); }, ErrorCode::io), "cannot open 'm.onnx'"));
+  fs::current_path(here);
+}
+
 TEST_F(Load, ChangesOfMappedFilesAreNoticed) {
   for (const char* name : {"inside.onnx", "w.bin"}) {
     SetUp();
