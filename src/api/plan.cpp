@@ -4,9 +4,9 @@
 #include <stop_token>
 
 #include "api/machine.hpp"
+#include "api/planning.hpp"
 #include "base/error.hpp"
 #include "base/float_mode.hpp"
-#include "base/memory.hpp"
 #include "plan/layers/files.hpp"
 
 namespace pando {
@@ -54,11 +54,6 @@ void validate(const PlanRequest& r) {
 PlanResult make_plan(const PlanRequest& request) {
   ScopedFloatMode mode;
   validate(request);
-  std::string text;
-  {
-    MappedFile file(request.input);
-    text.assign(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  }
   std::stop_source stop;
   plan::SearchControl control;
   control.seed = request.seed;
@@ -72,7 +67,9 @@ PlanResult make_plan(const PlanRequest& request) {
   };
   std::optional<plan::Cluster> machine;
   if (!request.machine.empty()) machine = load_machine(request.machine);
-  return plan::plan_layers(text, request, control, machine ? &*machine : nullptr);
+  return read_named(request.input, [&](const std::string& text) {
+    return plan::plan_layers(text, request, control, machine ? &*machine : nullptr);
+  });
 }
 
 }  // namespace pando

@@ -2,6 +2,8 @@
 #pragma once
 #include <nlohmann/json.hpp>
 
+#include "base/error.hpp"
+#include "base/memory.hpp"
 #include "pando/simulate.hpp"
 #include "plan/simulate/task_graph.hpp"
 
@@ -21,6 +23,16 @@ struct LoadedPlan {
   plan::TaskOptions tasks;
 };
 LoadedPlan load_plan(const SimulateRequest& request, bool with_weights);
+// f(text) of the file at `path`, which its errors then name.
+template <class F>
+auto read_named(const std::string& path, F&& f) {
+  const MappedFile file(path);
+  try {
+    return f(std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()));
+  } catch (const Error& e) {
+    fail(e.code(), "{}: {}", path, e.what());
+  }
+}
 std::string dumped(const nlohmann::json& json);
 
 }  // namespace pando

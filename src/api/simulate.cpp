@@ -59,8 +59,7 @@ plan::TaskOptions task_options(const SimulateRequest& r, plan::TaskOptions o) {
 std::unique_ptr<plan::CostModel> load_costs(const std::string& name) {
   auto [kind, path] = plan::parse_cost_name(name);
   if (path.empty()) return plan::make_cost_model(kind, {});
-  MappedFile file(path);
-  return plan::make_cost_model(kind, {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+  return read_named(path, [&, kind = kind](const std::string& text) { return plan::make_cost_model(kind, text); });
 }
 
 plan::Space load_space(const SimulateRequest& r, bool with_weights, uint32_t micro_batches) {
@@ -288,8 +287,7 @@ std::string diff_model_plans(const std::string& from, const std::string& to) {
 plan::Cluster load_machine(const std::string& name) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(name, error)) return plan::shipped_cluster(name);
-  MappedFile file(name);
-  return plan::read_cluster({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+  return read_named(name, [](const std::string& text) { return plan::read_cluster(text); });
 }
 
 std::string describe_machine(const std::string& name_or_file) {

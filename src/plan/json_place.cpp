@@ -38,16 +38,16 @@ bool too_deep(std::string_view text) {
 
 }  // namespace
 
-nlohmann::json JsonPlace::parse(std::string_view text, const std::string& what) {
-  if (too_deep(text)) fail(ErrorCode::invalid_argument, "{}: nested more than 64 levels deep", what);
+nlohmann::json JsonPlace::parse(std::string_view text, const std::string& what, ErrorCode code) {
+  if (too_deep(text)) fail(code, "{}: nested more than 64 levels deep", what);
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::parse_error& e) {
     size_t end = std::min<size_t>(e.byte > 0 ? e.byte - 1 : 0, text.size());
     auto lines = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), '\n');
-    fail(ErrorCode::invalid_argument, "{}: not valid JSON at byte {}, line {}", what, e.byte, lines + 1);
+    fail(code, "{}: not valid JSON at byte {}, line {}", what, e.byte, lines + 1);
   } catch (const nlohmann::json::exception&) {  // a number that does not fit into a double
-    fail(ErrorCode::invalid_argument, "{}: not valid JSON: a number out of range", what);
+    fail(code, "{}: not valid JSON: a number out of range", what);
   }
 }
 

@@ -15,8 +15,9 @@ namespace pando::plan {
 // invalid_argument with one line that names the place, what was expected and what is there.
 class JsonPlace {
  public:
-  // Parses `text`; `what` names the file in messages ("cluster file"). Throws invalid_argument with the position.
-  static nlohmann::json parse(std::string_view text, const std::string& what);
+  // Parses `text`; `what` names the file in messages ("cluster file"). Throws `code` with the position.
+  static nlohmann::json parse(std::string_view text, const std::string& what,
+                              ErrorCode code = ErrorCode::invalid_argument);
   JsonPlace(const nlohmann::json& value, std::string path) : value_(&value), path_(std::move(path)) {}
 
   const nlohmann::json& json() const { return *value_; }

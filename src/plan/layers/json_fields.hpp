@@ -10,9 +10,6 @@ namespace pando::plan {
 
 using Json = nlohmann::json;
 
-// Parses a text of limited depth. Throws invalid_model.
-Json parse_json(const std::string& text, const std::string& where);
-
 inline const Json& field(const Json& object, const char* key, const std::string& where) {
   if (!object.is_object()) fail(ErrorCode::invalid_model, "{}: expected an object", where);
   auto at = object.find(key);

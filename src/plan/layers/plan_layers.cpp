@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "plan/json_place.hpp"
 #include "plan/layers/report.hpp"
 
 namespace pando::plan {
@@ -93,7 +94,7 @@ PlanResult plan_layers(const std::string& text, const PlanRequest& request, cons
   if (begin != text.npos && text.compare(begin, 10, "num_layers") == 0) return plan_table(text, request, control);
   if (begin != text.npos && static_cast<unsigned char>(text[begin]) < ' ')
     fail(ErrorCode::invalid_model, "the file is no text; an ONNX model is planned for a machine: give one");
-  Json file = parse_json(text, "the file");
+  const Json file = JsonPlace::parse(text, "the file", ErrorCode::invalid_model);
   if (!file.is_object()) fail(ErrorCode::invalid_model, "the file: expected an object");
   if (file.contains("maxFPGAs")) return plan_placement(file, request, control);
   if (file.contains("maxDevices")) return plan_pipeline(file, request, control);

@@ -7,26 +7,6 @@
 
 namespace pando::plan {
 
-Json parse_json(const std::string& text, const std::string& where) {
-  // The parser's own hook for depth takes time quadratic in the length of a list.
-  constexpr int deepest = 32;
-  int depth = 0;
-  bool quoted = false;
-  for (size_t i = 0; i < text.size(); i++) {
-    char c = text[i];
-    if (quoted && c == '\\') i++;
-    else if (c == '"') quoted = !quoted;
-    else if (!quoted && (c == '[' || c == '{')) depth++;
-    else if (!quoted && (c == ']' || c == '}')) depth--;
-    if (depth > deepest) fail(ErrorCode::invalid_model, "{}: nested more than {} deep", where, deepest);
-  }
-  try {
-    return Json::parse(text);
-  } catch (const Json::exception& e) {
-    fail(ErrorCode::invalid_model, "{}: {}", where, e.what());
-  }
-}
-
 PlacementProblem read_placement(const Json& file, const PlanRequest& request) {
   PlacementProblem out;
   const Json &nodes = list_of(file, "nodes", "the file"), &edges = list_of(file, "edges", "the file");
