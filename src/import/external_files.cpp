@@ -9,8 +9,10 @@ namespace pando {
 
 namespace fs = std::filesystem;
 
-ExternalFiles::ExternalFiles(const std::string& folder, FileMode mode)
-    : folder_(folder.empty() ? folder : fs::absolute(folder).string()), mode_(mode) {}
+ExternalFiles::ExternalFiles(const std::string& folder, FileMode mode) : folder_(folder), mode_(mode) {
+  std::error_code none;  // in a folder that was removed: then what is named relative to it still leads somewhere
+  if (const fs::path absolute = fs::absolute(folder, none); !folder.empty() && !none) folder_ = absolute.string();
+}
 
 std::shared_ptr<const MappedFile> ExternalFiles::open(const std::string& location, const CompileContext* context) {
   if (folder_.empty())

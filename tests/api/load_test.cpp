@@ -92,6 +92,10 @@ TEST_F(Load, APathThatHasNoAbsoluteFormIsAnErrorLikeAnyOther) {
   fs::current_path(gone);
   fs::remove(gone);
   EXPECT_TRUE(holds(error_of([] { Model::load("m.onnx"); }, ErrorCode::io), "cannot open 'm.onnx'"));
+  // Such a folder still has one above it.
+  const fs::path beside = fs::path("..") / folder_.filename();
+  for (const char* name : {"inside.onnx", "outside.onnx"})
+    EXPECT_TRUE(same_bits(result(compile(beside / name)), expected_)) << name;
   fs::current_path(here);
 }
 
