@@ -43,6 +43,7 @@ int run_command(int argc, char** argv) {
                                                 {"emulate", add_emulate(app)},
                                                 {"costs", add_costs(app)},
                                                 {"zoo", add_zoo(app)}};
+  for (CLI::App* command : app.get_subcommands({})) refuse_empty_values(*command);
   const auto is_first = [&](const auto& command) { return std::string_view(command.first) == argv[1]; };
   if (argc > 1 && std::none_of(std::begin(commands), std::end(commands), is_first) &&
       app.get_option_no_throw(argv[1]) == nullptr)

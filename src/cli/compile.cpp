@@ -34,7 +34,7 @@ Command add_compile(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "compile", "Compiles a model to a file that run, bench, trace and inspect take: it loads at once.");
   add_common(*command, options->common);
-  command->add_option("-o,--output", options->file, "file to write")->required()->type_name("FILE")->check(not_empty);
+  command->add_option("-o,--output", options->file, "file to write")->required()->type_name("FILE");
   return [options] { compile(*options); };
 }
 

@@ -130,7 +130,7 @@ Command add_diff(CLI::App& app) {
   CLI::App& c = *app.add_subcommand("diff", "Says what differs between two plans, a line per operator.");
   c.add_option("P", s->from, "plan file")->required();
   c.add_option("Q", s->to, "plan file")->required();
-  c.add_option("--json", s->json_file, "write the differences here")->type_name("FILE")->check(not_empty);
+  c.add_option("--json", s->json_file, "write the differences here")->type_name("FILE");
   return [s] { diff(*s); };
 }
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -28,7 +29,7 @@ struct Descriptor {
 
 }  // namespace
 
-std::string read_file(const std::string& path) {
+std::string read_file(const std::string& path, size_t most) {
   Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};  // a pipe is refused, not waited for
   if (file.fd < 0) fail_io(path, "open", errno);
   struct stat status {};
@@ -37,13 +38,14 @@ std::string read_file(const std::string& path) {
   if (!S_ISREG(status.st_mode)) throw Error(ErrorCode::io, fmt::format("{}: not a regular file", path));
   std::string content;
   char chunk[1 << 16];
-  for (;;) {
-    ssize_t n = read(file.fd, chunk, sizeof chunk);
+  while (content.size() < most) {
+    ssize_t n = read(file.fd, chunk, std::min(sizeof chunk, most - content.size()));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) fail_io(path, "read", errno);
-    if (n == 0) return content;
+    if (n == 0) break;
     content.append(chunk, static_cast<size_t>(n));
   }
+  return content;
 }
 
 void write_file(const std::string& path, std::string_view content, bool follow_links) {

@@ -1,13 +1,14 @@
 // Reading and writing whole files, with errors that name path and cause.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace pando::cli {
 
-// Throws Error io.
-std::string read_file(const std::string& path);
+// All of a regular file, or its first `most` bytes. Throws Error io.
+std::string read_file(const std::string& path, size_t most = SIZE_MAX);
 // Replaces the file's content; what the disk has no room for is an error. `follow_links`: false refuses to write
 // through a symbolic link.
 void write_file(const std::string& path, std::string_view content, bool follow_links = true);

@@ -159,7 +159,9 @@ class Entry {
   bool has(const char* key) const { return entry_.contains(key); }
   std::string text(const char* key) const {
     if (!entry_[key].is_string()) bad(fmt::format("'{}' must be a string", key));
-    return entry_[key].get<std::string>();
+    std::string value = entry_[key].get<std::string>();
+    if (value.find('\0') != value.npos) bad(fmt::format("'{}' holds a character that no path has", key));
+    return value;
   }
   double number(const char* key) const { return number_of(key, entry_[key]); }
   std::vector<double> numbers(const char* key) const {
@@ -172,7 +174,7 @@ class Entry {
     std::vector<int64_t> list;
     if (!entry_[key].is_array()) bad(fmt::format("'{}' must be a list of integers", key));
     for (const json& v : entry_[key]) {
-      if (!v.is_number_integer() || v.get<int64_t>() < 0) bad(fmt::format("'{}' holds {}", key, v.dump()));
+      if (!v.is_number_integer() || v.get<int64_t>() < 0) bad(fmt::format("'{}' holds {}", key, shown(v)));
       list.push_back(v.get<int64_t>());
     }
     return list;
@@ -183,8 +185,10 @@ class Entry {
 
  private:
   static constexpr const char* keys[] = {"file", "shape", "values", "fill", "uniform", "max"};
+  // What is no number may be long and nested deeper than a stack is.
+  static std::string shown(const json& v) { return v.is_number() ? v.dump() : v.type_name(); }
   double number_of(const char* key, const json& v) const {
-    if (!v.is_number() && !v.is_boolean()) bad(fmt::format("'{}' holds {}", key, v.dump()));
+    if (!v.is_number() && !v.is_boolean()) bad(fmt::format("'{}' holds {}", key, shown(v)));
     return v.is_boolean() ? v.get<bool>() : v.get<double>();
   }
   std::string where_;
@@ -200,7 +204,7 @@ json description_of(const std::string& path, const std::string& model) {
   auto entry = all.find(model);
   if (entry == all.end()) return json::object();
   if (!entry->is_object()) bad(fmt::format("'{}' must be an object from inputs to what to feed", model));
-  return *entry;
+  return std::move(*entry);  // a copy would recurse
 }
 
 }  // namespace

@@ -138,7 +138,6 @@ Command add_inspect(CLI::App& app) {
                                           "the optimizer's passes as they ran: nodes before and after, time");
   command->add_option("--dump", options->dump, "with --passes: the graph after each pass as a text file in DIR")
       ->type_name("DIR")
-      ->check(not_empty)
       ->needs(passes);
   command->add_flag("--json", options->as_json, "all of it as JSON");
   return [options] { inspect(*options); };

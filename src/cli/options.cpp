@@ -15,8 +15,7 @@ void add_common(CLI::App& command, CommonOptions& o) {
   command.add_option("--policy", o.policy, "depth-first, breadth-first or barrier")->capture_default_str();
   command.add_option("--input", o.inputs, "NAME=FILE.npy, once per input")->type_name("NAME=FILE");
   command.add_option("--inputs", o.inputs_file, "JSON file that says what to feed, per model and input")
-      ->type_name("FILE")
-      ->check(not_empty);
+      ->type_name("FILE");
   command.add_option("--shape", o.shapes, "shape of an input with open dimensions, once per input")
       ->type_name("NAME:DxDxD");
   command.add_option("--seed", o.seed, "of random inputs")->check(not_negative)->capture_default_str();
@@ -39,7 +38,11 @@ std::string not_negative(const std::string& text) {
   return text.starts_with('-') ? fmt::format("expected 0 or more, not {}", text) : "";
 }
 
-std::string not_empty(const std::string& text) { return text.empty() ? "expected a path" : ""; }
+void refuse_empty_values(CLI::App& command) {
+  const auto check = [](const std::string& text) { return text.empty() ? "expected a value, not an empty text" : ""; };
+  for (CLI::Option* option : command.get_options())
+    if (option->get_type_size() > 0) option->check(check);
+}
 
 void check_common(const CommonOptions& o) {
   parse_policy(o.policy);

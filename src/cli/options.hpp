@@ -41,8 +41,8 @@ void add_common(CLI::App& command, CommonOptions& options);
 void check_common(const CommonOptions& options);
 // For whole numbers: 0 or more.
 std::string not_negative(const std::string& text);
-// For paths of files and folders.
-std::string not_empty(const std::string& text);
+// An option or a file whose value is empty is wrong use of the command, not one that is not given.
+void refuse_empty_values(CLI::App& command);
 
 struct NamedShape {
   std::string name;

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -115,11 +114,10 @@ void plan_model(const LayerPlanSettings& settings, const CLI::App& given) {
 
 // ONNX files are no text that begins with a brace or a word.
 bool is_text(const std::string& file) {
-  std::ifstream in(file);
-  std::string first(10, '\0');
-  in >> std::ws;
-  in.read(first.data(), static_cast<std::streamsize>(first.size()));
-  return first[0] == '{' || first == "num_layers";
+  constexpr size_t looked_at = 4096;
+  std::string first = read_file(file, looked_at);
+  first.erase(0, first.find_first_not_of(" \t\r\n"));
+  return first.starts_with('{') || first.starts_with("num_layers");
 }
 
 void plan(const LayerPlanSettings& settings, const CLI::App& given) {
@@ -199,7 +197,7 @@ Command add_plan(CLI::App& app) {
       ->take_all()
       ->allow_extra_args(false);
   c.add_option("-o,--output", settings->model.output, "write a model's plan here")->type_name("FILE");
-  c.add_option("--json", settings->json_file, "write the report here")->type_name("FILE")->check(not_empty);
+  c.add_option("--json", settings->json_file, "write the report here")->type_name("FILE");
   return [settings, &c] { plan(*settings, c); };
 }
 

@@ -326,6 +326,12 @@ TEST(Usage, EndsWithTwo) {
     expect_error(command + cnn + " --skip-pass fuse" + (command[0] == 'r' ? " --output-dir " + out : ""), 2,
                  "--skip-pass fuse: expected fold_small_constants, simplify_movement, ");
   expect_error("trace " + cnn, 2, "--output");
+  // An empty value is not the same as none.
+  for (const char* empty :
+       {"machine ''", "machine p100x4 -o ''", "inspect ''", "plan '' --machine p100x4", "diff a ''"})
+    expect_error(empty, 2, "expected a value");
+  for (const char* option : {"--html", "--trace", "--costs", "--output", "--shape", "--edit"})
+    expect_error("simulate " + cnn + " --machine p100x4 --plan p " + option + " ''", 2, option);
   expect_error("zoo lenet -o " + out, 2, "lenet");
   expect_error("zoo resnet50 -o " + out + " --batch 0", 2, "--batch");
   EXPECT_FALSE(std::filesystem::exists(out));
@@ -573,6 +579,9 @@ TEST(Failure, APipeIsNotWaitedFor) {
   expect_error("run " + cnn + " --input x=" + pipe + out, 1, "not a regular file");
   expect_error("run " + cnn + " --inputs " + pipe + out, 1, "not a regular file");
   expect_error("run " + pipe + out, 1, "not a readable regular file");
+  for (const std::string& command : {"plan " + pipe, "plan " + pipe + " --machine p100x4", "machine " + pipe,
+                                    "diff " + pipe + " " + pipe, "simulate " + pipe + " --cores 2"})
+    expect_error(command, 1, "");
 }
 
 // Two layers of 2 ms on an accelerator; an edge costs 1 ms.
@@ -613,7 +622,15 @@ TEST(PlanCommand, RefusesWrongUse) {
   expect_error("plan /nowhere.json --bandwidth 0", 2, "bandwidth: expected more than 0");
   expect_error("plan /nowhere.json --search ideals --noncontiguous", 2, "noncontiguous: expected the search local");
   expect_error("plan /nowhere.json", 1, "/nowhere.json");
-  expect_error("plan " + small_cnn(), 1, "the file");
+  expect_error("plan " + small_cnn(), 1, ".onnx: the file is no text");
+  const std::string bad = temporary("bad.json"), net = temporary("named.onnx"), plan = temporary("named.json");
+  cli::write_file(bad, "{\n\"maxFPGAs\": ?}");
+  expect_error("plan " + bad, 1, "bad.json: the file: not valid JSON at byte 15, line 2");
+  expect_error("machine " + bad, 1, "bad.json: cluster file: not valid JSON");
+  ASSERT_EQ(pando("zoo alexnet --no-weights -o " + net).code, 0);
+  ASSERT_EQ(pando("plan " + net + " --machine p100x4 --search single -o " + plan).code, 0);
+  expect_error("simulate " + net + " --machine p100x4 --plan " + plan + " --costs fitted:" + bad, 1,
+               "bad.json: cost file");
   expect_error("plan " + layers_file() + " --search geo", 1, "the search geo does not fit");
 }
 

@@ -99,10 +99,19 @@ TEST(Inputs, FollowsADescription) {
             (std::vector<int64_t>{INT64_MAX, INT64_MIN, 2, -2}));
   cli::write_file(file, R"({"odd.onnx": {"nothing": {}}})");
   EXPECT_TRUE(holds(error_of([&] { InputSource(o, model); }, code), "nothing"));
-  for (const std::string entry : {"5", R"({"typo": 1})", R"({"shape": [2.5]})", R"({"shape": [-1]})",
-                                  R"({"uniform": [1]})", R"({"values": "1"})", R"({"fill": "x"})", R"({"file": 1})"}) {
+  for (const std::string entry :
+       {"5", R"({"typo": 1})", R"({"shape": [2.5]})", R"({"shape": [-1]})", R"({"uniform": [1]})", R"({"values": "1"})",
+        R"({"fill": "x"})", R"({"file": 1})", R"({"file": "mask.npy\u0000"})"}) {
     cli::write_file(file, R"({"odd.onnx": {"ids": )" + entry + "}}");
     EXPECT_TRUE(holds(error_of([&] { InputSource(o, model); }, code), "'ids'")) << entry;
+  }
+  // No deeper than a stack.
+  const std::string deep = std::string(1000000, '[') + std::string(1000000, ']');
+  for (const char* key : {"fill", "shape", "values", "file", "typo"}) {
+    cli::write_file(file, R"({"odd.onnx": {"ids": {")" + std::string(key) + "\": [" + deep + "]}}}");
+    const std::string message = error_of([&] { InputSource(o, model); }, code);
+    EXPECT_TRUE(holds(message, key)) << message.substr(0, 200);
+    EXPECT_LT(message.size(), 300u);
   }
   for (const char* text : {"{", "[]", R"({"odd.onnx": 5})"}) {
     cli::write_file(file, text);
