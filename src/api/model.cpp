@@ -184,6 +184,10 @@ Compiled Compiled::Impl::make(const std::shared_ptr<Model::Impl>& model, std::sh
   if (options.contexts < 1) fail(ErrorCode::invalid_argument, "contexts must be at least 1, not {}", options.contexts);
   if (!(options.tile_us >= 0 && options.tile_us <= 1e9))
     fail(ErrorCode::invalid_argument, "tile_us must be 0 to 1e9, not {}", options.tile_us);
+  if (!(options.spin_kernels_us >= 0 && options.spin_kernels_us <= 1e9))
+    fail(ErrorCode::invalid_argument, "spin_kernels_us must be 0 to 1e9, not {}", options.spin_kernels_us);
+  if (options.policy > Policy::barrier)
+    fail(ErrorCode::invalid_argument, "there is no policy {}", static_cast<int>(options.policy));
   check_pass_names(options.skip_passes);
   Compiled out;
   out.impl_ = std::make_shared<Compiled::Impl>();

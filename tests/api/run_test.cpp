@@ -250,6 +250,15 @@ TEST(Errors, NameWhatIsWrongWithModelsAndOptions) {
     error_of([&] { model.compile(engine, options); }, code);
   }
   options = {};
+  for (const double us : {-1.0, double{NAN}, HUGE_VAL}) {
+    options.spin_kernels_us = us;
+    error_of([&] { model.compile(engine, options); }, code);
+    error_of([&] { measure_peak_gflops(1, us); }, code);
+  }
+  options = {};
+  options.policy = static_cast<Policy>(3);
+  error_of([&] { model.compile(engine, options); }, code);
+  options = {};
   options.shapes["x"] = {1, 3, 50, 36};
   EXPECT_TRUE(holds(error_of([&] { model.compile(engine, options); }, code), "[1,3,50,36]"));
   options.shapes = {{"q", {1}}};
@@ -259,6 +268,9 @@ TEST(Errors, NameWhatIsWrongWithModelsAndOptions) {
   error_of([&] { net.trace_json(); }, code);
   error_of([&] { net.inspect_json(); }, code);
   error_of([&] { Array(DType::f32, {2, -1}); }, code);
+  error_of([&] { Array(static_cast<DType>(13), {2}); }, code);
+  Bound run(net, 1);
+  error_of([&] { net.submit(run.in, run.out, nullptr); }, code);
   error_of([&] { Array(DType::f32, {int64_t{1} << 40, int64_t{1} << 40}); }, code);
   EXPECT_EQ(Array(DType::f32, {0, 3}).count(), 0u);
 }
