@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <system_error>
 #include <thread>
 
 #include "api/impl.hpp"
@@ -26,8 +27,11 @@ Engine::Engine(const EngineOptions& options) {
   // An engine's threads cannot be joined by one of themselves, which happens when `done` drops the last reference to
   // it.
   impl_ = std::shared_ptr<Impl>(new Impl(o), [](Impl* engine) {
-    if (in_callback) std::thread([engine] { delete engine; }).detach();
-    else delete engine;
+    if (!in_callback) return delete engine;
+    try {
+      std::thread([engine] { delete engine; }).detach();
+    } catch (const std::system_error&) {  // it stays, asleep
+    }
   });
 }
 Engine::~Engine() = default;
@@ -68,25 +72,17 @@ const std::vector<Port>& Compiled::inputs() const { return impl_->inputs; }
 const std::vector<Port>& Compiled::outputs() const { return impl_->outputs; }
 const CompileStats& Compiled::stats() const { return impl_->stats; }
 
-namespace {
-
-struct Range {
-  uintptr_t begin, end;
-  const Port* port;
-  bool output;
-};
-
 // Tiles write outputs while others still read inputs, in any order.
-void check_overlaps(std::span<const void* const> inputs, std::span<void* const> outputs, const Compiled& model) {
-  thread_local std::vector<Range> ranges;  // kept: a warm run allocates nothing
+void Compiled::Impl::check_overlaps(std::span<const void* const> bound_inputs, std::span<void* const> bound_outputs) {
+  std::lock_guard lock(mutex);
   ranges.clear();
-  auto add = [](const void* p, const Port& port, bool output) {
+  auto add = [&](const void* p, const Port& port, bool output) {
     const auto begin = reinterpret_cast<uintptr_t>(p);
     const size_t bytes = static_cast<size_t>(element_count(port.shape)) * size_of(port.dtype);
     if (bytes > 0) ranges.push_back({begin, begin + bytes, &port, output});
   };
-  for (size_t i = 0; i < inputs.size(); i++) add(inputs[i], model.inputs()[i], false);
-  for (size_t i = 0; i < outputs.size(); i++) add(outputs[i], model.outputs()[i], true);
+  for (size_t i = 0; i < inputs.size(); i++) add(bound_inputs[i], inputs[i], false);
+  for (size_t i = 0; i < outputs.size(); i++) add(bound_outputs[i], outputs[i], true);
   std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.begin < b.begin; });
   // The ranges that reach furthest so far, of inputs and of outputs. Inputs may overlap one another.
   const Range* furthest[2] = {nullptr, nullptr};
@@ -101,19 +97,21 @@ void check_overlaps(std::span<const void* const> inputs, std::span<void* const> 
   }
 }
 
-void check_bound(std::span<const void* const> inputs, std::span<void* const> outputs, const Compiled& model) {
-  if (inputs.size() != model.inputs().size() || outputs.size() != model.outputs().size())
-    fail(ErrorCode::invalid_argument, "the model has {} inputs and {} outputs, given were {} and {}",
-         model.inputs().size(), model.outputs().size(), inputs.size(), outputs.size());
+void Compiled::Impl::check_bound(std::span<const void* const> bound_inputs, std::span<void* const> bound_outputs) {
+  if (bound_inputs.size() != inputs.size() || bound_outputs.size() != outputs.size())
+    fail(ErrorCode::invalid_argument, "the model has {} inputs and {} outputs, given were {} and {}", inputs.size(),
+         outputs.size(), bound_inputs.size(), bound_outputs.size());
   auto check = [](const void* p, const Port& port) {
     if (p == nullptr || reinterpret_cast<uintptr_t>(p) % size_of(port.dtype) != 0)
       fail(ErrorCode::invalid_argument, "the memory bound to '{}' is null or not aligned to its {} elements", port.name,
            name_of(port.dtype));
   };
-  for (size_t i = 0; i < inputs.size(); i++) check(inputs[i], model.inputs()[i]);
-  for (size_t i = 0; i < outputs.size(); i++) check(outputs[i], model.outputs()[i]);
-  check_overlaps(inputs, outputs, model);
+  for (size_t i = 0; i < inputs.size(); i++) check(bound_inputs[i], inputs[i]);
+  for (size_t i = 0; i < outputs.size(); i++) check(bound_outputs[i], outputs[i]);
+  check_overlaps(bound_inputs, bound_outputs);
 }
+
+namespace {
 
 const Array& find(const std::map<std::string, Array>& arrays, const Port& port) {
   auto at = arrays.find(port.name);
@@ -184,7 +182,7 @@ runtime::RunContext::Options Compiled::Impl::context_options(bool trace) const {
 }
 
 void Compiled::run(std::span<const void* const> inputs, std::span<void* const> outputs, const RunOptions& options) {
-  check_bound(inputs, outputs, *this);
+  impl_->check_bound(inputs, outputs);
   runtime::Engine& engine = impl_->engine->engine;
   auto run_in = [&](runtime::RunContext& context) {
     runtime::RunRequest r = request(inputs, outputs, options.cancel);
@@ -231,7 +229,8 @@ std::vector<Array> Compiled::run(const std::map<std::string, Array>& inputs, con
 
 void Compiled::submit(std::span<const void* const> inputs, std::span<void* const> outputs,
                       std::function<void(const Error*)> done, const CancelToken* cancel) {
-  check_bound(inputs, outputs, *this);
+  impl_->check_bound(inputs, outputs);
+  if (!done) fail(ErrorCode::invalid_argument, "submit needs a callback");
   runtime::RunContext& context = impl_->take();
   // The model stays alive until the run has ended, even if the caller drops it.
   auto finish = [impl = impl_, &context, done = std::move(done)](bool cancelled) mutable {

@@ -75,6 +75,18 @@ struct Compiled::Impl final : private ForkAware {
   std::vector<runtime::RunContext*> free;
   runtime::RunContext* last = nullptr;  // of the last run that ended
 
+  // Memory that is bound to a run. Here, guarded by `mutex`, so that a warm run allocates nothing; a variable of the
+  // thread may be destroyed before what runs the model in its own destructor.
+  struct Range {
+    uintptr_t begin, end;
+    const Port* port;
+    bool output;
+  };
+  std::vector<Range> ranges;
+  // Throws where a run cannot take this memory.
+  void check_bound(std::span<const void* const> bound_inputs, std::span<void* const> bound_outputs);
+  void check_overlaps(std::span<const void* const> bound_inputs, std::span<void* const> bound_outputs);
+
   // Traced runs have a context of their own, made by the first of them; the mutex is held while it is in use.
   mutable std::mutex trace_mutex;
   std::unique_ptr<runtime::RunContext> traced;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -79,12 +80,16 @@ double gflops_of_one_thread(double ms) {
 double measure_peak_gflops(int threads, double ms) {
   ScopedFloatMode mode;
   if (threads < 1) fail(ErrorCode::invalid_argument, "threads must be at least 1, not {}", threads);
+  if (!(ms >= 0 && ms <= 1e6)) fail(ErrorCode::invalid_argument, "ms must be 0 to 1e6, not {}", ms);
   kernels::apply_isa_limit();
   std::atomic<double> sum{0};
-  std::vector<std::thread> others;
-  for (int i = 1; i < threads; i++) others.emplace_back([&] { sum.fetch_add(gflops_of_one_thread(ms)); });
-  sum.fetch_add(gflops_of_one_thread(ms));
-  for (std::thread& t : others) t.join();
+  try {
+    std::vector<std::jthread> others;
+    for (int i = 1; i < threads; i++) others.emplace_back([&] { sum.fetch_add(gflops_of_one_thread(ms)); });
+    sum.fetch_add(gflops_of_one_thread(ms));
+  } catch (const std::system_error& e) {
+    fail(ErrorCode::out_of_memory, "cannot start {} threads: {}", threads, e.what());
+  }
   return sum.load();
 }
 

@@ -3,19 +3,23 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cfenv>
+#include <fstream>
 #include <functional>
 #include <future>
 #include <mutex>
 #include <thread>
 
+#include "base/sanitizer.hpp"
 #include "models.hpp"
 
-extern "C" int __lsan_is_turned_off();
+// Seen by the sanitizer's library, although executables hide their symbols.
+extern "C" __attribute__((visibility("default"))) int __lsan_is_turned_off();
 extern "C" int __lsan_is_turned_off() { return pando::testing::may_leak; }
 
 namespace pando::testing {
@@ -126,6 +130,29 @@ TEST(Exit, ObjectsThatOutliveTheWorkers) {
       ::testing::ExitedWithCode(0), "");
 }
 
+// Made before the thread's first run, so destroyed after all that a run might keep for the thread.
+struct LastRun {
+  Net* net = nullptr;
+  ~LastRun() {
+    if (net) net->run();
+  }
+};
+
+TEST(Exit, OfAThreadWhoseObjectsRunAModelLast) {
+  Engine engine = engine_of(2);
+  Net net(Model::load(small_cnn()), engine);
+  net.run();
+  Array expected(DType::f32, net.y.shape());
+  std::memcpy(expected.data(), net.y.data(), expected.bytes());
+  std::thread([&] {
+    thread_local LastRun last;
+    last.net = &net;
+    net.run();
+    std::memset(net.y.data(), 0, net.y.bytes());
+  }).join();
+  EXPECT_TRUE(same_bits(net.y, expected));
+}
+
 TEST(Fork, TheChildRunsAndSubmits) {
   for (int threads : {1, 2, 4}) {
     Engine engine = engine_of(threads);
@@ -230,6 +257,55 @@ TEST(Callbacks, NeverRunOnAThreadThatIsInsideRun) {
       EXPECT_NE(told.get_future().get(), std::this_thread::get_id());
     }
   }
+}
+
+// From now on this process can start no thread: their stacks are larger than its memory.
+void refuse_threads() {
+  long pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const rlim_t most = static_cast<rlim_t>(pages) * 4096 + (rlim_t{512} << 20);
+  const rlimit limit{most, most};
+  setrlimit(RLIMIT_AS, &limit);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, size_t{1} << 30);
+  pthread_setattr_default_np(&attributes);
+}
+
+TEST(Threads, ThatCannotBeStartedAreAnErrorAndNoCrash) {
+  if (address_sanitizer) GTEST_SKIP() << "the sanitizer needs address space of its own";
+  const std::string path = small_cnn();
+  auto refused = [](const std::function<void()>& f) {
+    try {
+      f();
+    } catch (const Error& e) {
+      return e.code() == ErrorCode::out_of_memory;
+    }
+    return false;
+  };
+  EXPECT_EQ(status_of_child([&] {
+              refuse_threads();
+              if (!refused([] { engine_of(2); })) _exit(2);
+              if (!refused([] { measure_peak_gflops(3, 1); })) _exit(3);
+            }),
+            0);
+  // An engine that a callback drops is destroyed by a thread of its own.
+  EXPECT_EQ(status_of_child([&] {
+              auto engine = std::make_unique<Engine>(engine_of(2));
+              auto net = std::make_unique<Net>(Model::load(path), *engine);
+              net->run();
+              refuse_threads();
+              engine.reset();
+              std::promise<void> ended;
+              Net& bound = *net;
+              bound.net.submit(bound.in, bound.out, [&](const Error*) {
+                bound.net = Compiled();
+                ended.set_value();
+              });
+              ended.get_future().get();
+              usleep(100000);
+            }),
+            0);
 }
 
 // y = x * (a * b), where a * b is folded when the model is compiled.
