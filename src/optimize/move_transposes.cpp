@@ -238,6 +238,7 @@ class Mover {
   // tensors without elements.
   static std::vector<Group> group(const Shape& in, const Shape& out) {
     std::vector<Group> groups;
+    if (element_count(in) == 0) return groups;  // what follows ends because both sides have equal counts
     size_t i = 0, o = 0;
     while (i < in.size() || o < out.size()) {
       Group g;
@@ -256,7 +257,6 @@ class Mover {
         continue;
       }
       while (a != b) {
-        if (a == 0 || b == 0) return {};
         if (a < b && i < in.size()) a *= in[i], g.in.push_back(static_cast<int64_t>(i++));
         else if (b < a && o < out.size()) b *= out[o], g.out.push_back(static_cast<int64_t>(o++));
         else return {};

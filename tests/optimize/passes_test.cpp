@@ -480,7 +480,8 @@ TEST(Transposes, RandomGraphs) {
   for (int round = 0; round < 150; round++) {
     SCOPED_TRACE(round);
     Builder b;
-    std::vector<ValueId> values{b.input({2, 3, 1, 4}), b.input({2, 3, 1, 4})};
+    const Shape first = round % 5 == 4 ? Shape{2, 3, 0, 4} : Shape{2, 3, 1, 4};
+    std::vector<ValueId> values{b.input(first), b.input(first)};
     for (int step = 0; step < 14; step++) {
       ValueId x = values[random() % values.size()], y = x;
       Shape s = b.g.shape(x);
@@ -529,6 +530,17 @@ TEST(Transposes, MatMulReadsItsOperandsTransposed) {
   ValueId x = b.input({2, 5, 3}), y = b.input({2, 4, 5});
   ValueId z = b.matmul(b.transpose(x, {0, 2, 1}), b.transpose(y, {0, 2, 1}));
   EXPECT_EQ(count_ops(check_optimize(b.done({z}))), (Counts{{"matmul", 1}}));
+}
+
+TEST(Transposes, ReshapesWithoutElementsStay) {
+  for (const Shape& out : {Shape{2, 2}, Shape{2}, Shape{}, Shape{3, 1, 2, 2}, Shape{2, 2, 3, 7}})
+    for (size_t at = 0; at <= out.size(); at++) {
+      Builder b;
+      ValueId x = b.input({2, 2, 3, 0});
+      Shape empty = out;
+      empty.insert(empty.begin() + static_cast<int64_t>(at), 0);
+      check_optimize(b.done({b.relu(b.reshape(b.transpose(x, {0, 3, 1, 2}), empty))}));
+    }
 }
 
 TEST(Optimize, EmptyTensorsPassThrough) {
