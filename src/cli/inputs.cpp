@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "cli/files.hpp"
 #include "cli/npy.hpp"
@@ -32,31 +33,49 @@ class Random {
   uint64_t state_;
 };
 
-uint16_t half_bits(double value) {  // towards zero, tiny values to 0: drawn numbers need no more
-  const auto bits = std::bit_cast<uint32_t>(static_cast<float>(std::clamp(value, -65504.0, 65504.0)));
-  const uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff, smallest = 113u << 23;  // 2^-14
-  return static_cast<uint16_t>(sign | (magnitude < smallest ? 0 : (magnitude - (112u << 23)) >> 13));
+// The nearest float of 16 bits, half to even, beyond the largest infinity; IEEE 754's formats with this many bits of
+// mantissa and these exponents of normal numbers.
+uint16_t bits_of_narrow(double value, int mantissa, int lowest, int highest) {
+  const int sign = std::signbit(value) ? 0x8000 : 0;
+  const double magnitude = std::abs(value);
+  const int infinity = (highest - lowest + 2) << mantissa;
+  if (std::isnan(value)) return static_cast<uint16_t>(infinity | 1 << (mantissa - 1));
+  if (magnitude >= std::ldexp(1.0, highest + 1)) return static_cast<uint16_t>(sign | infinity);
+  const int exponent = magnitude == 0 ? lowest : std::max(std::ilogb(magnitude), lowest);
+  const int steps = static_cast<int>(std::nearbyint(std::ldexp(magnitude, mantissa - exponent)));
+  return static_cast<uint16_t>(sign | (((exponent - lowest) << mantissa) + steps));  // a carry is the next exponent
 }
 
-uint16_t bfloat_bits(double value) {
-  return static_cast<uint16_t>(std::bit_cast<uint32_t>(static_cast<float>(value)) >> 16);
-}
-
-// A description may hold any number: what the type cannot hold becomes its nearest.
+// A description may hold any number: what the type cannot hold becomes its nearest. Integers are not rounded on the
+// way.
 template <class T>
-T nearest(double v) {
+T nearest(const Number& number) {
   using Limits = std::numeric_limits<T>;
-  if (v >= static_cast<double>(Limits::max())) return Limits::max();
-  return v > static_cast<double>(Limits::lowest()) ? static_cast<T>(v) : Limits::lowest();
+  return std::visit(
+      [](auto v) {
+        if constexpr (std::is_integral_v<decltype(v)>) {
+          if (std::cmp_greater(v, Limits::max())) return Limits::max();
+          return std::cmp_less(v, Limits::lowest()) ? Limits::lowest() : static_cast<T>(v);
+        } else {
+          if (v >= static_cast<double>(Limits::max())) return Limits::max();
+          return v > static_cast<double>(Limits::lowest()) ? static_cast<T>(v) : Limits::lowest();
+        }
+      },
+      number);
+}
+
+template <class T>
+T rounded(const Number& number) {
+  return std::visit([](auto v) { return static_cast<T>(v); }, number);
 }
 
 // Writes element i of an array of any type.
-void set(const Array& a, size_t i, double v) {
+void set(const Array& a, size_t i, const Number& v) {
   switch (a.dtype()) {
-    case DType::f32: a.as<float>()[i] = static_cast<float>(v); break;
-    case DType::f64: a.as<double>()[i] = v; break;
-    case DType::f16: a.as<uint16_t>()[i] = half_bits(v); break;
-    case DType::bf16: a.as<uint16_t>()[i] = bfloat_bits(v); break;
+    case DType::f32: a.as<float>()[i] = rounded<float>(v); break;
+    case DType::f64: a.as<double>()[i] = rounded<double>(v); break;
+    case DType::f16: a.as<uint16_t>()[i] = bits_of_narrow(rounded<double>(v), 10, -14, 15); break;
+    case DType::bf16: a.as<uint16_t>()[i] = bits_of_narrow(rounded<double>(v), 7, -126, 127); break;
     case DType::i8: a.as<int8_t>()[i] = nearest<int8_t>(v); break;
     case DType::u8: a.as<uint8_t>()[i] = nearest<uint8_t>(v); break;
     case DType::i16: a.as<int16_t>()[i] = nearest<int16_t>(v); break;
@@ -65,7 +84,7 @@ void set(const Array& a, size_t i, double v) {
     case DType::u32: a.as<uint32_t>()[i] = nearest<uint32_t>(v); break;
     case DType::i64: a.as<int64_t>()[i] = nearest<int64_t>(v); break;
     case DType::u64: a.as<uint64_t>()[i] = nearest<uint64_t>(v); break;
-    case DType::boolean: a.as<uint8_t>()[i] = v != 0; break;
+    case DType::boolean: a.as<uint8_t>()[i] = rounded<double>(v) != 0; break;
   }
 }
 
@@ -163,10 +182,10 @@ class Entry {
     if (value.find('\0') != value.npos) bad(fmt::format("'{}' holds a character that no path has", key));
     return value;
   }
-  double number(const char* key) const { return number_of(key, entry_[key]); }
-  std::vector<double> numbers(const char* key) const {
+  Number number(const char* key) const { return number_of(key, entry_[key]); }
+  std::vector<Number> numbers(const char* key) const {
     if (!entry_[key].is_array()) bad(fmt::format("'{}' must be a list of numbers", key));
-    std::vector<double> list;
+    std::vector<Number> list;
     for (const json& v : entry_[key]) list.push_back(number_of(key, v));
     return list;
   }
@@ -187,9 +206,11 @@ class Entry {
   static constexpr const char* keys[] = {"file", "shape", "values", "fill", "uniform", "max"};
   // What is no number may be long and nested deeper than a stack is.
   static std::string shown(const json& v) { return v.is_number() ? v.dump() : v.type_name(); }
-  double number_of(const char* key, const json& v) const {
+  Number number_of(const char* key, const json& v) const {
     if (!v.is_number() && !v.is_boolean()) bad(fmt::format("'{}' holds {}", key, shown(v)));
-    return v.is_boolean() ? v.get<bool>() : v.get<double>();
+    if (v.is_boolean()) return int64_t{v.get<bool>()};
+    if (v.is_number_unsigned()) return v.get<uint64_t>();
+    return v.is_number_integer() ? Number(v.get<int64_t>()) : Number(v.get<double>());
   }
   std::string where_;
   const json& entry_;
@@ -231,10 +252,10 @@ void InputSource::read_description(const CommonOptions& options) {
     if (entry.has("values")) spec.values = entry.numbers("values");
     if (entry.has("fill")) spec.fill = entry.number("fill");
     if (entry.has("uniform")) {
-      const std::vector<double> range = entry.numbers("uniform");
+      const std::vector<Number> range = entry.numbers("uniform");
       if (range.size() != 2) entry.bad("'uniform' must be two numbers");
-      spec.low = range[0];
-      spec.high = range[1];
+      spec.low = rounded<double>(range[0]);
+      spec.high = rounded<double>(range[1]);
     }
     if (entry.has("max")) spec.max = std::max<int64_t>(1, nearest<int64_t>(entry.number("max")));
     specs_[name] = spec;
@@ -271,7 +292,7 @@ Array InputSource::make(const Port& port) const {
     if (spec.values) set(array, i, (*spec.values)[i]);
     else if (spec.fill) set(array, i, *spec.fill);
     else if (is_float(port.dtype)) set(array, i, spec.low + (spec.high - spec.low) * random.uniform());
-    else if (port.dtype == DType::boolean) set(array, i, 1);
+    else if (port.dtype == DType::boolean) set(array, i, 1.0);
     else set(array, i, std::floor(random.uniform() * static_cast<double>(spec.max)));
   }
   return array;

@@ -2,10 +2,14 @@
 #pragma once
 #include <map>
 #include <optional>
+#include <variant>
 
 #include "cli/options.hpp"
 
 namespace pando::cli {
+
+// As it is written in JSON.
+using Number = std::variant<double, int64_t, uint64_t>;
 
 class InputSource {
  public:
@@ -21,8 +25,8 @@ class InputSource {
 
  private:
   struct Spec {  // an entry of --inputs
-    std::optional<std::vector<double>> values;
-    std::optional<double> fill;
+    std::optional<std::vector<Number>> values;
+    std::optional<Number> fill;
     double low = 0, high = 1;  // floats
     int64_t max = 2;           // integers 0..max-1
   };

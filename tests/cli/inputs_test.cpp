@@ -97,6 +97,26 @@ TEST(Inputs, FollowsADescription) {
   Array clamped = InputSource(o, model).make({"ids", DType::i64, {4}});
   EXPECT_EQ(std::vector<int64_t>(clamped.as<int64_t>().begin(), clamped.as<int64_t>().end()),
             (std::vector<int64_t>{INT64_MAX, INT64_MIN, 2, -2}));
+  // Each type's own nearest.
+  auto bits = [&](DType type, const std::string& values, auto zero) {
+    cli::write_file(file, R"({"odd.onnx": {"ids": {"values": [)" + values + "]}}}");
+    const Array a = InputSource(o, model).make({"ids", type, {4}});
+    const auto list = a.as<decltype(zero)>();
+    return std::vector(list.begin(), list.end());
+  };
+  EXPECT_EQ(
+      bits(DType::i64, "9007199254740993, -9007199254740993, 9223372036854775807, 18446744073709551615", int64_t{}),
+      (std::vector<int64_t>{9007199254740993, -9007199254740993, INT64_MAX, INT64_MAX}));
+  EXPECT_EQ(bits(DType::u64, "18446744073709551615, 18446744073709551614, -1, 1e30", uint64_t{}),
+            (std::vector<uint64_t>{UINT64_MAX, UINT64_MAX - 1, 0, UINT64_MAX}));
+  EXPECT_EQ(bits(DType::f32, "16777217, 33554435, -16777219, 1e300", float{}),
+            (std::vector<float>{16777216, 33554436, -16777220, HUGE_VALF}));
+  EXPECT_EQ(bits(DType::f16, "0.1, 6e-8, 65519, 65520", uint16_t{}),
+            (std::vector<uint16_t>{0x2e66, 0x0001, 0x7bff, 0x7c00}));
+  EXPECT_EQ(bits(DType::f16, "2.9e-8, -0.0, -2048.9, 2047.6", uint16_t{}),
+            (std::vector<uint16_t>{0, 0x8000, 0xe800, 0x6800}));
+  EXPECT_EQ(bits(DType::bf16, "1.00390625, 1.01171875, -3.4e38, 1e-39", uint16_t{}),
+            (std::vector<uint16_t>{0x3f80, 0x3f82, 0xff80, 0x000b}));
   cli::write_file(file, R"({"odd.onnx": {"nothing": {}}})");
   EXPECT_TRUE(holds(error_of([&] { InputSource(o, model); }, code), "nothing"));
   for (const std::string entry :
