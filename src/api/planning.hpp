@@ -26,7 +26,10 @@ LoadedPlan load_plan(const SimulateRequest& request, bool with_weights);
 // f(text) of the file at `path`, which its errors then name.
 template <class F>
 auto read_named(const std::string& path, F&& f) {
+  constexpr size_t longest = size_t{1} << 30;
   const MappedFile file(path);
+  if (file.bytes().size() > longest)
+    fail(ErrorCode::invalid_model, "{}: {} bytes are too many for a text", path, file.bytes().size());
   try {
     return f(std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()));
   } catch (const Error& e) {

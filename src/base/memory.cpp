@@ -124,14 +124,16 @@ MappedFile::MappedFile(const std::string& path, FileMode mode, const CompileCont
   stamp_ = stamp_of(status);
   size_ = static_cast<size_t>(status.st_size);
   stored_ = std::min<int64_t>(status.st_size, status.st_blocks * 512);
+  try {
+    if (mode == FileMode::read) copy_ = AlignedBuffer(size_);
+    else if (size_ > 0) data_ = map_file(file.fd, size_);
+  } catch (const Error& e) {
+    fail(e.code(), "cannot read '{}': {}", path, e.what());
+  }
   if (mode == FileMode::read) {
-    copy_ = AlignedBuffer(size_);
     read_all(file.fd, path, copy_, context);
     data_ = copy_.data();
-    return;
-  }
-  if (size_ > 0) {
-    data_ = map_file(file.fd, size_);
+  } else if (size_ > 0) {
     if (!data_) fail(ErrorCode::io, "cannot map '{}': {}", path, std::strerror(errno));
   }
 }

@@ -36,6 +36,9 @@ std::string read_file(const std::string& path, size_t most) {
   if (fstat(file.fd, &status) != 0) fail_io(path, "read", errno);
   if (S_ISDIR(status.st_mode)) fail_io(path, "read", EISDIR);
   if (!S_ISREG(status.st_mode)) throw Error(ErrorCode::io, fmt::format("{}: not a regular file", path));
+  constexpr off_t longest_text = off_t{1} << 30;  // a file of holes must not take all memory
+  if (most == all && status.st_size > longest_text)
+    throw Error(ErrorCode::io, fmt::format("{}: {} bytes are too many for a text", path, status.st_size));
   std::string content;
   char chunk[1 << 16];
   while (content.size() < most) {

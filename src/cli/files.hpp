@@ -7,8 +7,9 @@
 
 namespace pando::cli {
 
-// All of a regular file, or its first `most` bytes. Throws Error io.
-std::string read_file(const std::string& path, size_t most = SIZE_MAX);
+// All of a text, which is a regular file of 1 GiB or less; or the first `most` bytes of any file. Throws Error io.
+constexpr size_t all = SIZE_MAX;
+std::string read_file(const std::string& path, size_t most = all);
 // Replaces the file's content; what the disk has no room for is an error. `follow_links`: false refuses to write
 // through a symbolic link.
 void write_file(const std::string& path, std::string_view content, bool follow_links = true);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cstring>
@@ -83,7 +84,8 @@ void read_shape(const HeaderText& text, Header& header) {
     int64_t extent = -1;
     auto [end, error] = std::from_chars(value.data() + begin, value.data() + value.size(), extent);
     if (error != std::errc() || extent < 0) text.bad("its 'shape' holds something else than extents");
-    if (extent > 0 && count > (size_t{1} << 48) / static_cast<size_t>(extent)) text.bad("its 'shape' is too large");
+    if (extent > 0 && std::max<size_t>(count, 1) > (size_t{1} << 48) / static_cast<size_t>(extent))
+      text.bad("its 'shape' is too large");
     count *= static_cast<size_t>(extent);
     header.shape.push_back(extent);
     value.remove_prefix(static_cast<size_t>(end - value.data()));
@@ -155,10 +157,13 @@ Array widened(const Array& narrow) {
 }  // namespace
 
 Array read_npy(const std::string& path, std::optional<DType> expected) {
-  std::string bytes = read_file(path);
+  // A file may be much longer than its array.
+  constexpr size_t longest_header = size_t{1} << 20;
+  std::string bytes = read_file(path, longest_header);
   Header header = read_header(bytes, path);
   size_t count = 1, size = size_of(header.dtype);
   for (int64_t d : header.shape) count *= static_cast<size_t>(d);
+  if (bytes.size() == longest_header) bytes = read_file(path, header.data_begin + count * size);
   if (bytes.size() - header.data_begin < count * size)
     throw Error(ErrorCode::io, fmt::format("{}: truncated: {} of {} bytes of data", path,
                                            bytes.size() - header.data_begin, count * size));

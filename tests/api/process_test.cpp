@@ -309,6 +309,27 @@ TEST(Threads, ThatCannotBeStartedAreAnErrorAndNoCrash) {
             0);
 }
 
+TEST(Memory, ThatAFileDoesNotFitIntoIsAnErrorThatNamesIt) {
+  if (address_sanitizer) GTEST_SKIP() << "the sanitizer needs address space of its own";
+  const std::string path = temporary("holes.onnx");
+  write(path, "x");
+  std::filesystem::resize_file(path, uintmax_t{1} << 40);
+  for (bool read : {false, true})
+    EXPECT_EQ(status_of_child([&] {
+                const rlimit limit{rlim_t{4} << 30, rlim_t{4} << 30};
+                setrlimit(RLIMIT_AS, &limit);
+                try {
+                  Model::load(path, {.read = read});
+                  _exit(2);
+                } catch (const Error& e) {
+                  if (e.code() != ErrorCode::out_of_memory || !holds(e.what(), "holes.onnx': cannot allocate"))
+                    _exit(3);
+                }
+              }),
+              0);
+  std::filesystem::remove(path);
+}
+
 // y = x * (a * b), where a * b is folded when the model is compiled.
 std::string folded_product(const std::vector<float>& a, const std::vector<float>& b) {
   std::string path = temporary("folded.onnx");

@@ -580,7 +580,7 @@ TEST(Failure, APipeIsNotWaitedFor) {
   expect_error("run " + cnn + " --inputs " + pipe + out, 1, "not a regular file");
   expect_error("run " + pipe + out, 1, "not a readable regular file");
   for (const std::string& command : {"plan " + pipe, "plan " + pipe + " --machine p100x4", "machine " + pipe,
-                                    "diff " + pipe + " " + pipe, "simulate " + pipe + " --cores 2"})
+                                     "diff " + pipe + " " + pipe, "simulate " + pipe + " --cores 2"})
     expect_error(command, 1, "");
 }
 
@@ -623,6 +623,14 @@ TEST(PlanCommand, RefusesWrongUse) {
   expect_error("plan /nowhere.json --search ideals --noncontiguous", 2, "noncontiguous: expected the search local");
   expect_error("plan /nowhere.json", 1, "/nowhere.json");
   expect_error("plan " + small_cnn(), 1, ".onnx: the file is no text");
+  const std::string holes = temporary("holes");
+  cli::write_file(holes, "{");
+  std::filesystem::resize_file(holes, uintmax_t{1} << 40);
+  for (const std::string& command :
+       {"plan " + holes, "machine " + holes, "diff " + holes + " " + holes,
+        "inspect " + small_cnn() + " --inputs " + holes, "simulate m --machine p100x4 --plan " + holes})
+    expect_error(command, 1, "holes: 1099511627776 bytes are too many for a text");
+  std::filesystem::remove(holes);
   const std::string bad = temporary("bad.json"), net = temporary("named.onnx"), plan = temporary("named.json");
   cli::write_file(bad, "{\n\"maxFPGAs\": ?}");
   expect_error("plan " + bad, 1, "bad.json: the file: not valid JSON at byte 15, line 2");

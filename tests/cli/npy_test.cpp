@@ -113,6 +113,16 @@ TEST(Npy, TakesAnyByteForTrue) {
   EXPECT_EQ(a.as<uint8_t>()[2], 1);
 }
 
+TEST(Npy, ReadsNoMoreThanTheArray) {
+  const Array small = random_array({3}, 1), large = random_array({1 << 20}, 2);
+  for (const Array& a : {small, large}) {
+    const std::string path = file_of(npy_bytes(a));
+    std::filesystem::resize_file(path, uintmax_t{1} << 40);  // all but the array is a hole
+    EXPECT_TRUE(same_bits(read_npy(path), a));
+    std::filesystem::remove(path);
+  }
+}
+
 TEST(Npy, RefusesOtherFiles) {
   EXPECT_TRUE(holds(error_reading("hello"), "magic"));
   EXPECT_TRUE(holds(error_reading(npy("{}", "", 9)), "version 9"));
@@ -128,6 +138,8 @@ TEST(Npy, RefusesOtherFiles) {
       holds(error_reading(npy("{'descr': '<f4', 'fortran_order': No, 'shape': (1,)}", "1234")), "fortran_order"));
   std::string huge = "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296)}";
   EXPECT_TRUE(holds(error_reading(npy(huge, "")), "too large"));
+  std::string none = "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4611686018427387904)}";
+  EXPECT_TRUE(holds(error_reading(npy(none, "")), "too large"));
   std::string whole = npy_bytes(Array(DType::f32, {4}));
   for (size_t n = 0; n < whole.size(); n += 7) error_reading(whole.substr(0, n));
   error_of([] { read_npy("/nowhere/x.npy"); }, ErrorCode::io);
