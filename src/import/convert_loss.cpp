@@ -11,8 +11,12 @@ ValueId negative_log_likelihood(const OnnxNode& n, Builder& b, ValueId log_proba
                                 ValueId weights) {
   const Shape shape = b.shape(log_probabilities);
   Shape target_shape = b.shape(target);
-  if (shape.size() < 2 || shape.size() != target_shape.size() + 1)
+  Shape expected = shape;
+  if (shape.size() >= 2) expected.erase(expected.begin() + 1);
+  if (shape.size() < 2 || target_shape != expected)
     n.invalid("scores {} and labels {}", to_string(shape), to_string(target_shape));
+  if (weights != none && b.shape(weights) != Shape{shape[1]})
+    n.invalid("scores {} and weights {}", to_string(shape), to_string(b.shape(weights)));
   DType type = b.dtype(log_probabilities);
   Shape column = target_shape;
   column.insert(column.begin() + 1, 1);

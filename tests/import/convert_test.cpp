@@ -435,5 +435,22 @@ TEST(Convert, DimensionsStayWithinLimits) {
   EXPECT_THROW(import_model(m), Error);
 }
 
+// ---- losses ----
+
+TEST(Losses, EveryScoreHasALabelAndEveryClassAWeight) {
+  const auto loss = [](const char* op, const Shape& scores, const Shape& labels, int64_t weights) {
+    ModelWriter m;
+    m.input("x", f32, scores).input("labels", i64, labels).input("w", f32, {weights}).output("y");
+    import_model(m.node(op, {"x", "labels", "w"}, {"y"}));
+  };
+  for (const char* op : {"SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss"}) {
+    EXPECT_NO_THROW(loss(op, {5, 4}, {5}, 4)) << op;
+    EXPECT_NO_THROW(loss(op, {5, 4, 2}, {5, 2}, 4)) << op;
+    EXPECT_THROW(loss(op, {5, 4}, {3}, 4), Error) << op;
+    EXPECT_THROW(loss(op, {5, 4, 2}, {5, 1}, 4), Error) << op;
+    EXPECT_THROW(loss(op, {5, 4}, {5}, 3), Error) << op;
+  }
+}
+
 }  // namespace
 }  // namespace pando
