@@ -3,7 +3,7 @@
 // by block, so that a drift of the machine hits both. A ratio above 1: Pando is faster.
 //   bench/compare.mjs [--pando BIN] [--models resnet50,FILE.onnx,...] [--threads 1,2] [--pairs 5] [--block 1.0]
 //     [--inputs FILE.json] [--no-spinning] [--pause-ms N] [--neighbour CPU] [--check-only] [--load] [--json FILE]
-//     [--pando-args '...']
+//     [--limit 1e-4] [--pando-args '...']
 // Models: files, or names of the zoo, changed as in bert-base@batch4@seq64.
 import {spawn, spawnSync} from 'node:child_process';
 import fs from 'node:fs';
@@ -11,14 +11,14 @@ import os from 'node:os';
 import path from 'node:path';
 import readline from 'node:readline';
 import {fileURLToPath} from 'node:url';
-import {readNpy, writeNpy} from './npy.mjs';
+import {halfToNumber, numberToHalf, readNpy, writeNpy} from './npy.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const zoo = ['resnet50', 'vgg16', 'yolov3', 'mobilenetv2', 'googlenet', 'bert-base', 'gpt2'];
 const cache = process.env.PANDO_CACHE ?? path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'pando');
 
 const args = {pando: path.join(here, '../build/release/bin/pando'), models: zoo.join(','), threads: '1,2', pairs: '5',
-  block: '1', ort: path.join(cache, 'ort')};
+  block: '1', limit: '1e-4', ort: path.join(cache, 'ort')};
 for (let i = 2; i < process.argv.length; i++) {
   const name = process.argv[i].replace(/^--/, '');
   if (['no-spinning', 'check-only', 'load'].includes(name)) args[name] = true;
@@ -59,7 +59,7 @@ function page([dark, light], shape, data) {
 }
 
 const arrays = {float32: Float32Array, float64: Float64Array, int64: BigInt64Array, int32: Int32Array, uint8: Uint8Array,
-  int8: Int8Array, bool: Uint8Array};
+  int8: Int8Array, bool: Uint8Array, float16: Uint16Array};
 
 function makeInput(meta, spec = {}, folder) {
   if (spec.file) return readNpy(path.join(folder, spec.file));
@@ -78,7 +78,7 @@ function makeInput(meta, spec = {}, folder) {
     else if (spec.fill !== undefined) v = spec.fill;
     else if (meta.type.startsWith('float')) v = lo + (hi - lo) * random();
     else v = meta.type === 'bool' ? 1 : Math.floor(random() * (spec.max ?? 2));
-    data[i] = big ? BigInt(v) : v;
+    data[i] = big ? BigInt(v) : meta.type === 'float16' ? numberToHalf(v) : v;
   }
   return {type: meta.type, shape, data};
 }
@@ -109,8 +109,9 @@ const mean = (list) => list.reduce((a, b) => a + b, 0) / list.length;
 function difference(a, b) {  // max |a-b| / max |b|; Infinity where NaN, Inf or shape differ
   if (a.shape.join() !== b.shape.join() || a.type !== b.type) return Infinity;
   let worst = 0, scale = 0;
+  const number = a.type === 'float16' ? halfToNumber : Number;
   for (let i = 0; i < a.data.length; i++) {
-    const x = Number(a.data[i]), y = Number(b.data[i]);
+    const x = number(a.data[i]), y = number(b.data[i]);
     if (Number.isFinite(x) !== Number.isFinite(y) || Number.isNaN(x) !== Number.isNaN(y)) return Infinity;
     if (!Number.isFinite(y)) { if (!Number.isNaN(y) && x !== y) return Infinity; continue; }
     worst = Math.max(worst, Math.abs(x - y));
@@ -128,7 +129,7 @@ async function saved(config, dir) {
   return Array.from({length: count}, (_, i) => readNpy(path.join(dir, `${i}.npy`)));
 }
 
-// The tolerance is 1e-4, or twice what ONNX Runtime differs from itself with its optimisations off.
+// The tolerance is 1e-4 (--limit), or twice what ONNX Runtime differs from itself with its optimisations off.
 async function agreement(config, pandoInputs, names, dir) {
   const reference = await saved(config, path.join(dir, 'ort'));
   const out = path.join(dir, 'pando');
@@ -142,7 +143,7 @@ async function agreement(config, pandoInputs, names, dir) {
     if (seen.get(file) > 1) file += `-${seen.get(file)}`;
     worst.push(difference(readNpy(path.join(out, file + '.npy')), reference[i]));
   });
-  let limit = 1e-4, self = 0;
+  let limit = Number(args.limit), self = 0;
   if (Math.max(...worst) > limit) {
     const plain = await saved({...config, optimize: false}, path.join(dir, 'plain'));
     self = Math.max(...reference.map((a, i) => difference(a, plain[i])));

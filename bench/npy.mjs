@@ -4,9 +4,21 @@ import fs from 'node:fs';
 const types = {
   '<f4': ['float32', Float32Array], '<f8': ['float64', Float64Array], '<i8': ['int64', BigInt64Array],
   '<i4': ['int32', Int32Array], '<i2': ['int16', Int16Array], '|i1': ['int8', Int8Array], '|u1': ['uint8', Uint8Array],
-  '<u2': ['uint16', Uint16Array], '<u4': ['uint32', Uint32Array], '<u8': ['uint64', BigUint64Array],
+  '<f2': ['float16', Uint16Array], '<u2': ['uint16', Uint16Array], '<u4': ['uint32', Uint32Array], '<u8': ['uint64', BigUint64Array],
   '|b1': ['bool', Uint8Array],
 };
+
+// float16 is kept as its bits.
+export function halfToNumber(bits) {
+  const sign = bits & 0x8000 ? -1 : 1, exponent = bits >> 10 & 31, fraction = bits & 1023;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
+}
+
+export function numberToHalf(v) {  // of normal numbers, towards zero: drawn ones need no more
+  const [bits] = new Uint32Array(Float32Array.of(v).buffer), magnitude = bits & 0x7fffffff;
+  return bits >>> 16 & 0x8000 | (magnitude < 113 << 23 ? 0 : Math.min(magnitude - (112 << 23) >> 13, 0x7bff));
+}
 
 export function readNpy(file) {
   const bytes = fs.readFileSync(file);

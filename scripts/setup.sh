@@ -5,6 +5,7 @@
 set -euo pipefail
 cache=${PANDO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pando}
 packages=(g++ cmake ninja-build ccache pkg-config git clang-format clang-tidy python3
+  python3-numpy python3-onnx
   libxsmm-dev libhwy-dev libprotozero-dev libonnx-dev libonnx-testdata libfmt-dev libcli11-dev libxxhash-dev
   nlohmann-json3-dev libgtest-dev libbenchmark-dev chromium)
 [ "${1:-}" = --avx512 ] &&
