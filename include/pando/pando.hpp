@@ -119,7 +119,24 @@ struct CompileStats {
   uint64_t tiles = 0, events = 0, edges = 0, reuse_edges = 0, operators = 0;
   double matrix_flops = 0;  // of the direct algorithm, 2 per multiply-add
   double arena_bytes = 0, weight_bytes = 0, scratch_bytes = 0;
+  // Shares, 0 to 1, of the arithmetic and of the predicted time that run by plain references (Model::support).
+  double reference_operations = 0, reference_time = 0;
   std::vector<PassRun> passes;  // of the optimizer, in the order in which they ran
+};
+
+// What of a model is missing, or has no kernel of its own for its types or form and runs by its plain reference: right,
+// but slow. A node each, in the order of the model.
+struct SupportEntry {
+  bool missing = false;   // else: by reference
+  std::string node;       // its name
+  std::string op;         // the model's operator where it is missing, else the core operator that it became
+  std::string detail;     // missing: why, in one line; else the types and shapes of its operands and results
+  double operations = 0;  // shares of the whole work that is known, 0 to 1: arithmetic,
+  double time = 0;        // and predicted time; 0 for what is missing
+};
+struct Support {
+  std::vector<SupportEntry> entries;
+  uint64_t unjudged = 0;  // nodes behind missing ones: of unknown type and shape
 };
 
 struct RunOptions {
@@ -202,6 +219,9 @@ class PANDO_API Model {
   // version 3 and older have to list as inputs are none.
   const std::vector<Port>& defaults() const;
   Compiled compile(const Engine& engine, const CompileOptions& options = {}) const;
+
+  // Looks at all nodes and does not stop at the first that is missing. Throws as compile() does for all else.
+  Support support(const CompileOptions& options = {}) const;
 
   // Writes `compiled`, made from this model, to a file that load() takes in place of the model: nothing is imported,
   // optimized, cut or packed again, and processes that map the file share its weights. With CompileOptions::inspect the

@@ -54,9 +54,10 @@ struct CompiledOrigin {
 // What people ask of it.
 struct CompiledDescription {
   uint64_t reuse_edges = 0, operators = 0;
+  double reference_operations = 0, reference_time = 0;
   std::vector<std::string> output_names;  // by the model's names
   std::string inspect;                    // JSON with tiles; empty: compiled without CompileOptions::inspect
-  PANDO_FIELDS(reuse_edges, operators, output_names, inspect)
+  PANDO_FIELDS(reuse_edges, operators, reference_operations, reference_time, output_names, inspect)
 };
 
 struct CompiledFile {

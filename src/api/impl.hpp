@@ -34,6 +34,8 @@ struct Model::Impl {
   std::unique_ptr<WeightCache> weights;  // packed once for all shapes
   explicit Impl(OnnxModel model);
   explicit Impl(std::shared_ptr<const CompiledFile> made);
+  // The first step of a compilation. `unsupported`: as in ImportOptions.
+  Graph graph(const CompileOptions& options, CompileContext& context, Unsupported* unsupported = nullptr) const;
 };
 
 // Compiled models that take inputs with a default value: the last used of them. Thread-safe. Compilations happen
@@ -118,6 +120,13 @@ struct Compiled::Impl final : private ForkAware {
   void after_fork_in_parent() override;
   void after_fork_in_child() override;
 };
+
+// The steps of a compilation after import.
+Graph optimize_model(Graph graph, const CompileOptions& options, CompileContext& context, std::vector<PassRun>& passes);
+TileGraph tile_model(Graph graph, const CompileOptions& options, CompileContext& context);
+
+// What runs by plain references: shares of the whole work.
+Support references_of(const TileGraph& tiles);
 
 // Everything `pando inspect` prints, as JSON.
 std::string without_tiles(const std::string& description);

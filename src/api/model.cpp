@@ -66,14 +66,6 @@ void check_shapes(const CompileOptions& options, const std::vector<Port>& inputs
   }
 }
 
-Graph import_model(const OnnxModel& file, const ImportOptions& options) {
-  try {
-    return file.graph(options);
-  } catch (const NeedsInputValue& e) {
-    throw InputValueNeeded(e.input, fmt::format("{} (CompileOptions::values)", e.what()));
-  }
-}
-
 }  // namespace
 
 Model::Impl::Impl(OnnxModel model)
@@ -170,7 +162,8 @@ void Model::save(const Compiled& compiled, const std::string& path) const {
     origin.model_hash = hash_model(*impl_->file, CompileContext(0, made.options.cancel));
   }
   origin.options = record(made.options);
-  CompiledDescription description{made.stats.reuse_edges, made.stats.operators, {}, {}};
+  CompiledDescription description{
+      made.stats.reuse_edges, made.stats.operators, made.stats.reference_operations, made.stats.reference_time, {}, {}};
   for (const Port& port : made.outputs) description.output_names.push_back(port.name);
   if (made.tiles) description.inspect = compiled.inspect_json(true);
   write_compiled_file(path, std::move(origin), description, *made.program);
@@ -236,36 +229,41 @@ void Compiled::Impl::read(const CompiledFile& made) {
   inspect = made.description.inspect;
   stats.reuse_edges = made.description.reuse_edges;
   stats.operators = made.description.operators;
+  stats.reference_operations = made.description.reference_operations;
+  stats.reference_time = made.description.reference_time;
   make_contexts();
   stats.bind_ms = watch.ms();
 }
 
-void Compiled::Impl::build(Model::Impl& model) {
-  Stopwatch watch;
-  CompileContext context(model.file->bytes(), options.cancel);
-  report(context, options, "import", 0);
+Graph Model::Impl::graph(const CompileOptions& compile, CompileContext& context, Unsupported* unsupported) const {
+  report(context, compile, "import", 0);
   ImportOptions import_options;
   import_options.context = &context;
-  for (const auto& [name, shape] : options.shapes) import_options.input_shapes[name] = shape;
-  for (const auto& [name, array] : options.values) import_options.input_values[name] = as_constant(array);
-  Graph graph = import_model(*model.file, import_options);
-  for (const auto& file : model.file->files())
-    model.weights->add_file(file->bytes(),
-                            [f = file.get()](const void* begin, size_t size) { f->release(begin, size); });
-  stats.import_ms = watch.ms();
+  import_options.unsupported = unsupported;
+  for (const auto& [name, shape] : compile.shapes) import_options.input_shapes[name] = shape;
+  for (const auto& [name, array] : compile.values) import_options.input_values[name] = as_constant(array);
+  try {
+    return file->graph(import_options);
+  } catch (const NeedsInputValue& e) {
+    throw InputValueNeeded(e.input, fmt::format("{} (CompileOptions::values)", e.what()));
+  }
+}
 
+Graph optimize_model(Graph graph, const CompileOptions& options, CompileContext& context,
+                     std::vector<PassRun>& passes) {
   report(context, options, "optimize", 0);
   OptimizeOptions optimize_options;
   optimize_options.context = &context;
   optimize_options.skip = options.skip_passes;
   optimize_options.observe = [&](const PassRun& run, const Graph& after) {
-    stats.passes.push_back(run);
+    passes.push_back(run);
     show_graph(options, run.name, after);
   };
   show_graph(options, "imported", graph);
-  if (options.optimize) graph = optimize(std::move(graph), optimize_options);
-  stats.optimize_ms = watch.ms();
+  return options.optimize ? optimize(std::move(graph), optimize_options) : graph;
+}
 
+TileGraph tile_model(Graph graph, const CompileOptions& options, CompileContext& context) {
   report(context, options, "tile", 0);
   TileOptions tile_options;
   tile_options.tile_us = options.tile_us;
@@ -273,7 +271,20 @@ void Compiled::Impl::build(Model::Impl& model) {
   tile_options.winograd = options.winograd;
   tile_options.context = &context;
   tile_options.reuse = !address_sanitizer;  // values in turn in the same memory leave no gaps to watch
-  auto graph_of_tiles = std::make_shared<const TileGraph>(tile(std::move(graph), Machine::host(), tile_options));
+  return tile(std::move(graph), Machine::host(), tile_options);
+}
+
+void Compiled::Impl::build(Model::Impl& model) {
+  Stopwatch watch;
+  CompileContext context(model.file->bytes(), options.cancel);
+  Graph graph = model.graph(options, context);
+  for (const auto& file : model.file->files())
+    model.weights->add_file(file->bytes(),
+                            [f = file.get()](const void* begin, size_t size) { f->release(begin, size); });
+  stats.import_ms = watch.ms();
+  graph = optimize_model(std::move(graph), options, context, stats.passes);
+  stats.optimize_ms = watch.ms();
+  auto graph_of_tiles = std::make_shared<const TileGraph>(tile_model(std::move(graph), options, context));
   stats.tile_ms = watch.ms();
 
   BindOptions bind_options;
@@ -287,6 +298,10 @@ void Compiled::Impl::build(Model::Impl& model) {
   stats.bind_ms = watch.ms();
   stats.reuse_edges = graph_of_tiles->reuse_edges;
   stats.operators = graph_of_tiles->ops.size();
+  for (const SupportEntry& e : references_of(*graph_of_tiles).entries) {
+    stats.reference_operations += e.operations;
+    stats.reference_time += e.time;
+  }
   if (options.inspect) tiles = std::move(graph_of_tiles);
 }
 

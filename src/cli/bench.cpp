@@ -99,6 +99,14 @@ void warn_if_unstable(const std::vector<double>& times, double peak_before, doub
   if (!why.empty()) fmt::print(stderr, "pando: warning: unstable measurement: {}\n", why);
 }
 
+void warn_of_references(const CompileStats& stats) {
+  if (std::max(stats.reference_operations, stats.reference_time) <= 0.1) return;
+  fmt::print(stderr,
+             "pando: warning: {:.0f} % of the operations and {:.0f} % of the predicted time have no kernel and run by "
+             "plain references (pando inspect --support)\n",
+             100 * stats.reference_operations, 100 * stats.reference_time);
+}
+
 nlohmann::ordered_json measure(Session& session, const BenchSettings& options) {
   const bool real = !options.empty_kernels && options.spin_kernels_us <= 0;  // kernels that compute
   const int threads = session.engine->threads();
@@ -152,6 +160,7 @@ void bench(const BenchSettings& options) {
   how.compile.empty_kernels = options.empty_kernels;
   how.compile.spin_kernels_us = options.spin_kernels_us;
   Session session = prepare(options.common, how);
+  warn_of_references(session.model->stats());
   if (options.serve) return serve(session);
   std::string text = measure(session, options).dump(1) + "\n";
   fmt::print("{}", text);

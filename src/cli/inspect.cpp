@@ -8,6 +8,7 @@
 #include "cli/files.hpp"
 #include "cli/printable.hpp"
 #include "cli/session.hpp"
+#include "cli/support.hpp"
 
 namespace pando::cli {
 namespace {
@@ -16,7 +17,7 @@ using nlohmann::json;
 
 struct InspectSettings {
   CommonOptions common;
-  bool tiles = false, passes = false, as_json = false;
+  bool tiles = false, passes = false, support = false, as_json = false;
   std::string dump;  // folder for the graph after each pass; empty: none
 };
 
@@ -104,6 +105,7 @@ std::function<void(const std::string&, const std::string&)> dump_into(const std:
 
 void inspect(const InspectSettings& options) {
   check_common(options.common);
+  if (options.support) return show_support(find_support(options.common), options.as_json);
   PrepareOptions how;
   how.compile.inspect = true;
   how.feed = false;
@@ -133,12 +135,17 @@ Command add_inspect(CLI::App& app) {
   auto options = std::make_shared<InspectSettings>();
   CLI::App* command = app.add_subcommand("inspect", "Shows a model's operators, its tile graph and its memory.");
   add_common(*command, options->common);
-  command->add_flag("--tiles", options->tiles, "every tile, its box and what follows it");
+  CLI::Option* tiles = command->add_flag("--tiles", options->tiles, "every tile, its box and what follows it");
   CLI::Option* passes = command->add_flag("--passes", options->passes,
                                           "the optimizer's passes as they ran: nodes before and after, time");
   command->add_option("--dump", options->dump, "with --passes: the graph after each pass as a text file in DIR")
       ->type_name("DIR")
       ->needs(passes);
+  command
+      ->add_flag("--support", options->support,
+                 "only what is missing or runs by plain references; ends with 1 when anything is missing")
+      ->excludes(passes)
+      ->excludes(tiles);
   command->add_flag("--json", options->as_json, "all of it as JSON");
   return [options] { inspect(*options); };
 }

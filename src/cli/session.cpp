@@ -28,16 +28,37 @@ Port resolved(const Model& model, const InputSource& source, const InputValueNee
   throw e;
 }
 
-// Shapes may depend on values of inputs, found one after the other.
-Compiled compile(const Model& model, const Engine& engine, const InputSource& source, CompileOptions& options) {
+// Calls `f`, again with the value of one more input each time that shapes depend on one.
+template <class F>
+auto with_values(const Model& model, const InputSource& source, CompileOptions& options, F&& f) {
   for (;;) {
     try {
-      return model.compile(engine, options);
+      return f();
     } catch (const InputValueNeeded& e) {
       if (options.values.count(e.input)) throw;
       options.values[e.input] = source.make(resolved(model, source, e));
     }
   }
+}
+
+Model load(const CommonOptions& options) {
+  LoadOptions how;
+  how.read = options.read;
+  how.cancel = interrupt_token();
+  Model model = Model::load(options.model, how);
+  if (!model.warning().empty()) fmt::print(stderr, "pando: warning: {}\n", printable(model.warning()));
+  return model;
+}
+
+void apply(const CommonOptions& options, const InputSource& source, CompileOptions& compile) {
+  compile.shapes = source.shapes();
+  compile.policy = parse_policy(options.policy);
+  compile.tile_us = options.tile_us;
+  compile.winograd = !options.no_winograd;
+  compile.optimize = !options.no_optimize;
+  compile.skip_passes = options.skip_passes;
+  if (options.no_integer) compile.skip_passes.emplace_back("integer_products");
+  compile.cancel = interrupt_token();
 }
 
 }  // namespace
@@ -50,11 +71,7 @@ void Session::run(RunOptions options) {
 Session prepare(const CommonOptions& options, PrepareOptions how) {
   auto begin = std::chrono::steady_clock::now();
   Session session;
-  LoadOptions load;
-  load.read = options.read;
-  load.cancel = interrupt_token();
-  const Model model = Model::load(options.model, load);
-  if (!model.warning().empty()) fmt::print(stderr, "pando: warning: {}\n", printable(model.warning()));
+  const Model model = load(options);
   auto opened = std::chrono::steady_clock::now();
   InputSource source(options, model);
   if (!how.draw_missing) source.require_all();
@@ -63,17 +80,11 @@ Session prepare(const CommonOptions& options, PrepareOptions how) {
   EngineOptions engine_options;
   engine_options.threads = options.threads;
   session.engine.emplace(engine_options);
-  how.compile.shapes = source.shapes();
-  how.compile.policy = parse_policy(options.policy);
-  how.compile.tile_us = options.tile_us;
-  how.compile.winograd = !options.no_winograd;
-  how.compile.optimize = !options.no_optimize;
-  how.compile.skip_passes = options.skip_passes;
-  if (options.no_integer) how.compile.skip_passes.emplace_back("integer_products");
-  how.compile.cancel = interrupt_token();
+  apply(options, source, how.compile);
   ProgressBar bar;
   how.compile.progress = [&](const char* stage, double fraction) { bar.show(stage, fraction); };
-  session.model.emplace(compile(model, *session.engine, source, how.compile));
+  session.model.emplace(
+      with_values(model, source, how.compile, [&] { return model.compile(*session.engine, how.compile); }));
   bar.clear();
   if (how.keep_source) session.source = model;
   auto end = std::chrono::steady_clock::now();
@@ -85,6 +96,14 @@ Session prepare(const CommonOptions& options, PrepareOptions how) {
   for (const Array& a : session.inputs) session.input_data.push_back(a.data());
   for (const Array& a : session.outputs) session.output_data.push_back(a.data());
   return session;
+}
+
+Support find_support(const CommonOptions& options) {
+  const Model model = load(options);
+  const InputSource source(options, model);
+  CompileOptions compile;
+  apply(options, source, compile);
+  return with_values(model, source, compile, [&] { return model.support(compile); });
 }
 
 }  // namespace pando::cli

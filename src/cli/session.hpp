@@ -27,5 +27,7 @@ struct PrepareOptions {
 };
 // Throws Error and UsageError.
 Session prepare(const CommonOptions& options, PrepareOptions how = {});
+// The model and the options that `prepare` would compile.
+Support find_support(const CommonOptions& options);
 
 }  // namespace pando::cli

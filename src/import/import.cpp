@@ -106,6 +106,10 @@ class Importer {
 
   // ---- names ----
 
+  // In place of a value that a node makes that was passed over.
+  static constexpr ValueId unknown = none - 1;
+  static bool exists(ValueId v) { return v < unknown; }
+
   // The value of a name, in the scope or around it; `none`: absent. Empty when nothing makes it.
   std::optional<ValueId> value(Scope& scope, std::string_view name) {
     for (Scope* s = &scope; s; s = s->outer) {
@@ -125,7 +129,7 @@ class Importer {
   void bind(Scope& scope, std::string_view name, ValueId v) {
     if (!scope.values.emplace(name, v).second || scope.initializers.count(name))
       fail(ErrorCode::invalid_model, "'{}' is the name of two values", name);
-    if (v == none) return;
+    if (!exists(v)) return;
     if (graph_.values[v].name.empty()) graph_.values[v].name = scope.prefix + std::string(name);
     if (&scope == main_.get()) add_reads(name, v);
   }
@@ -188,6 +192,7 @@ class Importer {
       }
       const uint32_t i = frame.nodes[frame.next];
       if (frame.scope->states[i] == Scope::State::done) frame.next++;
+      else if (options_.unsupported) convert_or_note(*frame.scope, i);
       else convert(*frame.scope, i);
     }
   }
@@ -217,6 +222,33 @@ class Importer {
     if (&scope == main_.get()) forget_constants(scope.body->nodes[i], first);
   }
 
+  void convert_or_note(Scope& scope, uint32_t i) {
+    try {
+      convert(scope, i);
+    } catch (const NeedsInputValue&) {
+      throw;
+    } catch (const Error& e) {
+      if (e.code() != ErrorCode::not_supported) throw;
+      const NodeProto& node = scope.body->nodes[i];
+      options_.unsupported->nodes.push_back({scope.prefix + display_name(node), operator_name(node), e.what()});
+      pass_over(scope, i);
+    }
+  }
+
+  // Without a result; what the node reads is kept, since the work up to there is known.
+  void pass_over(Scope& scope, uint32_t i) {
+    const NodeProto& node = scope.body->nodes[i];
+    for (std::string_view name : node.inputs)
+      for (const Scope* s = &scope; s; s = s->outer)
+        if (auto v = s->values.find(name); v != s->values.end()) {
+          if (exists(v->second) && !graph_.is_constant(v->second)) kept_.push_back(v->second);
+          break;
+        }
+    for (std::string_view name : node.outputs)
+      if (!name.empty()) scope.values.emplace(name, unknown);
+    done(scope, i, static_cast<ValueId>(graph_.values.size()));
+  }
+
   // One step of the node: it is done then, or what it waits for is on top of the frames.
   void convert(Scope& scope, uint32_t i) {
     const NodeProto& written = scope.body->nodes[i];
@@ -235,6 +267,10 @@ class Importer {
       if (!v)
         fail(ErrorCode::invalid_model, "node '{}' ({}) reads '{}', which nothing makes", name, written.op_type, input);
       inputs.push_back(*v);
+    }
+    if (!function && std::count(inputs.begin(), inputs.end(), unknown) > 0) {
+      options_.unsupported->behind++;
+      return pass_over(scope, i);
     }
     builder_.set_node(name);
     std::optional<NodeProto> resolved = with_arguments(scope, written);
@@ -315,6 +351,7 @@ class Importer {
     auto bad = [&](const std::string& why) {
       fail(ErrorCode::invalid_model, "node '{}' (function {}): {}", builder_.node(), called, why);
     };
+    if (f.opset != 0) check_version(f.opset);
     if (!active_.insert(&f).second) bad("it calls itself");
     inlined_nodes_ += f.nodes.size() + 1;
     inlined_bytes_left_ -= f.bytes;
@@ -324,7 +361,6 @@ class Importer {
       bad(fmt::format("{} inputs and {} outputs, expected at most {} and {}", inputs.size(), proto.outputs.size(),
                       f.inputs.size(), f.outputs.size()));
     auto own = std::make_unique<Scope>(body_of(&f, f.nodes), f.opset != 0 ? f.opset : model_.opset);
-    if (f.opset != 0) check_version(f.opset);
     own->function = &f;
     own->prefix = scope.prefix.size() < longest_prefix ? builder_.node() + "/" : scope.prefix;
     own->arguments = proto.attributes;
@@ -492,6 +528,7 @@ class Importer {
       ValueId v = value(*main_, info.name).value_or(none);
       if (v == none) fail(ErrorCode::invalid_model, "nothing makes the graph output '{}'", name);
       if (!names.insert(info.name).second) fail(ErrorCode::invalid_model, "graph output '{}' is given twice", name);
+      if (v == unknown) continue;
       if (graph_.is_constant(v)) {
         graph_.values[v].name.clear();
         v = graph_.add_constant(name, graph_.values[v].constant);
@@ -505,7 +542,9 @@ class Importer {
       graph_.values[v].name = name;
       graph_.outputs.push_back(v);
     }
-    if (graph_.outputs.empty()) fail(ErrorCode::invalid_model, "the graph has no outputs");
+    for (ValueId v : kept_)
+      if (taken.insert(v).second) graph_.outputs.push_back(v);
+    if (graph_.outputs.empty() && !options_.unsupported) fail(ErrorCode::invalid_model, "the graph has no outputs");
   }
 
   // ---- constants that are no longer read ----
@@ -525,7 +564,7 @@ class Importer {
 
   // `name` is another name of v.
   void add_reads(std::string_view name, ValueId v) {
-    if (reads_.empty() || v == none) return;
+    if (reads_.empty() || !exists(v)) return;
     pending_.resize(graph_.values.size(), 0);
     if (auto at = reads_.find(name); at != reads_.end()) pending_[v] += at->second;
   }
@@ -540,7 +579,7 @@ class Importer {
     };
     for (std::string_view name : node.inputs) {
       auto at = main_->values.find(name);
-      if (name.empty() || at == main_->values.end() || at->second == none) continue;
+      if (name.empty() || at == main_->values.end() || !exists(at->second)) continue;
       pending_[at->second]--;
       if (at->second < first) forget(at->second);
     }
@@ -569,6 +608,7 @@ class Importer {
   std::unordered_map<std::string_view, int64_t> reads_;  // by name: nodes to come that read it; empty: not counted
   std::vector<int64_t> pending_;                         // the same by value, over all of its names; may be shorter
   std::unordered_map<std::string_view, int64_t> symbols_;
+  std::vector<ValueId> kept_;  // what nodes read that were passed over
 };
 
 }  // namespace

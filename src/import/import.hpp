@@ -21,6 +21,15 @@ struct ImportLimits {
   int64_t tensor_elements = int64_t{1} << 40;
 };
 
+// A node that is not supported: its name, its operator as "domain.Name", and why, in one line.
+struct UnsupportedNode {
+  std::string name, op, why;
+};
+struct Unsupported {
+  std::vector<UnsupportedNode> nodes;
+  uint64_t behind = 0;  // nodes that read what those would make: of unknown type and shape
+};
+
 struct ImportOptions {
   // For inputs with unknown dimensions (or to override them). An input with a default value becomes an input of the
   // graph when it is named here; else its default is a constant.
@@ -30,6 +39,9 @@ struct ImportOptions {
   // Memory and arithmetic for constants that are computed, and the token that stops it; null: a budget of its own, by
   // the file's size.
   CompileContext* context = nullptr;
+  // Where nodes that are not supported are noted and passed over: the graph is what does not depend on them, and what
+  // they read is among its outputs, of which it may have none. Null: such a node is an error.
+  Unsupported* unsupported = nullptr;
 };
 
 // What the file says of an input or output; -1: unknown dimension.

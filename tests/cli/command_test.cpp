@@ -1,4 +1,6 @@
 // The built command: results, figures, exit codes and error lines.
+#include "cli/command.hpp"
+
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -7,7 +9,6 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "api/models.hpp"
 #include "cli/files.hpp"
 #include "cli/npy.hpp"
 #include "cli/printable.hpp"
@@ -17,34 +18,6 @@ namespace pando::testing {
 namespace {
 
 using nlohmann::json;
-
-struct Result {
-  int code;
-  std::string out, err;
-};
-
-std::string content(const std::string& path) {
-  std::ifstream f(path, std::ios::binary);
-  std::stringstream text;
-  text << f.rdbuf();
-  return text.str();
-}
-
-Result pando(const std::string& arguments, const std::string& input = "") {
-  std::string out = temporary("stdout"), err = temporary("stderr"), in = temporary("stdin");
-  cli::write_file(in, input);
-  int status = std::system((PANDO_BINARY " " + arguments + " <" + in + " >" + out + " 2>" + err).c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, content(out), content(err)};
-}
-
-// Fails with `code`, one line on standard error that holds `part`, and no output.
-void expect_error(const std::string& arguments, int code, const std::string& part) {
-  Result r = pando(arguments);
-  EXPECT_EQ(r.code, code) << arguments << "\n" << r.err;
-  EXPECT_TRUE(holds(r.err, part)) << arguments;
-  EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << r.err;
-  EXPECT_EQ(r.out, "") << arguments;
-}
 
 std::string x_file(uint32_t seed = 1) {
   std::string path = temporary("x.npy");

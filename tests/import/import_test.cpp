@@ -469,5 +469,63 @@ TEST(Import, SupportedOperatorsAreSorted) {
   EXPECT_GT(names.size(), 140u);
 }
 
+// ---- nodes that are noted and passed over ----
+
+Graph import_noting(const ModelWriter& m, Unsupported& found) {
+  const std::string bytes = m.bytes();
+  ImportOptions options;
+  options.unsupported = &found;
+  return OnnxModel(as_span(bytes), nullptr).graph(options);
+}
+
+TEST(Import, NotesEveryUnsupportedNode) {
+  ModelWriter m;
+  m.input("x", t::f32, {2, 3}).output("a").output("b").output("c");
+  m.node("Relu", {"x"}, {"r"}).node("Strange", {"r"}, {"s"}, {}, "far").node("Neg", {"s"}, {"n"});
+  m.node("Odd", {"n"}, {"a"}, {}, "far");                  // behind a missing one, and missing itself
+  m.node("Abs", {"x"}, {"b"});                             // does not depend on any
+  m.node("Cast", {"x"}, {"c"}, {attr("to", int64_t{8})});  // a form: to strings
+  expect_error(ErrorCode::not_supported, {"far.Strange"}, [&] { import_model(m); });
+  Unsupported found;
+  Graph g = import_noting(m, found);
+  ASSERT_EQ(found.nodes.size(), 3u);
+  EXPECT_EQ(found.nodes[0].op, "far.Strange");
+  EXPECT_EQ(found.nodes[0].name, "Strange_node");
+  EXPECT_EQ(found.nodes[1].op, "far.Odd");
+  EXPECT_EQ(found.nodes[2].op, "Cast");
+  EXPECT_NE(found.nodes[2].why.find("'Cast_node'"), std::string::npos) << found.nodes[2].why;
+  EXPECT_EQ(found.behind, 1u);  // Neg
+  verify(g);
+  ASSERT_EQ(g.outputs.size(), 2u);  // b, and what Strange reads
+  EXPECT_EQ(g.values[g.outputs[0]].name, "b");
+  EXPECT_EQ(g.values[g.outputs[1]].name, "r");
+}
+
+TEST(Import, NotesUnsupportedNodesOfFunctionsAndBranches) {
+  FunctionWriter f{
+      "far", "Twice", {"p"}, {"q"}, {node_proto("Odd", {"p"}, {"o"}, {}, "far"), node_proto("Abs", {"o"}, {"q"})}};
+  ModelWriter m;
+  m.function(f).input("x", t::f32, {2, 3}).output("y").output("z");
+  m.node("Twice", {"x"}, {"y"}, {}, "far").node("Twice", {"y"}, {"z"}, {}, "far");
+  Unsupported found;
+  Graph g = import_noting(m, found);
+  ASSERT_EQ(found.nodes.size(), 2u);
+  EXPECT_EQ(found.nodes[0].op, "far.Odd");
+  EXPECT_EQ(found.behind, 2u);
+  EXPECT_TRUE(g.outputs.empty());
+}
+
+TEST(Import, PassedOverNodesKeepNoConstants) {
+  ModelWriter m;  // Strange reads a constant that is computed, and freed with its last reader
+  m.input("x", t::f32, {2}).output("y").output("z").floats("w", {2}, {1, 2});
+  m.node("Neg", {"w"}, {"c"}).node("Strange", {"c", "x"}, {"y"}, {}, "far").node("Add", {"x", "w"}, {"z"});
+  Unsupported found;
+  Graph g = import_noting(m, found);
+  EXPECT_EQ(found.nodes.size(), 1u);
+  verify(g);
+  ASSERT_EQ(g.outputs.size(), 1u);
+  EXPECT_EQ(g.values[g.outputs[0]].name, "z");
+}
+
 }  // namespace
 }  // namespace pando
