@@ -48,6 +48,10 @@ class PANDO_API Array {
   std::shared_ptr<void> data_;
 };
 
+// A file that holds one ONNX tensor (a TensorProto, as in the test data of models). Throws io, invalid_model,
+// not_supported.
+PANDO_API Array load_tensor(const std::string& path);
+
 // An input or output of a model; -1 in `shape` is a dimension that the file leaves open.
 struct Port {
   std::string name;
@@ -106,6 +110,11 @@ struct CompileOptions {
   bool winograd = true;        // fewer multiplications for 3x3 convolutions, at a slightly larger rounding error
   bool optimize = true;
   std::vector<std::string> skip_passes;  // passes of the optimizer to leave out, by name: optimizer_passes()
+  // The model as it is written, every operator by its plain reference: slow, to compare with. Options that change how
+  // operators compute do nothing then.
+  bool references = false;
+  // Values inside the model that become outputs, behind its own, by name: of Model::values(), and not outputs yet.
+  std::vector<std::string> extra_outputs;
   std::function<void(const char* stage, double fraction)> progress;  // load: import, optimize, tile, bind
   // Called with the graph of operators as text, a line per node: as it was imported (`after` is "imported"), and after
   // each pass of the optimizer that ran, in their order.
@@ -220,6 +229,9 @@ class PANDO_API Model {
   const std::vector<Port>& defaults() const;
   Compiled compile(const Engine& engine, const CompileOptions& options = {}) const;
 
+  // Names of what nodes make that outputs are computed from, producers first, and of the outputs; not of what is inside
+  // functions and branches, or what only those read. Of a compiled model: none.
+  std::vector<std::string> values() const;
   // Looks at all nodes and does not stop at the first that is missing. Throws as compile() does for all else.
   Support support(const CompileOptions& options = {}) const;
 

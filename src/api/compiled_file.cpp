@@ -289,7 +289,9 @@ RecordedOptions record(const CompileOptions& options) {
   r.tile_us = options.tile_us;
   r.winograd = options.winograd;
   r.optimize = options.optimize;
+  r.references = options.references;
   r.skip_passes = options.skip_passes;
+  r.extra_outputs = options.extra_outputs;
   return r;
 }
 
@@ -306,7 +308,9 @@ CompileOptions merge(const RecordedOptions& recorded, const CompileOptions& give
   take(out.tile_us, recorded.tile_us, defaults.tile_us, "tile_us");
   take(out.winograd, recorded.winograd, defaults.winograd, "winograd");
   take(out.optimize, recorded.optimize, defaults.optimize, "optimize");
+  take(out.references, recorded.references, defaults.references, "references");
   take(out.skip_passes, recorded.skip_passes, defaults.skip_passes, "skip_passes");
+  take(out.extra_outputs, recorded.extra_outputs, defaults.extra_outputs, "extra_outputs");
   for (const FixedShape& s : recorded.shapes) {
     auto at = given.shapes.find(s.name);
     if (at != given.shapes.end() && at->second != s.shape)

@@ -143,6 +143,9 @@ Model Model::from_memory(std::span<const std::byte> bytes, const std::string& fo
 const std::vector<Port>& Model::inputs() const { return impl_->inputs; }
 const std::vector<Port>& Model::outputs() const { return impl_->outputs; }
 const std::vector<Port>& Model::defaults() const { return impl_->defaults; }
+std::vector<std::string> Model::values() const {
+  return impl_->file ? impl_->file->values() : std::vector<std::string>();
+}
 const std::string& Model::warning() const { return impl_->warning; }
 
 Compiled Model::compile(const Engine& engine, const CompileOptions& options) const {
@@ -198,7 +201,9 @@ Compiled Compiled::Impl::make(const std::shared_ptr<Model::Impl>& model, std::sh
   impl.inputs = ports(program.inputs);
   impl.outputs = ports(program.outputs);
   // By the file's names: passes may have replaced the values, and one value may be two outputs.
-  for (size_t i = 0; i < impl.outputs.size(); i++) impl.outputs[i].name = model->outputs.at(i).name;
+  const size_t own = model->outputs.size();
+  for (size_t i = 0; i < impl.outputs.size(); i++)
+    impl.outputs[i].name = i < own ? model->outputs[i].name : impl.options.extra_outputs.at(i - own);
   CompileStats& stats = impl.stats;
   stats.tiles = program.tiles;
   stats.events = program.events;
@@ -240,6 +245,7 @@ Graph Model::Impl::graph(const CompileOptions& compile, CompileContext& context,
   ImportOptions import_options;
   import_options.context = &context;
   import_options.unsupported = unsupported;
+  import_options.extra_outputs = compile.extra_outputs;
   for (const auto& [name, shape] : compile.shapes) import_options.input_shapes[name] = shape;
   for (const auto& [name, array] : compile.values) import_options.input_values[name] = as_constant(array);
   try {
@@ -260,12 +266,13 @@ Graph optimize_model(Graph graph, const CompileOptions& options, CompileContext&
     show_graph(options, run.name, after);
   };
   show_graph(options, "imported", graph);
-  return options.optimize ? optimize(std::move(graph), optimize_options) : graph;
+  return options.optimize && !options.references ? optimize(std::move(graph), optimize_options) : graph;
 }
 
 TileGraph tile_model(Graph graph, const CompileOptions& options, CompileContext& context) {
   report(context, options, "tile", 0);
   TileOptions tile_options;
+  tile_options.references = options.references;
   tile_options.tile_us = options.tile_us;
   tile_options.barrier = options.policy == Policy::barrier;
   tile_options.winograd = options.winograd;

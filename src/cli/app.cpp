@@ -30,19 +30,13 @@ int run_command(int argc, char** argv) {
   CLI::App app("Runs ONNX models as graphs of tiles, without a barrier between operators.", "pando");
   app.set_version_flag("--version", pando::version());
   app.require_subcommand(1);
-  std::pair<const char*, Command> commands[] = {{"run", add_run(app)},
-                                                {"bench", add_bench(app)},
-                                                {"inspect", add_inspect(app)},
-                                                {"trace", add_trace(app)},
-                                                {"compile", add_compile(app)},
-                                                {"plan", add_plan(app)},
-                                                {"simulate", add_simulate(app)},
-                                                {"explain", add_explain(app)},
-                                                {"diff", add_diff(app)},
-                                                {"machine", add_machine(app)},
-                                                {"emulate", add_emulate(app)},
-                                                {"costs", add_costs(app)},
-                                                {"zoo", add_zoo(app)}};
+  std::pair<const char*, Command> commands[] = {{"run", add_run(app)},         {"bench", add_bench(app)},
+                                                {"inspect", add_inspect(app)}, {"check", add_check(app)},
+                                                {"trace", add_trace(app)},     {"compile", add_compile(app)},
+                                                {"plan", add_plan(app)},       {"simulate", add_simulate(app)},
+                                                {"explain", add_explain(app)}, {"diff", add_diff(app)},
+                                                {"machine", add_machine(app)}, {"emulate", add_emulate(app)},
+                                                {"costs", add_costs(app)},     {"zoo", add_zoo(app)}};
   for (CLI::App* command : app.get_subcommands({})) refuse_empty_values(*command);
   const auto is_first = [&](const auto& command) { return std::string_view(command.first) == argv[1]; };
   if (argc > 1 && std::none_of(std::begin(commands), std::end(commands), is_first) &&

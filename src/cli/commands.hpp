@@ -16,6 +16,7 @@ using Command = std::function<void()>;
 Command add_run(CLI::App& app);
 Command add_bench(CLI::App& app);
 Command add_inspect(CLI::App& app);
+Command add_check(CLI::App& app);
 Command add_trace(CLI::App& app);
 Command add_compile(CLI::App& app);
 Command add_plan(CLI::App& app);

@@ -4,13 +4,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <filesystem>
-#include <limits>
 #include <nlohmann/json.hpp>
-#include <utility>
 
+#include "cli/elements.hpp"
 #include "cli/files.hpp"
 #include "cli/npy.hpp"
 
@@ -32,61 +30,6 @@ class Random {
  private:
   uint64_t state_;
 };
-
-// The nearest float of 16 bits, half to even, beyond the largest infinity; IEEE 754's formats with this many bits of
-// mantissa and these exponents of normal numbers.
-uint16_t bits_of_narrow(double value, int mantissa, int lowest, int highest) {
-  const int sign = std::signbit(value) ? 0x8000 : 0;
-  const double magnitude = std::abs(value);
-  const int infinity = (highest - lowest + 2) << mantissa;
-  if (std::isnan(value)) return static_cast<uint16_t>(infinity | 1 << (mantissa - 1));
-  if (magnitude >= std::ldexp(1.0, highest + 1)) return static_cast<uint16_t>(sign | infinity);
-  const int exponent = magnitude == 0 ? lowest : std::max(std::ilogb(magnitude), lowest);
-  const int steps = static_cast<int>(std::nearbyint(std::ldexp(magnitude, mantissa - exponent)));
-  return static_cast<uint16_t>(sign | (((exponent - lowest) << mantissa) + steps));  // a carry is the next exponent
-}
-
-// A description may hold any number: what the type cannot hold becomes its nearest. Integers are not rounded on the
-// way.
-template <class T>
-T nearest(const Number& number) {
-  using Limits = std::numeric_limits<T>;
-  return std::visit(
-      [](auto v) {
-        if constexpr (std::is_integral_v<decltype(v)>) {
-          if (std::cmp_greater(v, Limits::max())) return Limits::max();
-          return std::cmp_less(v, Limits::lowest()) ? Limits::lowest() : static_cast<T>(v);
-        } else {
-          if (v >= static_cast<double>(Limits::max())) return Limits::max();
-          return v > static_cast<double>(Limits::lowest()) ? static_cast<T>(v) : Limits::lowest();
-        }
-      },
-      number);
-}
-
-template <class T>
-T rounded(const Number& number) {
-  return std::visit([](auto v) { return static_cast<T>(v); }, number);
-}
-
-// Writes element i of an array of any type.
-void set(const Array& a, size_t i, const Number& v) {
-  switch (a.dtype()) {
-    case DType::f32: a.as<float>()[i] = rounded<float>(v); break;
-    case DType::f64: a.as<double>()[i] = rounded<double>(v); break;
-    case DType::f16: a.as<uint16_t>()[i] = bits_of_narrow(rounded<double>(v), 10, -14, 15); break;
-    case DType::bf16: a.as<uint16_t>()[i] = bits_of_narrow(rounded<double>(v), 7, -126, 127); break;
-    case DType::i8: a.as<int8_t>()[i] = nearest<int8_t>(v); break;
-    case DType::u8: a.as<uint8_t>()[i] = nearest<uint8_t>(v); break;
-    case DType::i16: a.as<int16_t>()[i] = nearest<int16_t>(v); break;
-    case DType::u16: a.as<uint16_t>()[i] = nearest<uint16_t>(v); break;
-    case DType::i32: a.as<int32_t>()[i] = nearest<int32_t>(v); break;
-    case DType::u32: a.as<uint32_t>()[i] = nearest<uint32_t>(v); break;
-    case DType::i64: a.as<int64_t>()[i] = nearest<int64_t>(v); break;
-    case DType::u64: a.as<uint64_t>()[i] = nearest<uint64_t>(v); break;
-    case DType::boolean: a.as<uint8_t>()[i] = rounded<double>(v) != 0; break;
-  }
-}
 
 bool is_float(DType t) { return t <= DType::bf16; }
 
@@ -139,7 +82,7 @@ bool InputSource::is_default(const Port& port) const {
 }
 
 void InputSource::take_file(const Port& port, const std::string& path) {
-  Array array = read_npy(path, port.dtype);
+  Array array = read_array(path, port.dtype);
   if (array.dtype() != port.dtype)
     fail_argument(fmt::format("input '{}' must be {}, {} holds {}", port.name, describe_port(port), path,
                               name_of(array.dtype())));

@@ -2,14 +2,11 @@
 #pragma once
 #include <map>
 #include <optional>
-#include <variant>
 
+#include "cli/elements.hpp"
 #include "cli/options.hpp"
 
 namespace pando::cli {
-
-// As it is written in JSON.
-using Number = std::variant<double, int64_t, uint64_t>;
 
 class InputSource {
  public:

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "cli/elements.hpp"
 #include "cli/files.hpp"
 
 namespace pando::cli {
@@ -136,24 +137,6 @@ void from_fortran(const std::byte* from, std::byte* to, const std::vector<int64_
   }
 }
 
-Array narrowed(const Array& wide) {
-  Array narrow(DType::bf16, wide.shape());
-  for (size_t i = 0; i < wide.count(); i++) {
-    auto bits = std::bit_cast<uint32_t>(wide.as<float>()[i]);
-    bool nan = (bits & 0x7fffffff) > 0x7f800000;  // rounding could carry a NaN to infinity
-    uint32_t rounded = nan ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);  // half to even
-    narrow.as<uint16_t>()[i] = static_cast<uint16_t>(rounded >> 16);
-  }
-  return narrow;
-}
-
-Array widened(const Array& narrow) {
-  Array wide(DType::f32, narrow.shape());
-  for (size_t i = 0; i < wide.count(); i++)
-    wide.as<float>()[i] = std::bit_cast<float>(uint32_t{narrow.as<uint16_t>()[i]} << 16);
-  return wide;
-}
-
 }  // namespace
 
 Array read_npy(const std::string& path, std::optional<DType> expected) {
@@ -175,11 +158,20 @@ Array read_npy(const std::string& path, std::optional<DType> expected) {
   if (header.big_endian != (std::endian::native == std::endian::big) && size > 1) swap_bytes(data, count, size);
   if (header.dtype == DType::boolean)  // NumPy takes any byte but 0 for true
     for (uint8_t& b : array.as<uint8_t>()) b = b != 0;
-  return expected == DType::bf16 && header.dtype == DType::f32 ? narrowed(array) : array;
+  return expected == DType::bf16 && header.dtype == DType::f32 ? as_type(array, DType::bf16) : array;
+}
+
+Array read_array(const std::string& path, std::optional<DType> expected) {
+  if (!path.ends_with(".pb")) return read_npy(path, expected);
+  const Array array = load_tensor(path);
+  if (expected != DType::bf16 || array.dtype() != DType::u16) return array;
+  Array same_bits(DType::bf16, array.shape());
+  std::ranges::copy(array.as<uint16_t>(), same_bits.as<uint16_t>().begin());
+  return same_bits;
 }
 
 std::string npy_bytes(const Array& array) {
-  if (array.dtype() == DType::bf16) return npy_bytes(widened(array));
+  if (array.dtype() == DType::bf16) return npy_bytes(as_type(array, DType::f32));
   const char* code = "";
   for (const TypeCode& t : type_codes)
     if (t.dtype == array.dtype() && code[0] == '\0') code = t.code;

@@ -87,6 +87,8 @@ Session prepare(const CommonOptions& options, PrepareOptions how) {
       with_values(model, source, how.compile, [&] { return model.compile(*session.engine, how.compile); }));
   bar.clear();
   if (how.keep_source) session.source = model;
+  session.compiled_with = how.compile;
+  session.compiled_with.progress = nullptr;  // it refers to the bar
   auto end = std::chrono::steady_clock::now();
   session.load_ms = std::chrono::duration<double, std::milli>((opened - begin) + (end - fed)).count();
 

@@ -10,6 +10,7 @@ struct Session {
   std::optional<Engine> engine;
   std::optional<Model> source;  // where PrepareOptions::keep_source
   std::optional<Compiled> model;
+  CompileOptions compiled_with;
   std::vector<Array> inputs, outputs;  // in the order of the model's
   double load_ms = 0;                  // from opening the file to a model that can run
   std::vector<const void*> input_data;

@@ -75,8 +75,7 @@ class Importer {
     main_->add_initializers(model_.graph);
     check_option_names();
     add_inputs();
-    std::vector<std::string_view> outputs;
-    for (const ValueInfo& output : model_.graph.outputs) outputs.push_back(output.name);
+    const std::vector<std::string_view> outputs = output_names();
     std::vector<uint32_t> live = needed_for(*main_, outputs);
     count_reads(live);
     frames_.push_back({main_.get(), std::move(live)});
@@ -431,6 +430,13 @@ class Importer {
                model_.ir_version);
       }
     };
+    std::unordered_set<std::string_view> outputs;
+    for (const ValueInfo& output : model_.graph.outputs) outputs.insert(output.name);
+    for (const std::string& name : options_.extra_outputs) {
+      if (!main_->body->producers.count(name) || !outputs.insert(name).second)
+        fail(ErrorCode::invalid_argument, "'{}' cannot become an output: it must be made by a node, and be none yet",
+             name);
+    }
     check(options_.input_shapes);
     check(options_.input_values);
   }
@@ -518,16 +524,24 @@ class Importer {
     }
   }
 
+  // The model's, and those that the caller wants besides.
+  std::vector<std::string_view> output_names() const {
+    std::vector<std::string_view> names;
+    for (const ValueInfo& output : model_.graph.outputs) names.push_back(output.name);
+    names.insert(names.end(), options_.extra_outputs.begin(), options_.extra_outputs.end());
+    return names;
+  }
+
   // Every output is a value of its own that has the output's name: an input or another output that passes through is
   // copied.
   void add_outputs() {
     std::unordered_set<ValueId> taken(graph_.inputs.begin(), graph_.inputs.end());
     std::unordered_set<std::string_view> names;
-    for (const ValueInfo& info : model_.graph.outputs) {
-      std::string name(info.name);
-      ValueId v = value(*main_, info.name).value_or(none);
+    for (std::string_view written : output_names()) {
+      std::string name(written);
+      ValueId v = value(*main_, written).value_or(none);
       if (v == none) fail(ErrorCode::invalid_model, "nothing makes the graph output '{}'", name);
-      if (!names.insert(info.name).second) fail(ErrorCode::invalid_model, "graph output '{}' is given twice", name);
+      if (!names.insert(written).second) fail(ErrorCode::invalid_model, "graph output '{}' is given twice", name);
       if (v == unknown) continue;
       if (graph_.is_constant(v)) {
         graph_.values[v].name.clear();
@@ -558,7 +572,7 @@ class Importer {
         if (a.type == AttributeProto::g) return reads_.clear();
       for (std::string_view name : graph.nodes[i].inputs) reads_[name]++;
     }
-    for (const ValueInfo& output : graph.outputs) reads_[output.name]++;
+    for (std::string_view name : output_names()) reads_[name]++;
     for (const auto& [name, v] : main_->values) add_reads(name, v);
   }
 

@@ -35,6 +35,7 @@ struct ImportOptions {
   // graph when it is named here; else its default is a constant.
   std::map<std::string, Shape> input_shapes;
   std::map<std::string, TensorPtr> input_values;  // inputs whose values are fixed: become constants
+  std::vector<std::string> extra_outputs;         // values of the model's graph that become outputs behind its own
   bool missing_data = false;  // weights without data become placeholders: enough to plan, not to run
   // Memory and arithmetic for constants that are computed, and the token that stops it; null: a budget of its own, by
   // the file's size.
@@ -91,6 +92,9 @@ class OnnxModel {
   // io also when a mapped file has changed since it was opened.
   Graph graph(const ImportOptions& options = {}) const;
   int64_t bytes() const;  // of the file and of the external data that was found when it was loaded
+  // Names of what nodes of the graph make that outputs are computed from, producers first, and of the outputs; not of
+  // what is inside functions and branches, or what only those read.
+  std::vector<std::string> values() const;
   // The files that constants may point into: the model's own, unless it came from memory, and external data so far.
   std::vector<std::shared_ptr<const MappedFile>> files() const;
   // Throws io when one of files() was changed since it was opened.

@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <filesystem>
 #include <unordered_set>
 #include <utility>
 
 #include "import/importer.hpp"
+#include "import/node_order.hpp"
 #include "import/tensor_data.hpp"
 
 namespace pando {
@@ -32,6 +34,28 @@ ModelPorts ports_of(const ModelProto& model, const ImportLimits& limits) {
   ports.producer = std::string(model.producer);
   ports.opset = model.opset;
   return ports;
+}
+
+std::vector<std::string> values_of(const ModelProto& model) {
+  const std::span<const NodeProto> nodes = model.graph.nodes;
+  const Body body = make_body(nodes);
+  std::vector<uint32_t> order(nodes.size());
+  for (uint32_t i = 0; i < nodes.size(); i++) order[body.rank[i]] = i;
+  std::unordered_set<std::string_view> needed;
+  for (const ValueInfo& info : model.graph.outputs) needed.insert(info.name);
+  std::vector<std::string> values;
+  for (size_t place = order.size(); place-- > 0;) {
+    const NodeProto& node = nodes[order[place]];
+    bool live = false;
+    for (size_t i = node.outputs.size(); i-- > 0;)
+      if (!node.outputs[i].empty() && needed.count(node.outputs[i])) {
+        values.emplace_back(node.outputs[i]);
+        live = true;
+      }
+    if (live) needed.insert(node.inputs.begin(), node.inputs.end());
+  }
+  std::reverse(values.begin(), values.end());
+  return values;
 }
 
 }  // namespace
@@ -120,6 +144,10 @@ void OnnxModel::check_unchanged() const {
 
 ModelPorts OnnxModel::ports() const {
   return naming(file_.get(), [&] { return onnx::ports_of(*proto_, limits_); });
+}
+
+std::vector<std::string> OnnxModel::values() const {
+  return naming(file_.get(), [&] { return onnx::values_of(*proto_); });
 }
 
 Graph OnnxModel::graph(const ImportOptions& options) const {

@@ -90,7 +90,7 @@ OpTiles Splitter::split(NodeId n) {
   out.node = n;
   out.domain = view.node.op->domain(view);
   const Candidate candidate{view, out.domain, &storage_, options_.winograd};
-  const AlgorithmRow& row = choose_row(candidate);
+  const AlgorithmRow& row = options_.references ? algorithm_rows().back() : choose_row(candidate);
   const Borders borders = borders_of(row, candidate);
   out.row = &row;
   int rank = out.domain.rank;

@@ -53,6 +53,8 @@ struct OpTiles {
 };
 
 struct TileOptions {
+  // Every operator by its plain reference.
+  bool references = false;
   double tile_us = 0;    // target time of a tile; 0: chosen
   bool barrier = false;  // no tile starts before all tiles of its producers' operators have finished
   bool reuse = true;     // let values share memory in turn
