@@ -57,6 +57,16 @@ std::vector<Group> groups_of(const Support& support) {
   return groups;
 }
 
+// Of all that runs by plain references.
+Group sum_of(const std::vector<Group>& groups) {
+  Group sum;
+  for (const Group& g : groups) {
+    sum.operations += g.operations;
+    sum.time += g.time;
+  }
+  return sum;
+}
+
 void print_json(const std::vector<Group>& groups, uint64_t unjudged) {
   nlohmann::ordered_json all, missing = nlohmann::ordered_json::array(), reference = missing;
   for (const Group& g : groups) {
@@ -70,6 +80,8 @@ void print_json(const std::vector<Group>& groups, uint64_t unjudged) {
   }
   all["missing"] = missing;
   all["reference"] = reference;
+  all["reference_operations_share"] = sum_of(groups).operations;
+  all["reference_time_share"] = sum_of(groups).time;
   all["unjudged"] = unjudged;
   fmt::print("{}\n", all.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
@@ -81,6 +93,9 @@ void print_text(const std::vector<Group>& groups, uint64_t unjudged) {
     fmt::print("{:9}  {}: {} node{},{} first '{}': {}\n", g.missing ? "missing" : "reference", printable(g.op),
                g.nodes.size(), g.nodes.size() > 1 ? "s" : "", share, printable(g.nodes[0]), printable(g.form));
   }
+  if (const Group sum = sum_of(groups); sum.time > 0)
+    fmt::print("by references in all: {:.1f} % of operations, {:.1f} % of time\n", 100 * sum.operations,
+               100 * sum.time);
   if (unjudged > 0)
     fmt::print("{} node{} what missing ones make: nothing is known of the types there\n", unjudged,
                unjudged > 1 ? "s read" : " reads");

@@ -32,6 +32,7 @@ TEST(SupportCommand, ListsAllThatIsMissingAtOnce) {
   EXPECT_TRUE(holds(text.out, "missing    far.Strange: 2 nodes, first 'Strange_node'"));
   EXPECT_TRUE(holds(text.out, "reference  conv: 2 nodes, "));
   EXPECT_TRUE(holds(text.out, "float64 4-D, float64 4-D -> float64 4-D"));
+  EXPECT_TRUE(holds(text.out, "by references in all: "));
   EXPECT_TRUE(holds(text.out, "1 node reads"));
   const json all = json::parse(data.out);
   ASSERT_EQ(all["missing"].size(), 2u);
@@ -40,6 +41,7 @@ TEST(SupportCommand, ListsAllThatIsMissingAtOnce) {
   EXPECT_EQ(all["unjudged"], 1);
   double share = 0;
   for (const json& row : all["reference"]) share += row["operations_share"].get<double>();
+  EXPECT_DOUBLE_EQ(all["reference_operations_share"], share);
   EXPECT_GT(share, 0.9);
   EXPECT_LE(share, 1.000001);
 }
