@@ -112,19 +112,20 @@ class Runner {
   Arrays fed_;
 };
 
-// Those of the names that the folder has a file for: NAME.npy as `pando run` writes it, NAME.pb, and for outputs
-// output_0.pb and so on.
+// Those of the names that the folder has a file for: NAME.npy as `pando run` writes it, for outputs output_0.pb and so
+// on (which may be the name of another one), NAME.pb.
 Arrays read_folder(const std::string& folder, const Names& names, const std::vector<Port>& outputs) {
   const Names files = file_names(names);
   Arrays found;
   for (size_t i = 0; i < names.size(); i++) {
-    Names candidates{files[i] + ".npy", files[i] + ".pb"};
     const auto port = std::find_if(outputs.begin(), outputs.end(), [&](const Port& p) { return p.name == names[i]; });
-    if (port != outputs.end()) candidates.push_back(fmt::format("output_{}.pb", port - outputs.begin()));
+    const bool is_output = port != outputs.end();
+    Names candidates{files[i] + ".npy", files[i] + ".pb"};
+    if (is_output) candidates.insert(candidates.end() - 1, fmt::format("output_{}.pb", port - outputs.begin()));
     for (const std::string& file : candidates) {
       const std::string path = fmt::format("{}/{}", folder, file);
       if (found.count(names[i]) || !fs::exists(path)) continue;
-      found[names[i]] = port != outputs.end() ? read_array(path, port->dtype) : read_array(path);
+      found[names[i]] = is_output ? read_array(path, port->dtype) : read_array(path);
     }
   }
   return found;
@@ -266,9 +267,10 @@ Command add_check(CLI::App& app) {
       "check", "Compares a model's outputs with those of the model as it is written, by plain references (slow).");
   add_common(*command, options->common);
   command
-      ->add_option("--against", options->against,
-                   "compare with this model (by plain references), or the outputs in this folder (NAME.npy, NAME.pb, "
-                   "output_0.pb, fed with input_0.pb), and with values inside of the same names")
+      ->add_option(
+          "--against", options->against,
+          "compare with this model (by plain references), or the outputs in this folder (NAME.npy, output_0.pb, "
+          "output_0.pb, fed with input_0.pb), and with values inside of the same names")
       ->type_name("PATH")
       ->check(not_empty);
   command

@@ -115,12 +115,23 @@ TEST(CheckCommand, TakesTestDataOfModels) {
   write(folder + "/input_0.pb", onnx::raw_tensor("x", onnx::f32, {2, 3}, x));
   write(folder + "/output_0.pb", onnx::raw_tensor("y", onnx::f32, {2, 3}, y));
   EXPECT_EQ(checked(model + " --limit 0 --against " + folder, 0)["outputs"][0]["largest"], 90);
+  onnx::ModelWriter swapped;  // the number in an output's name is not its place
+  swapped.input("x", onnx::f32, {2, 3}).output("output_1").output("output_0");
+  swapped.node("Identity", {"x"}, {"output_1"}).node("Neg", {"x"}, {"output_0"});
+  const std::string numbered = temporary("test_data_set_1");
+  cli::make_folder(numbered);
+  write(numbered + "/input_0.pb", onnx::raw_tensor("x", onnx::f32, {2, 3}, x));
+  write(numbered + "/output_0.pb", onnx::raw_tensor("output_1", onnx::f32, {2, 3}, x));
+  write(numbered + "/output_1.pb",
+        onnx::raw_tensor("output_0", onnx::f32, {2, 3}, std::vector<float>{-1, -2, -3, -4, -5, -6}));
+  checked(saved("swapped.onnx", swapped) + " --limit 0 --against " + numbered, 0);
   // What is given comes first; `pando run` takes such files, too.
   write(temporary("zeros.pb"), onnx::raw_tensor("x", onnx::f32, {2, 3}, std::vector<float>(6)));
   checked(model + " --input x=" + temporary("zeros.pb") + " --against " + folder, 1);
   const std::string run = temporary("run");
   ASSERT_EQ(pando("run " + model + " --input x=" + folder + "/input_0.pb --output-dir " + run).code, 0);
   EXPECT_EQ(cli::read_npy(run + "/y.npy").as<float>()[5], -90);
+  std::filesystem::remove(folder + "/output_0.pb");
   write(folder + "/y.pb", onnx::raw_tensor("y", onnx::f32, {3}, std::vector<float>(3)));
   expect_error("check " + model + " --against " + folder, 1, "output 'y' is float32 [2,3], float32 [3] is expected");
   write(folder + "/y.pb", "no tensor");
