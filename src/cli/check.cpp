@@ -267,10 +267,9 @@ Command add_check(CLI::App& app) {
       "check", "Compares a model's outputs with those of the model as it is written, by plain references (slow).");
   add_common(*command, options->common);
   command
-      ->add_option(
-          "--against", options->against,
-          "compare with this model (by plain references), or the outputs in this folder (NAME.npy, output_0.pb, "
-          "output_0.pb, fed with input_0.pb), and with values inside of the same names")
+      ->add_option("--against", options->against,
+                   "compare with this model (by plain references), or the outputs in this folder (NAME.npy, "
+                   "output_0.pb, NAME.pb; fed with its input_0.pb), and with values inside of the same names")
       ->type_name("PATH")
       ->check(not_empty);
   command
