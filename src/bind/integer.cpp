@@ -6,6 +6,7 @@
 #include "bind/bind_ops.hpp"
 #include "bind/direct.hpp"
 #include "graph/ops/common.hpp"
+#include "graph/quantization.hpp"
 #include "kernels/conv/integer_depthwise.hpp"
 
 namespace pando {
@@ -58,39 +59,25 @@ bool all_finite(const Tensor* t) {
   return t != nullptr;
 }
 
-// round(v * scale) + zero within lo..hi, perhaps of a clip of v * scale: the way back to 8 bits, done in the kernel.
+// The way back to 8 bits is done in the kernel.
 void recognize_requantize(const MapProgram& p, const EpilogueRefs& refs, const Tensor* scales,
                           kernels::IntegerPlan& plan) {
-  if (size_of(plan.out) != 1 || plan.out == DType::boolean || p.code.size() < 4 || p.code.size() > 5) return;
-  size_t at = 0;
-  const auto follows = [&] { return p.code[at].a == (at == 0 ? 0 : static_cast<size_t>(p.inputs) + at - 1); };
-  const MapInstr& scale = p.code[at];
-  const bool imm = scale.op == MapOp::mul_imm && p.inputs == 1;
-  if (!imm && !(scale.op == MapOp::mul && p.inputs == 2 && scale.b == 1)) return;
+  if (size_of(plan.out) != 1 || plan.out == DType::boolean) return;
+  const std::optional<Requantize> r = as_requantize(p);
   // Sums times infinity may be NaN, which the kernel's clip does not keep.
-  if (imm ? !std::isfinite(static_cast<float>(scale.p0)) : !all_finite(scales)) return;
-  const int64_t* stride = imm ? nullptr : refs.operand[0].stride;
-  if (!follows() || (stride && (stride[0] != 0 || stride[1] != 0 || stride[2] != 0 || stride[3] != 1))) return;
-  double lo = -INFINITY, hi = INFINITY;
-  if (const MapInstr& clip = p.code[++at]; clip.op == MapOp::relu || clip.op == MapOp::clip) {
-    if (!follows()) return;
-    lo = std::nearbyint(clip.op == MapOp::relu ? 0 : clip.p0);
-    hi = clip.op == MapOp::relu ? INFINITY : std::nearbyint(clip.p1);
-    at++;
-  }
-  if (at + 3 != p.code.size() || p.code[at].op != MapOp::round || !follows()) return;
-  const MapInstr& add = p.code[++at];
-  if (add.op != MapOp::add_imm || !follows()) return;
-  const MapInstr& range = p.code[++at];
-  if (range.op != MapOp::clip || !follows()) return;
-  plan.requantize = true;
-  plan.one_scale = imm;
-  plan.scale = static_cast<float>(scale.p0);
-  plan.out_zero = static_cast<float>(add.p0);
+  if (!r || !(r->scale ? std::isfinite(static_cast<float>(*r->scale)) : all_finite(scales))) return;
+  const int64_t* stride = r->scale ? nullptr : refs.operand[0].stride;
+  if (stride && (stride[0] != 0 || stride[1] != 0 || stride[2] != 0 || stride[3] != 1)) return;
   // A clip before rounding is one after it, of rounded bounds.
-  plan.lo = static_cast<float>(std::max(range.p0, lo + add.p0));
-  plan.hi = static_cast<float>(std::min(range.p1, hi + add.p0));
-  if (!(plan.lo <= plan.hi)) plan.requantize = false;
+  const MapInstr& clip = r->activation;
+  const double lo = clip.op == MapOp::clip ? std::nearbyint(clip.p0) : clip.op == MapOp::relu ? 0 : -INFINITY;
+  const double hi = clip.op == MapOp::clip ? std::nearbyint(clip.p1) : INFINITY;
+  plan.one_scale = r->scale.has_value();
+  plan.scale = static_cast<float>(r->scale.value_or(0));
+  plan.out_zero = static_cast<float>(r->zero);
+  plan.lo = static_cast<float>(std::max(r->lo, lo + r->zero));
+  plan.hi = static_cast<float>(std::min(r->hi, hi + r->zero));
+  plan.requantize = plan.lo <= plan.hi;
 }
 
 IntegerOp make_op(Binder& b, const Image& image, const Epilogue& epilogue, int64_t zero, int first_operand) {

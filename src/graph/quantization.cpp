@@ -92,4 +92,31 @@ std::optional<Quantize> as_quantize(const NodeView& node) {
   return q;
 }
 
+MapProgram requantize_program(const Requantize& r) {
+  MapProgram p;
+  p.inputs = r.scale ? 1 : 2;
+  p.code.push_back(r.scale ? instr(MapOp::mul_imm, 0, 0, *r.scale) : instr(MapOp::mul, 0, 1));
+  const auto then = [&](MapOp op, double p0 = 0, double p1 = 0) {
+    p.code.push_back(instr(op, p.inputs + static_cast<int>(p.code.size()) - 1, 0, p0, p1));
+  };
+  if (r.activation.op != MapOp::copy) then(r.activation.op, r.activation.p0, r.activation.p1);
+  then(MapOp::round);
+  then(MapOp::add_imm, r.zero);
+  then(MapOp::clip, r.lo, r.hi);
+  return p;
+}
+
+std::optional<Requantize> as_requantize(const MapProgram& program) {
+  const std::vector<MapInstr>& code = program.code;
+  if (code.size() < 4 || code.size() > 5) return {};
+  Requantize r;
+  if (code[0].op == MapOp::mul_imm) r.scale = code[0].p0;
+  if (code.size() == 5) r.activation = code[1];
+  if (code.size() == 5 && r.activation.op != MapOp::relu && r.activation.op != MapOp::clip) return {};
+  r.zero = code[code.size() - 2].p0;
+  r.lo = code.back().p0;
+  r.hi = code.back().p1;
+  return Attributes(requantize_program(r)) == Attributes(program) ? std::optional(r) : std::nullopt;
+}
+
 }  // namespace pando

@@ -2,6 +2,7 @@
 //
 //   dequantize: y = (float(x) - zero) * scale, x an integer of 8 or 16 bits
 //   quantize:   y = saturate(round_half_even(x / scale) + zero)
+//   requantize: y = saturate(round_half_even(activation(x * scale)) + zero), of sums of products of integers
 #pragma once
 #include <optional>
 
@@ -34,5 +35,14 @@ struct Quantize {
   double lo = 0, hi = 0;
 };
 std::optional<Quantize> as_quantize(const NodeView& node);
+
+// The way from sums of products back to 8 bits: an epilogue of matrix operators.
+struct Requantize {
+  std::optional<double> scale;          // else operand 1, one per channel
+  MapInstr activation = {MapOp::copy};  // relu or clip; copy: none
+  double zero = 0, lo = 0, hi = 0;      // lo, hi: the range of the type
+};
+MapProgram requantize_program(const Requantize& r);
+std::optional<Requantize> as_requantize(const MapProgram& program);
 
 }  // namespace pando

@@ -242,22 +242,11 @@ std::optional<Requantization> constant_requantization(const OnnxNode& n, Builder
   const DType type = b.dtype(y_zero);
   if (type != DType::u8 && type != DType::i8) return {};
   const Range range = range_of(n, type);
-  Requantization r;
-  r.end.out = type;
-  MapProgram& p = r.end.program;
-  p.inputs = m.size() == 1 ? 1 : 2;
-  if (m.size() == 1) {
-    p.code.push_back({MapOp::mul_imm, 0, 0, 0, m[0]});
-  } else {
-    p.code.push_back({MapOp::mul, 0, 1});
-    r.operands.push_back(b.floats(m, {static_cast<int64_t>(m.size())}));
-  }
-  for (const MapInstr& in : {MapInstr{MapOp::round}, MapInstr{MapOp::add_imm, 0, 0, 0, static_cast<double>(*zero)},
-                             MapInstr{MapOp::clip, 0, 0, 0, range.lo, range.hi}}) {
-    p.code.push_back(in);
-    p.code.back().a = static_cast<uint8_t>(p.inputs + static_cast<int>(p.code.size()) - 2);
-  }
-  return r;
+  Requantize end{std::nullopt, {MapOp::copy}, static_cast<double>(*zero), range.lo, range.hi};
+  Values operands;
+  if (m.size() == 1) end.scale = m[0];
+  else operands.push_back(b.floats(m, {static_cast<int64_t>(m.size())}));
+  return Requantization{{requantize_program(end), type}, operands};
 }
 
 Values conv_integer(const OnnxNode& n, Builder& b) {

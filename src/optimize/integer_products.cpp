@@ -111,49 +111,27 @@ std::optional<Product> product_of(Rewriter& rw, const Node& node) {
   return p;
 }
 
-class Program {
- public:
-  explicit Program(Rewriter& rw) : rw_(rw) { program_.inputs = 1; }
-  // The element times one number, or one per channel, which becomes operand 1.
-  void scale(const std::vector<float>& by) {
-    if (by.size() == 1) return add(MapOp::mul_imm, by[0]);
-    program_.inputs++;
-    auto t = make_tensor(DType::f32, {static_cast<int64_t>(by.size())});
-    std::memcpy(writable(*t), by.data(), t->bytes());
-    operands_.push_back(rw_.constant(std::move(t)));
-    program_.code.push_back({MapOp::mul, 0, 1});
-  }
-  // Call it last: registers of instructions follow those of operands.
-  void add(ValueId operand) {
-    for (MapInstr& in : program_.code)
-      if (in.a >= program_.inputs) in.a++;
-    program_.inputs++;
-    operands_.push_back(operand);
-    program_.code.push_back({MapOp::add, last(), static_cast<uint8_t>(program_.inputs - 1)});
-  }
-  void add(MapOp op, double p0 = 0, double p1 = 0) { program_.code.push_back({op, last(), 0, 0, p0, p1}); }
-  const MapProgram& program() const { return program_; }
-  const std::vector<ValueId>& operands() const { return operands_; }
-
- private:
-  uint8_t last() const {
-    return static_cast<uint8_t>(program_.code.empty() ? 0
-                                                      : program_.inputs + static_cast<int>(program_.code.size()) - 1);
-  }
-  Rewriter& rw_;
-  MapProgram program_;
-  std::vector<ValueId> operands_;
+// What multiplies the sums: one number, an immediate of the epilogue's program, or a number per channel, an operand.
+struct Scale {
+  std::optional<double> one;
+  std::vector<ValueId> operands;
 };
+Scale scale_of(Rewriter& rw, const std::vector<float>& list) {
+  if (list.size() == 1) return {list[0], {}};
+  auto t = make_tensor(DType::f32, {static_cast<int64_t>(list.size())});
+  std::memcpy(writable(*t), list.data(), t->bytes());
+  return {std::nullopt, {rw.constant(std::move(t))}};
+}
 
-ValueId emit(Rewriter& rw, const Node& like, const Product& p, const Program& end, DType out) {
+ValueId emit(Rewriter& rw, const Node& like, const Product& p, const Epilogue& end,
+             const std::vector<ValueId>& operands) {
   Attributes attrs = like.attrs;
-  Epilogue& epilogue = like.op->epilogue->of(attrs);
-  epilogue = {end.program(), out};
+  like.op->epilogue->of(attrs) = end;
   if (p.conv) attrs.as<ConvAttrs>().zero = p.zero;
   else attrs.as<MatMulAttrs>().zero = p.zero;
   std::vector<ValueId> inputs{p.x, rw.constant(p.weights.w), p.bias};
   inputs.resize(static_cast<size_t>(like.op->epilogue->first_operand), none);
-  inputs.insert(inputs.end(), end.operands().begin(), end.operands().end());
+  inputs.insert(inputs.end(), operands.begin(), operands.end());
   return rw.emit(*like.op, like.name, std::move(inputs), std::move(attrs));
 }
 
@@ -165,11 +143,10 @@ bool end_in_bytes(Rewriter& rw, Node& node) {
   if (!scale || !(std::isfinite(*scale) && *scale > 0) || rw.shape(q->x) != rw.shape(node.outputs[0])) return false;
   const Node* before = rw.producer(q->x);
   if (!before || !rw.single(q->x)) return false;
-  const MapInstr* activation = single_instr(before);
-  MapInstr clip;
-  if (activation) {
+  Requantize end;
+  if (const MapInstr* activation = single_instr(before)) {
     if (activation->op != MapOp::relu && activation->op != MapOp::clip) return false;
-    clip = *activation;
+    end.activation = *activation;
     const ValueId v = before->inputs[0];
     before = rw.producer(v);
     if (!before || !rw.single(v)) return false;
@@ -179,25 +156,32 @@ bool end_in_bytes(Rewriter& rw, Node& node) {
   if (!p || p->real_bias != none) return false;
   std::vector<float> m = p->scale;
   for (float& x : m) x /= *scale;
-  Program end(rw);
-  end.scale(m);
-  if (clip.op == MapOp::relu) end.add(MapOp::relu);
-  if (clip.op == MapOp::clip)
-    end.add(MapOp::clip, static_cast<float>(clip.p0) / *scale, static_cast<float>(clip.p1) / *scale);
-  end.add(MapOp::round);
-  end.add(MapOp::add_imm, *q->zero);
-  end.add(MapOp::clip, q->lo, q->hi);
-  rw.replace(node, emit(rw, matrix, *p, end, rw.dtype(node.outputs[0])));
+  const Scale factor = scale_of(rw, m);
+  end.scale = factor.one;
+  if (end.activation.op == MapOp::clip) {
+    end.activation.p0 = static_cast<float>(end.activation.p0) / *scale;
+    end.activation.p1 = static_cast<float>(end.activation.p1) / *scale;
+  }
+  end.zero = *q->zero;
+  end.lo = q->lo;
+  end.hi = q->hi;
+  const DType out = rw.dtype(node.outputs[0]);
+  rw.replace(node, emit(rw, matrix, *p, {requantize_program(end), out}, factor.operands));
   return true;
 }
 
 bool end_in_floats(Rewriter& rw, Node& node) {
   const std::optional<Product> p = product_of(rw, node);
   if (!p) return false;
-  Program end(rw);
-  end.scale(p->scale);
-  if (p->real_bias != none) end.add(p->real_bias);
-  rw.replace(node, emit(rw, node, *p, end, DType::f32));
+  Scale factor = scale_of(rw, p->scale);
+  const bool add = p->real_bias != none;
+  if (add) factor.operands.push_back(p->real_bias);
+  MapProgram end;
+  end.inputs = 1 + static_cast<int>(factor.operands.size());
+  end.code.push_back(factor.one ? MapInstr{MapOp::mul_imm, 0, 0, 0, *factor.one} : MapInstr{MapOp::mul, 0, 1});
+  const auto product = static_cast<uint8_t>(end.inputs);
+  if (add) end.code.push_back({MapOp::add, product, static_cast<uint8_t>(product - 1)});
+  rw.replace(node, emit(rw, node, *p, {std::move(end), DType::f32}, factor.operands));
   return true;
 }
 

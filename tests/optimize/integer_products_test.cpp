@@ -117,6 +117,26 @@ TEST(IntegerProducts, WithoutQuantizeLinearGiveFloats) {
   expect_close(*evaluate(after, {q.x})[0], *evaluate(before, {q.x})[0], 1e-5);
 }
 
+// Kernels do the way back to 8 bits themselves where they know it again.
+TEST(IntegerProducts, RequantizationIsKnownAgain) {
+  for (const MapInstr& activation :
+       {MapInstr{MapOp::copy}, MapInstr{MapOp::relu}, MapInstr{MapOp::clip, 0, 0, 0, -1, 3}})
+    for (std::optional<double> scale : {std::optional<double>(0.25), std::optional<double>()}) {
+      MapProgram program = requantize_program({scale, activation, 3, -128, 127});
+      const std::optional<Requantize> r = as_requantize(program);
+      ASSERT_TRUE(r);
+      EXPECT_EQ(r->scale, scale);
+      EXPECT_EQ(r->activation.op, activation.op);
+      EXPECT_EQ(r->activation.p1, activation.p1);
+      EXPECT_EQ(r->zero, 3);
+      EXPECT_EQ(r->lo, -128);
+      EXPECT_EQ(r->hi, 127);
+      program.code.back().a--;  // another operand
+      EXPECT_FALSE(as_requantize(program));
+    }
+  EXPECT_FALSE(as_requantize(quantize_program(DType::u8, 0, 255, 3).program));
+}
+
 // A bias that is no multiple of the scale stays a number; weights too far from their zero point stay real ones.
 TEST(IntegerProducts, WhatIsNoIntegerStaysReal) {
   Quantized q;
