@@ -14,27 +14,9 @@ std::span<const int64_t> spatial_of(const OnnxNode& n, const Shape& shape) {
   return std::span(shape).subspan(2);
 }
 
-// Everything that depends on padding or ceil_mode is settled here, so that the core operator knows extents only.
-PoolAttrs pool_attrs(const OnnxNode& n, Builder& b, PoolKind kind) {
-  const Shape shape = b.shape(n.in(0));
-  std::span<const int64_t> spatial = spatial_of(n, shape);
-  Windows w = resolve_windows(n, spatial);
-  PoolAttrs a;
-  a.kind = kind;
-  a.out_spatial = window_counts(n, spatial, w, n.flag("ceil_mode", false));
-  a.kernel = w.kernel;
-  a.strides = w.strides;
-  a.dilations = w.dilations;
-  a.pads_begin = w.pads_begin;
-  a.pads_end = w.pads_end;
-  a.count_include_pad = n.flag("count_include_pad", false);
-  a.p = n.i("p", 2);
-  return a;
-}
-
 template <PoolKind kind>
 Values pool(const OnnxNode& n, Builder& b) {
-  PoolAttrs a = pool_attrs(n, b, kind);
+  PoolAttrs a = pool_attributes(n, spatial_of(n, b.shape(n.in(0))), kind);
   return {b.channels_first(b.add(pool_op, {b.channels_last(n.in(0))}, a))};
 }
 
@@ -94,7 +76,7 @@ ValueId max_positions(const OnnxNode& n, Builder& b, const PoolAttrs& a) {
 }
 
 Values max_pool(const OnnxNode& n, Builder& b) {
-  PoolAttrs a = pool_attrs(n, b, PoolKind::max);
+  PoolAttrs a = pool_attributes(n, spatial_of(n, b.shape(n.in(0))), PoolKind::max);
   ValueId y = b.channels_first(b.add(pool_op, {b.channels_last(n.in(0))}, a));
   return {y, n.wants(1) ? max_positions(n, b, a) : none};
 }

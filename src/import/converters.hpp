@@ -10,7 +10,7 @@ namespace pando::onnx {
 // nobody asked for them are `none` or missing at the end.
 using Convert = Values (*)(const OnnxNode& n, Builder& b);
 struct Converter {
-  std::string_view op;
+  std::string_view op;  // with its domain in front, as in "com.microsoft.QGemm", where that is not the default one
   Convert convert;
 };
 
@@ -26,6 +26,7 @@ std::span<const Converter> reduce_converters();
 std::span<const Converter> quant_converters();
 std::span<const Converter> loss_converters();
 std::span<const Converter> recurrent_converters();
+std::span<const Converter> microsoft_converters();
 
 Convert find_converter(std::string_view op);  // null when there is none
 

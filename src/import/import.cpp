@@ -35,6 +35,10 @@ std::string operator_name(const NodeProto& proto) {
   return fmt::format("{}{}{}", proto.domain, proto.domain.empty() ? "" : ".", proto.op_type);
 }
 
+Convert converter_of(const NodeProto& proto) {
+  return is_default_domain(proto.domain) ? find_converter(proto.op_type) : find_converter(operator_name(proto));
+}
+
 // Nodes that are to be converted, in their order. Frames form a stack instead of calls of ours, which a file could nest
 // as deep as it likes: calls of functions and branches have a frame of their own, and so has what a branch reads of the
 // graphs around it and nobody else has asked for.
@@ -255,7 +259,7 @@ class Importer {
     const std::string name = scope.prefix + display_name(written);
     const bool is_branch = is_default_domain(written.domain) && written.op_type == "If";
     const FunctionProto* function = find_function(written);
-    const Convert converter = is_default_domain(written.domain) ? find_converter(written.op_type) : nullptr;
+    const Convert converter = converter_of(written);
     if (!is_branch && !function && !converter)
       fail(ErrorCode::not_supported, "operator {} is not supported (node '{}')", operator_name(written), name);
     if (!are_ready(scope, written.inputs)) return;

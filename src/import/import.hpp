@@ -110,7 +110,8 @@ class OnnxModel {
   int64_t bytes_ = 0;
 };
 
-// Names of the ONNX operators that the importer accepts, sorted; for docs/operators.md and messages.
+// Names of the ONNX operators that the importer accepts, sorted, those of other domains with the domain in front; for
+// docs/operators.md and messages.
 std::vector<std::string> supported_onnx_ops();
 
 }  // namespace pando

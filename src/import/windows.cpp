@@ -50,4 +50,19 @@ std::vector<int64_t> window_counts(const OnnxNode& n, std::span<const int64_t> s
   return out;
 }
 
+PoolAttrs pool_attributes(const OnnxNode& n, std::span<const int64_t> spatial, PoolKind kind) {
+  Windows w = resolve_windows(n, spatial);
+  PoolAttrs a;
+  a.kind = kind;
+  a.out_spatial = window_counts(n, spatial, w, n.flag("ceil_mode", false));
+  a.kernel = w.kernel;
+  a.strides = w.strides;
+  a.dilations = w.dilations;
+  a.pads_begin = w.pads_begin;
+  a.pads_end = w.pads_end;
+  a.count_include_pad = n.flag("count_include_pad", false);
+  a.p = n.i("p", 2);
+  return a;
+}
+
 }  // namespace pando::onnx

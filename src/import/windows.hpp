@@ -1,5 +1,6 @@
 // Strides, dilations and pads of operators that slide a window: attributes and auto_pad resolved to numbers.
 #pragma once
+#include "graph/ops/ops.hpp"
 #include "import/onnx_node.hpp"
 
 namespace pando::onnx {
@@ -14,5 +15,7 @@ Windows resolve_windows(const OnnxNode& n, std::span<const int64_t> spatial, std
 // Extents of the output: ceil_mode counts windows that reach over the padded end, but none that starts there.
 std::vector<int64_t> window_counts(const OnnxNode& n, std::span<const int64_t> spatial, const Windows& w,
                                    bool ceil_mode);
+// Everything of a pool that depends on padding or ceil_mode settled, so that the core operator knows extents only.
+PoolAttrs pool_attributes(const OnnxNode& n, std::span<const int64_t> spatial, PoolKind kind);
 
 }  // namespace pando::onnx
