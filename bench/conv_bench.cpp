@@ -47,9 +47,10 @@ double measure(const Layer& l, int turns, double& peak) {
   if (l.h == 1) s.kh = s.sy = 1, s.pad_y = 0;
   const kernels::ResidualStrides rs{l.residual, static_cast<int64_t>(ow) * l.co, l.co};
   const auto plan = kernels::plan_direct(s, l.rows, ow, ow, rs, machine.l2_bytes);
-  AlignedBuffer x = floats(static_cast<int64_t>(l.h) * l.w * l.ci), w = floats(l.co * plan.weights_k());
+  const int64_t depth = s.kh * s.kw * s.ci;
+  AlignedBuffer x = floats(static_cast<int64_t>(l.h) * l.w * l.ci), w = floats(l.co * depth);
   AlignedBuffer y = floats(static_cast<int64_t>(oh) * ow * l.co), r = floats(static_cast<int64_t>(oh) * ow * l.co);
-  AlignedBuffer bias = floats(l.co), packed(static_cast<size_t>(kernels::packed_floats(l.co, plan.weights_k())) * 4);
+  AlignedBuffer bias = floats(l.co), packed(static_cast<size_t>(kernels::packed_floats(l.co, depth)) * 4);
   kernels::pack_conv_weights(w.data(), nullptr, l.co, l.ci, s.kh * s.kw, data(packed));
   kernels::DirectArgs args;
   args.x = data(x);

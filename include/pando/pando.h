@@ -112,6 +112,8 @@ PANDO_API pando_status pando_options_set_policy(pando_options* options, const ch
 PANDO_API pando_status pando_options_set_contexts(pando_options* options, int contexts); /* runs in flight at once */
 PANDO_API pando_status pando_options_set_tile_us(pando_options* options, double tile_us);
 PANDO_API pando_status pando_options_set_winograd(pando_options* options, int enabled);
+/* "model", "fp32" or "bf16": how products of float32 are computed, see Precision in pando/types.hpp */
+PANDO_API pando_status pando_options_set_precision(pando_options* options, const char* precision);
 /* The token must live until compiling has ended. */
 PANDO_API pando_status pando_options_set_cancel(pando_options* options, const pando_cancel_token* token);
 PANDO_API pando_status pando_options_set_progress(pando_options* options,

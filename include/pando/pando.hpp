@@ -107,6 +107,7 @@ struct CompileOptions {
   bool inspect = false;        // keep what Compiled::inspect_json and the boxes in traces need
   bool empty_kernels = false;  // walk the tile graph without running kernels (measures scheduling)
   double spin_kernels_us = 0;  // every tile spins this long instead (measures scaling of the scheduler)
+  Precision precision = Precision::model;
   bool winograd = true;        // fewer multiplications for 3x3 convolutions, at a slightly larger rounding error
   bool optimize = true;
   std::vector<std::string> skip_passes;  // passes of the optimizer to leave out, by name: optimizer_passes()

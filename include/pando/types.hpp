@@ -56,6 +56,14 @@ class PANDO_API Error : public std::runtime_error {
   ErrorCode code_;
 };
 
+// How products (convolutions, matrix products with constant weights) of float32 are computed. The rest is float32.
+enum class Precision : uint8_t {
+  model,  // as the model says: bf16 where weights are bfloat16, else fp32
+  fp32,
+  bf16,  // operands rounded to bfloat16, sums in float32: where the CPU has AVX512_BF16. Elsewhere, and for products of
+         // few rows, only weights are rounded. Relative errors of some 1e-2.
+};
+
 // What a worker takes next.
 enum class Policy : uint8_t {
   depth_first,    // continue with a readied tile whose inputs are hot; newest first

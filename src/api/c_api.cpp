@@ -218,6 +218,16 @@ pando_status pando_options_set_tile_us(pando_options* o, double tile_us) {
 pando_status pando_options_set_winograd(pando_options* o, int enabled) {
   return set(o, [&](CompileOptions& c) { c.winograd = enabled != 0; });
 }
+pando_status pando_options_set_precision(pando_options* o, const char* precision) {
+  return set(o, [&](CompileOptions& c) {
+    require(precision, "precision");
+    std::string name = precision;
+    if (name == "model") c.precision = Precision::model;
+    else if (name == "fp32") c.precision = Precision::fp32;
+    else if (name == "bf16") c.precision = Precision::bf16;
+    else fail(ErrorCode::invalid_argument, "precision '{}' is not model, fp32 or bf16", name);
+  });
+}
 pando_status pando_options_set_cancel(pando_options* o, const pando_cancel_token* token) {
   return set(o, [&](CompileOptions& c) { c.cancel = token ? &token->token : nullptr; });
 }

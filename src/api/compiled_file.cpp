@@ -170,6 +170,7 @@ std::string isa_name() {
   kernels::apply_isa_limit();
   std::string name = name_of(active_isa());
   if (kernels::integer_form() == kernels::IntegerForm::dots) name += " with VNNI";  // of packed integers
+  if (has_bf16()) name += ", BF16";
   return name;
 }
 
@@ -287,6 +288,7 @@ RecordedOptions record(const CompileOptions& options) {
   }
   r.policy = options.policy;
   r.tile_us = options.tile_us;
+  r.precision = options.precision;
   r.winograd = options.winograd;
   r.optimize = options.optimize;
   r.references = options.references;
@@ -306,6 +308,7 @@ CompileOptions merge(const RecordedOptions& recorded, const CompileOptions& give
   };
   take(out.policy, recorded.policy, defaults.policy, "policy");
   take(out.tile_us, recorded.tile_us, defaults.tile_us, "tile_us");
+  take(out.precision, recorded.precision, defaults.precision, "precision");
   take(out.winograd, recorded.winograd, defaults.winograd, "winograd");
   take(out.optimize, recorded.optimize, defaults.optimize, "optimize");
   take(out.references, recorded.references, defaults.references, "references");

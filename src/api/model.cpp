@@ -184,6 +184,8 @@ Compiled Compiled::Impl::make(const std::shared_ptr<Model::Impl>& model, std::sh
     fail(ErrorCode::invalid_argument, "spin_kernels_us must be 0 to 1e9, not {}", options.spin_kernels_us);
   if (options.policy > Policy::barrier)
     fail(ErrorCode::invalid_argument, "there is no policy {}", static_cast<int>(options.policy));
+  if (options.precision > Precision::bf16)
+    fail(ErrorCode::invalid_argument, "there is no precision {}", static_cast<int>(options.precision));
   check_pass_names(options.skip_passes);
   Compiled out;
   out.impl_ = std::make_shared<Compiled::Impl>();
@@ -276,6 +278,7 @@ TileGraph tile_model(Graph graph, const CompileOptions& options, CompileContext&
   tile_options.tile_us = options.tile_us;
   tile_options.barrier = options.policy == Policy::barrier;
   tile_options.winograd = options.winograd;
+  tile_options.precision = options.precision;
   tile_options.context = &context;
   tile_options.reuse = !address_sanitizer;  // values in turn in the same memory leave no gaps to watch
   return tile(std::move(graph), Machine::host(), tile_options);

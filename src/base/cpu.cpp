@@ -59,9 +59,19 @@ Isa active_isa() {
 
 void limit_isa(Isa limit) { isa_limit.store(limit, std::memory_order_relaxed); }
 
+bool has_bf16() {
+#if defined(__x86_64__) && !defined(PANDO_NO_JIT)  // sanitizer builds have no kernels for AVX-512
+  static const bool cpu = __builtin_cpu_supports("avx512bf16");
+  return cpu && active_isa() == Isa::avx512;
+#else
+  return false;
+#endif
+}
+
 Machine Machine::host() {
   Machine m;
   m.isa = active_isa();
+  m.bf16 = has_bf16();
   m.cores = static_cast<int>(sysconf(_SC_NPROCESSORS_CONF));
   m.peak_gflops = m.isa == Isa::avx512 ? 117 : m.isa == Isa::avx2 ? 101 : 12;
   if (long b = sysconf(_SC_LEVEL1_DCACHE_SIZE); b > 0) m.l1_bytes = static_cast<double>(b);

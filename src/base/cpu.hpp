@@ -21,5 +21,6 @@ const char* name_of(Isa isa);
 // kernels, since sanitizers do not see JIT code.
 Isa active_isa();
 void limit_isa(Isa limit);
+bool has_bf16();  // whether it multiplies bfloat16 (AVX512_BF16), within the limit
 
 }  // namespace pando

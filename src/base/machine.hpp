@@ -10,6 +10,7 @@ namespace pando {
 // and with them its results, must not depend on how many workers run it.
 struct Machine {
   Isa isa = Isa::avx2;
+  bool bf16 = false;            // multiplies bfloat16, at twice the fma peak
   int cores = 1;                // cores of the machine: bounds how finely operators are cut
   double peak_gflops = 100;     // fp32 fma peak of one core
   double memory_gb_per_s = 20;  // one core's share of memory bandwidth

@@ -8,6 +8,7 @@
 #include "base/process.hpp"
 #include "base/sanitizer.hpp"
 #include "bind/bind_ops.hpp"
+#include "graph/ops/common.hpp"
 #include "kernels/simd.hpp"
 
 namespace pando {
@@ -217,6 +218,18 @@ Ref Binder::pack(size_t bytes, std::function<void(std::byte*)> fill) {
   state_.own_bytes = at + round_up(bytes + gap_bytes, 64);
   if (address_sanitizer) state_.own_gaps.push_back({at + bytes, state_.own_bytes - at - bytes});
   return {base_weights, static_cast<int64_t>(at)};
+}
+
+TensorPtr as_float32(const TensorPtr& constant) {
+  if (constant->dtype == DType::f32) return constant;
+  auto floats = make_tensor(DType::f32, constant->shape, Contents::unset);
+  auto* to = reinterpret_cast<float*>(writable(*floats));
+  const int64_t count = element_count(constant->shape);
+  if (constant->dtype == DType::f16)
+    for (int64_t i = 0; i < count; i++) to[i] = to_float(load<Half>(constant->data, i));
+  else
+    for (int64_t i = 0; i < count; i++) to[i] = to_float(load<BFloat16>(constant->data, i));
+  return floats;
 }
 
 Ref Binder::pack_weights(size_t bytes, const std::string& recipe, std::initializer_list<int> inputs,

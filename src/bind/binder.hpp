@@ -17,6 +17,9 @@ struct TileKernel {
   Kernel run;
 };
 
+// A constant's values as float32; itself where it is.
+TensorPtr as_float32(const TensorPtr& constant);
+
 // Given to an operator's bind function; appends to the Program being made.
 class Binder {
  public:

@@ -31,10 +31,11 @@ void bind_conv_depthwise(Binder& b) {
   op.y = b.output();
   op.epilogue = bind_epilogue(b, attrs.epilogue, 2, conv_fixed_inputs);
   by_image(op.epilogue, image.dims, narrow<int>(b.view().out_shape().size()) - 1);
-  const Tensor* w = &b.constant(1);
+  const TensorPtr w = b.view().in(1).constant;
   const Tensor* scale = b.has(3) ? &b.constant(3) : nullptr;
-  op.weights = b.pack_weights(w->bytes(), "depthwise", {1, 3}, [w, scale](std::byte* to) {
-    kernels::pack_depthwise_weights(w->data, scale ? scale->data : nullptr, w->shape[0],
+  const size_t bytes = static_cast<size_t>(element_count(w->shape)) * sizeof(float);
+  op.weights = b.pack_weights(bytes, "depthwise", {1, 3}, [w, scale](std::byte* to) {
+    kernels::pack_depthwise_weights(as_float32(w)->data, scale ? scale->data : nullptr, w->shape[0],
                                     element_count(w->shape) / w->shape[0], reinterpret_cast<float*>(to));
   });
   b.kernel(conv_depthwise_kernel);

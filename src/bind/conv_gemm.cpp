@@ -53,23 +53,28 @@ const TileKernel conv_gemm_kernel{"conv gemm", run};
 void bind_conv_gemm(Binder& b) {
   const auto& attrs = b.node.as<ConvAttrs>();
   const auto [s, dims] = image_of_conv(b);
-  DirectOp op = make_direct(b, s, dims, attrs.epilogue, input_bias, conv_fixed_inputs);
+  const auto type = b.op.row->algorithm == Algorithm::bf16 ? kernels::ProductType::bf16 : kernels::ProductType::f32;
+  DirectOp op = make_direct(b, s, dims, attrs.epilogue, input_bias, conv_fixed_inputs, type);
   op.x = b.input(input_x);
   const int64_t taps = s.kh * s.kw;
-  op.group_stride = kernels::packed_floats(s.co, s.ci * taps);
+  const bool bf16 = type == kernels::ProductType::bf16;
+  op.group_stride = bf16 ? kernels::packed_bf16(s.co, taps, s.ci) : kernels::packed_floats(s.co, s.ci * taps);
   const TensorPtr w = b.view().in(input_w).constant,
                   scale = b.has(input_scale) ? b.view().in(input_scale).constant : nullptr;
-  const int64_t group_stride = op.group_stride;
-  const size_t bytes = static_cast<size_t>(group_stride * s.groups) * sizeof(float);
-  op.weights = b.pack_weights(bytes, fmt::format("conv {}", s.groups), {input_w, input_scale},
-                              [=, s = s, &context = b.context()](std::byte* to) {
-                                for (int64_t g = 0; g < s.groups; g++) {
-                                  context.check();
-                                  kernels::pack_conv_weights(w->data + g * s.co * s.ci * taps * 4,
-                                                             scale ? scale->data + g * s.co * 4 : nullptr, s.co, s.ci,
-                                                             taps, reinterpret_cast<float*>(to) + g * group_stride);
-                                }
-                              });
+  const int64_t group_stride = op.group_stride, value = kernels::value_bytes(type);
+  op.weights = b.pack_weights(
+      static_cast<size_t>(group_stride * s.groups * value), fmt::format("conv {}{}", s.groups, bf16 ? " bf16" : ""),
+      {input_w, input_scale}, [=, s = s, &context = b.context()](std::byte* to) {
+        const TensorPtr floats = as_float32(w);
+        for (int64_t g = 0; g < s.groups; g++, to += group_stride * value) {
+          context.check();
+          const std::byte* from = floats->data + g * s.co * s.ci * taps * 4;
+          const std::byte* factor = scale ? scale->data + g * s.co * 4 : nullptr;
+          if (bf16)
+            kernels::pack_bf16({from, s.ci * taps, 1, taps}, factor, s.co, taps, s.ci, reinterpret_cast<uint16_t*>(to));
+          else kernels::pack_conv_weights(from, factor, s.co, s.ci, taps, reinterpret_cast<float*>(to));
+        }
+      });
   b.kernel(conv_gemm_kernel);
   b.op_args(op);
   b.scratch(op.plan.scratch_bytes());

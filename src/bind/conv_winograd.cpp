@@ -52,11 +52,11 @@ void bind_conv_winograd(Binder& b) {
   op.x = b.input(0);
   op.y = b.output();
   op.epilogue = bind_epilogue(b, attrs.epilogue, 2, conv_fixed_inputs);
-  const Tensor* w = &b.constant(1);
+  const TensorPtr w = b.view().in(1).constant;
   const Tensor* scale = b.has(3) ? &b.constant(3) : nullptr;
   const size_t bytes = kernels::winograd_weights_size(in[3], out[3]) * sizeof(float);
   op.weights = b.pack_weights(bytes, "winograd", {1, 3}, [w, scale](std::byte* to) {
-    kernels::pack_winograd_weights(w->data, scale ? scale->data : nullptr, w->shape[1], w->shape[0],
+    kernels::pack_winograd_weights(as_float32(w)->data, scale ? scale->data : nullptr, w->shape[1], w->shape[0],
                                    reinterpret_cast<float*>(to));
   });
   const kernels::WinogradGemm gemm = kernels::winograd_gemm(in[3]);

@@ -8,7 +8,7 @@ int64_t block_extent(const Binder& b, int dim) { return dim < 0 ? 1 : b.op.block
 }  // namespace
 
 DirectOp make_direct(Binder& b, const kernels::ConvShape& shape, ImageDims dims, const Epilogue& epilogue,
-                     int bias_input, int first_operand) {
+                     int bias_input, int first_operand, kernels::ProductType type) {
   const Shape& out = b.view().out_shape();
   const int channel = narrow<int>(out.size()) - 1;
   DirectOp op{};
@@ -19,7 +19,7 @@ DirectOp make_direct(Binder& b, const kernels::ConvShape& shape, ImageDims dims,
   if (!op.epilogue.general && op.epilogue.operands == 1)
     residual = {true, op.epilogue.operand[0].stride[1], op.epilogue.operand[0].stride[2]};
   op.plan = kernels::plan_direct(shape, block_extent(b, dims.y), block_extent(b, dims.x), dims.x < 0 ? 1 : out[dims.x],
-                                 residual, b.tiles.machine.l2_bytes);
+                                 residual, b.tiles.machine.l2_bytes, type);
   return op;
 }
 
@@ -69,7 +69,7 @@ kernels::DirectArgs resolve(const DirectOp& op, const TileContext& context) {
   kernels::DirectArgs args;
   args.x = context.at<const float>(op.x);
   args.y = context.at<float>(op.y);
-  args.weights = context.at<const float>(op.weights);
+  args.weights = context.at<const std::byte>(op.weights);
   args.group_stride = op.group_stride;
   args.epilogue = resolve(op.epilogue, context);
   return args;

@@ -35,26 +35,55 @@ kernels::ConvShape product_shape(const Binder& b, const Matrix& a, int64_t n) {
 
 constexpr int64_t packed_at_once = int64_t{4} << 20;  // floats
 
-// Packs a constant b for all tiles.
-Ref pack_constant(Binder& b, const MatMulAttrs& attrs) {
+// Packs a constant b for all tiles of bf16 products.
+Ref pack_bf16(Binder& b, const MatMulAttrs& attrs) {
+  const TensorPtr w = b.view().in(input_b).constant;
+  const Shape& shape = w->shape;
+  const bool transposed = attrs.trans_b;
+  const int64_t k = shape[transposed ? 1 : 0], n = shape[transposed ? 0 : 1];
+  const float alpha = attrs.alpha;
+  return b.pack_weights(static_cast<size_t>(kernels::packed_bf16(n, 1, k)) * sizeof(uint16_t),
+                        fmt::format("matmul bf16 {} {}", transposed, alpha), {input_b}, [=](std::byte* to) {
+                          const TensorPtr floats = as_float32(w);
+                          const std::vector<float> factor(alpha == 1 ? 0 : static_cast<size_t>(n), alpha);
+                          kernels::pack_bf16(
+                              {floats->data, transposed ? k : 1, 0, transposed ? 1 : n},
+                              factor.empty() ? nullptr : reinterpret_cast<const std::byte*>(factor.data()), n, 1, k,
+                              reinterpret_cast<uint16_t*>(to));
+                        });
+}
+
+// For those of float32, and for few rows: rounded to `type`.
+Ref pack_constant(Binder& b, const MatMulAttrs& attrs, DType type) {
   const TensorPtr w = b.view().in(input_b).constant;
   const size_t r = w->shape.size() - 2;
   const int64_t row_stride = w->shape[r + 1];
   const int64_t k = w->shape[attrs.trans_b ? r + 1 : r], n = w->shape[attrs.trans_b ? r : r + 1];
   const bool transposed = attrs.trans_b;
   const float alpha = attrs.alpha;
-  const size_t bytes = static_cast<size_t>(kernels::packed_floats(n, k)) * sizeof(float);
-  return b.pack_weights(
-      bytes, fmt::format("matmul {} {}", transposed, alpha), {input_b}, [=, &context = b.context()](std::byte* to) {
-        // Some columns at a time, so that a token is honoured.
-        const int64_t columns = std::max<int64_t>(packed_at_once / k / kernels::gemm_block, 1) * kernels::gemm_block;
-        for (int64_t c = 0; c < n; c += columns) {
-          context.check();
-          const int64_t first = transposed ? c * row_stride : c;
-          kernels::pack_matrix(w->data + static_cast<size_t>(first) * sizeof(float), transposed, k,
-                               std::min(columns, n - c), row_stride, alpha, reinterpret_cast<float*>(to) + c * k);
-        }
-      });
+  const size_t bytes = static_cast<size_t>(kernels::packed_floats(n, k)) * size_of(type);
+  return b.pack_weights(bytes, fmt::format("matmul {} {} {}", transposed, alpha, name_of(type)), {input_b},
+                        [=, &context = b.context()](std::byte* to) {
+                          const TensorPtr floats = as_float32(w);
+                          // Some columns at a time, so that a token is honoured.
+                          const int64_t columns =
+                              std::max<int64_t>(packed_at_once / k / kernels::gemm_block, 1) * kernels::gemm_block;
+                          for (int64_t c = 0; c < n; c += columns) {
+                            context.check();
+                            const int64_t first = transposed ? c * row_stride : c, width = std::min(columns, n - c);
+                            std::vector<float> part;
+                            float* packed = reinterpret_cast<float*>(to) + c * k;
+                            if (type != DType::f32) {
+                              part.resize(static_cast<size_t>(kernels::packed_floats(width, k)));
+                              packed = part.data();
+                            }
+                            kernels::pack_matrix(floats->data + static_cast<size_t>(first) * sizeof(float), transposed,
+                                                 k, width, row_stride, alpha, packed);
+                            if (type != DType::f32)
+                              kernels::round_packed(type, packed, kernels::packed_floats(width, k),
+                                                    reinterpret_cast<uint16_t*>(to) + c * k);
+                          }
+                        });
 }
 
 // ---- a constant b of two dimensions ----
@@ -65,15 +94,21 @@ void run_image(const void* op_args, const void* tile_args, const TileContext& co
                        context.scratch);
 }
 
+struct GemvOp {
+  DirectOp direct;
+  DType weights;
+};
+
 void run_gemv(const void* op_args, const void* tile_args, const TileContext& context) {
-  const auto& op = *static_cast<const DirectOp*>(op_args);
+  const auto& op = static_cast<const GemvOp*>(op_args)->direct;
   const auto& box = *static_cast<const kernels::ConvBox*>(tile_args);
   const kernels::DirectArgs args = resolve(op, context);
   const kernels::ConvShape& s = op.plan.shape;
   const kernels::EpilogueOperand* residual = args.epilogue.residual();
-  kernels::gemv({args.x, s.in_w, s.x_x, s.x_c, s.ci, args.weights, args.epilogue.bias, args.y, s.y_x,
-                 residual ? residual->data : nullptr, residual ? residual->stride[2] : 0},
-                box.c0, box.c1, args.epilogue);
+  kernels::gemv(
+      {args.x, s.in_w, s.x_x, s.x_c, s.ci, static_cast<const GemvOp*>(op_args)->weights, args.weights,
+       args.epilogue.bias, args.y, s.y_x, residual ? residual->data : nullptr, residual ? residual->stride[2] : 0},
+      box.c0, box.c1, args.epilogue);
   const int64_t at[4] = {0, 0, 0, box.c0};
   if (args.epilogue.code)
     kernels::run_epilogue_code(args.epilogue, 4, 2, at, s.in_w, box.c1 - box.c0, args.y + box.c0, s.y_x);
@@ -107,12 +142,18 @@ namespace {
 void bind_constant(Binder& b) {
   const auto& attrs = b.node.as<MatMulAttrs>();
   const auto [s, dims] = image_of_matmul(b);
-  DirectOp op = make_direct(b, s, dims, attrs.epilogue, input_bias, matmul_fixed_inputs);
+  const Algorithm algorithm = b.op.row->algorithm;
+  const bool few = algorithm == Algorithm::gemv || algorithm == Algorithm::gemv_half;
+  const bool bf16 = algorithm == Algorithm::bf16;
+  DirectOp op = make_direct(b, s, dims, attrs.epilogue, input_bias, matmul_fixed_inputs,
+                            bf16 ? kernels::ProductType::bf16 : kernels::ProductType::f32);
   op.x = b.input(input_a);
-  op.weights = pack_constant(b, attrs);
-  const bool few = b.op.row->algorithm == Algorithm::gemv;
+  DType type = DType::f32;
+  if (algorithm == Algorithm::gemv_half) type = b.view().in(input_b).dtype == DType::f16 ? DType::f16 : DType::bf16;
+  op.weights = bf16 ? pack_bf16(b, attrs) : pack_constant(b, attrs, type);
   b.kernel(few ? gemv_kernel : matmul_kernel);
-  b.op_args(op);
+  if (few) b.op_args(GemvOp{op, type});
+  else b.op_args(op);
   if (!few) b.scratch(op.plan.scratch_bytes());
   for (uint32_t i = 0; i < b.tile_count(); i++) b.tile_args(i, direct_box(b.box(i), dims));
 }

@@ -270,8 +270,7 @@ Command add_check(CLI::App& app) {
       ->add_option("--against", options->against,
                    "compare with this model (by plain references), or the outputs in this folder (NAME.npy, "
                    "output_0.pb, NAME.pb; fed with its input_0.pb), and with values inside of the same names")
-      ->type_name("PATH")
-      ->check(not_empty);
+      ->type_name("PATH");
   command
       ->add_option(
           "--limit", options->limit,

@@ -13,6 +13,10 @@ void add_common(CLI::App& command, CommonOptions& o) {
   command.add_option("--threads", o.threads, "workers (default: the CPUs that this process may use)")
       ->check(CLI::Range(1, 1024));
   command.add_option("--policy", o.policy, "depth-first, breadth-first or barrier")->capture_default_str();
+  command
+      .add_option("--precision", o.precision,
+                  "of products of float32: fp32, or bf16 (faster with AVX512_BF16, larger errors)")
+      ->capture_default_str();
   command.add_option("--input", o.inputs, "NAME=FILE.npy, once per input")->type_name("NAME=FILE");
   command.add_option("--inputs", o.inputs_file, "JSON file that says what to feed, per model and input")
       ->type_name("FILE");
@@ -46,6 +50,7 @@ void refuse_empty_values(CLI::App& command) {
 
 void check_common(const CommonOptions& o) {
   parse_policy(o.policy);
+  parse_precision(o.precision);
   std::set<std::string> shaped;
   for (const std::string& shape : o.shapes)
     if (std::string name = parse_shape(shape).name; !shaped.insert(name).second)
@@ -85,6 +90,13 @@ Policy parse_policy(const std::string& name) {
   if (name == "breadth-first") return Policy::breadth_first;
   if (name == "barrier") return Policy::barrier;
   throw UsageError(fmt::format("--policy {}: expected depth-first, breadth-first or barrier", name));
+}
+
+Precision parse_precision(const std::string& name) {
+  if (name == "model") return Precision::model;
+  if (name == "fp32") return Precision::fp32;
+  if (name == "bf16") return Precision::bf16;
+  throw UsageError(fmt::format("--precision {}: expected fp32, bf16 or model", name));
 }
 
 }  // namespace pando::cli

@@ -26,6 +26,7 @@ struct CommonOptions {
   std::string model;
   int threads = 0;
   std::string policy = "depth-first";
+  std::string precision = "model";
   std::vector<std::string> inputs;  // NAME=FILE
   std::string inputs_file;
   std::vector<std::string> shapes;  // NAME:DxDxD
@@ -51,5 +52,6 @@ struct NamedShape {
 // "NAME:1x3x224x224", split at the last ':'; "NAME:" is a scalar. Throws UsageError.
 NamedShape parse_shape(const std::string& text);
 Policy parse_policy(const std::string& name);
+Precision parse_precision(const std::string& name);
 
 }  // namespace pando::cli

@@ -53,6 +53,7 @@ Model load(const CommonOptions& options) {
 void apply(const CommonOptions& options, const InputSource& source, CompileOptions& compile) {
   compile.shapes = source.shapes();
   compile.policy = parse_policy(options.policy);
+  compile.precision = parse_precision(options.precision);
   compile.tile_us = options.tile_us;
   compile.winograd = !options.no_winograd;
   compile.optimize = !options.no_optimize;

@@ -9,6 +9,7 @@ namespace pando::tiling {
 namespace {
 
 constexpr double window_gb_per_s = 10;  // at which overlapping windows read their input again
+constexpr double copy_gb_per_s = 20;    // at which a tile copies its input, rounded or widened
 
 constexpr double weight_rows = 12;  // bringing weights to L1 costs as much as this many rows of products
 
@@ -59,9 +60,11 @@ double box_us(const NodeView& view, const Box& box, const AlgorithmRow& row, con
   us += transfer_us(traffic(view, box), machine);
   // Every cut of the channels reads the windows' input again, from L2 or L3. (What convolution really takes is up to a
   // third less than all this. Closer formulas were tried: they chose smaller tiles, 2 to 3 % slower on one thread.)
-  if (row.reads_windows && view.in_shape(1).back() > 1) {
+  using Reads = AlgorithmRow::Reads;
+  const auto windows = [&] { return view.in_shape(1).size() > 2 && view.in_shape(1).back() > 1; };
+  if (row.reads == Reads::copies || (row.reads == Reads::windows && windows())) {
     Box x = apply(view.node.op->reads(view, 0), box, view.in_shape(0));
-    us += static_cast<double>(x.count()) * 4 / (window_gb_per_s * 1e3);
+    us += static_cast<double>(x.count()) * 4 / ((windows() ? window_gb_per_s : copy_gb_per_s) * 1e3);
   }
   return us;
 }

@@ -10,8 +10,8 @@
 namespace pando {
 
 const char* name_of(Algorithm a) {
-  constexpr const char* names[] = {"reference", "gemm",   "winograd", "depthwise",        "gemv",
-                                   "flash",     "vector", "integer",  "integer depthwise"};
+  constexpr const char* names[] = {"reference", "gemm",  "winograd", "bf16",    "depthwise",        "gemv",
+                                   "gemv half", "flash", "vector",   "integer", "integer depthwise"};
   return names[static_cast<int>(a)];
 }
 
@@ -43,12 +43,25 @@ bool all_dense(const Candidate& c) {
 }
 
 bool vector(const Candidate& c) { return all_f32(c.view) && all_dense(c); }
+// Of products: weights may have 16 bits.
+bool product(const Candidate& c) {
+  const auto f32 = [&](ValueId v) { return v == none || c.view.graph.values[v].dtype == DType::f32; };
+  for (int i = 0; i < c.view.inputs(); i++)
+    if (i != 1 && !f32(c.view.node.inputs[i])) return false;
+  const bool weights = f32(c.view.node.inputs[1]) || (has_half_weights(c.view) && c.view.in(1).constant);
+  return weights && f32(c.view.node.outputs[0]) && all_dense(c);
+}
+// Whether weights are, or may be, rounded to bfloat16.
+bool rounds_to_bf16(const Candidate& c) {
+  if (c.precision == Precision::model) return c.view.in(1).dtype == DType::bf16;
+  return c.precision == Precision::bf16;
+}
 bool always(const Candidate&) { return true; }
 bool constant(const Candidate& c, int input) { return c.view.graph.is_constant(c.view.node.inputs[input]); }
 
 bool any_conv(const Candidate& c) {
   const size_t rank = c.view.in_shape(0).size();
-  return vector(c) && (rank == 3 || rank == 4) && constant(c, 1) && (!c.view.has(3) || constant(c, 3));
+  return product(c) && (rank == 3 || rank == 4) && constant(c, 1) && (!c.view.has(3) || constant(c, 3));
 }
 
 bool conv_depthwise(const Candidate& c) {
@@ -67,7 +80,9 @@ bool conv_winograd(const Candidate& c) {
     if (w[2 + i] != 3 || a.strides[i] != 1 || a.dilations[i] != 1 || a.pads_begin[i] > 2 || a.pads_end[i] > 2)
       return false;
   if (x[3] < 16 || y[3] < 16 || y[3] % 8 != 0) return false;
-  return y[1] >= 14 && y[2] >= 14;
+  // Of 14 rows and columns a quarter of the products is waste: bf16 ones are faster there (measured on Zen 5).
+  const int64_t enough = c.bf16 && rounds_to_bf16(c) ? 28 : 14;
+  return y[1] >= enough && y[2] >= enough;
 }
 
 bool conv_gemm(const Candidate& c) {
@@ -77,7 +92,7 @@ bool conv_gemm(const Candidate& c) {
 }
 
 bool matmul_gemm(const Candidate& c) {
-  if (!vector(c)) return false;
+  if (!product(c)) return false;
   const auto& attrs = c.view.as<MatMulAttrs>();
   const Shape &a = c.view.in_shape(0), &b = c.view.in_shape(1);
   const Extents y = c.strides(c.view.node.outputs[0]), w = c.strides(c.view.node.inputs[1]);
@@ -88,6 +103,17 @@ bool matmul_gemm(const Candidate& c) {
 bool matmul_gemv(const Candidate& c) {
   const int m = c.domain.rank - 3;
   return m == 0 && c.domain[m].extent <= gemv_max_rows && constant(c, 1) && matmul_gemm(c);
+}
+
+bool matmul_gemv_half(const Candidate& c) {
+  // A factor is applied to weights when they are packed: of 16-bit ones it would be rounded again, or overflow.
+  return matmul_gemv(c) && (rounds_to_bf16(c) || (has_half_weights(c.view) && c.view.as<MatMulAttrs>().alpha == 1));
+}
+
+bool conv_bf16(const Candidate& c) { return c.bf16 && rounds_to_bf16(c) && conv_gemm(c); }
+bool matmul_bf16(const Candidate& c) {
+  return c.bf16 && rounds_to_bf16(c) && matmul_gemm(c) && constant(c, 1) && c.view.in_shape(1).size() == 2 &&
+         c.view.out_shape().size() <= 4;
 }
 
 // ---- 8-bit integers ----
@@ -259,16 +285,22 @@ int64_t pixels(const NodeView&, const Box& box) {
 int64_t rows_of_one_product(const NodeView&, const Box& box) { return box[box.rank - 3].size(); }
 int64_t rows_of_one_step(const NodeView&, const Box& box) { return box[0].size(); }
 
+using Reads = AlgorithmRow::Reads;
+
 // The first row that applies is taken.
 const AlgorithmRow table[] = {
     {"conv depthwise", &conv_op, Algorithm::depthwise, conv_depthwise, depthwise_borders, 0.30},
-    {"conv winograd", &conv_op, Algorithm::winograd, conv_winograd, winograd_borders, 0.93, nullptr, false,
+    {"conv winograd", &conv_op, Algorithm::winograd, conv_winograd, winograd_borders, 0.93, nullptr, Reads::in_place,
      tiling::winograd_us},
     {"conv integer depthwise", &conv_op, Algorithm::integer_depthwise, conv_integer_depthwise, depthwise_borders, 0.25},
-    {"conv integer", &conv_op, Algorithm::integer, conv_integer, conv_borders, 2.0, pixels, true},
-    {"matmul integer", &matmul_op, Algorithm::integer, matmul_integer, matmul_borders, 2.0, rows_of_one_product},
-    {"conv gemm", &conv_op, Algorithm::gemm, conv_gemm, conv_borders, 0.90, pixels, true},
+    {"conv integer", &conv_op, Algorithm::integer, conv_integer, conv_borders, 2.0, pixels, Reads::copies},
+    {"matmul integer", &matmul_op, Algorithm::integer, matmul_integer, matmul_borders, 2.0, rows_of_one_product,
+     Reads::copies},
+    {"conv bf16", &conv_op, Algorithm::bf16, conv_bf16, conv_borders, 1.8, pixels, Reads::copies},
+    {"conv gemm", &conv_op, Algorithm::gemm, conv_gemm, conv_borders, 0.90, pixels, Reads::windows},
+    {"matmul gemv half", &matmul_op, Algorithm::gemv_half, matmul_gemv_half, gemv_borders, 0.45},
     {"matmul gemv", &matmul_op, Algorithm::gemv, matmul_gemv, gemv_borders, 0.45},
+    {"matmul bf16", &matmul_op, Algorithm::bf16, matmul_bf16, matmul_borders, 1.8, rows_of_one_product, Reads::copies},
     {"matmul gemm", &matmul_op, Algorithm::gemm, matmul_gemm, matmul_borders, 0.90, rows_of_one_product},
     {"attention flash", &attention_op, Algorithm::flash, attention_flash, attention_borders, 0.55},
     {"lstm gemm", &lstm_op, Algorithm::gemm, lstm_gemm, lstm_borders, 0.90, rows_of_one_step},

@@ -13,6 +13,8 @@ struct Candidate {
   const Domain& domain;
   const std::vector<Storage>* storage = nullptr;
   bool winograd = true;
+  bool bf16 = false;  // the machine multiplies bfloat16
+  Precision precision = Precision::fp32;
   Extents strides(ValueId v) const;  // elements
 };
 
@@ -33,7 +35,8 @@ struct AlgorithmRow {
   double efficiency;                            // fraction of the fma peak that its arithmetic reaches
   // Rows of one product of a box, for kernels that bring packed weights to L1 once per product. Null: it has none.
   int64_t (*product_rows)(const NodeView&, const Box&) = nullptr;
-  bool reads_windows = false;  // operand 0 is read again by each cut of the output's channels
+  // Operand 0 is read again by each cut of the output's channels: where windows overlap, or always (a tile copies it).
+  enum class Reads : uint8_t { in_place, windows, copies } reads = Reads::in_place;
   // Microseconds of a box on one core; null: the formula of box_us.
   double (*us)(const NodeView&, const Box&, const AlgorithmRow&, const Machine&) = nullptr;
 };

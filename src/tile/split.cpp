@@ -89,7 +89,7 @@ OpTiles Splitter::split(NodeId n) {
   OpTiles out;
   out.node = n;
   out.domain = view.node.op->domain(view);
-  const Candidate candidate{view, out.domain, &storage_, options_.winograd};
+  const Candidate candidate{view, out.domain, &storage_, options_.winograd, machine_.bf16, options_.precision};
   const AlgorithmRow& row = options_.references ? algorithm_rows().back() : choose_row(candidate);
   const Borders borders = borders_of(row, candidate);
   out.row = &row;

@@ -13,8 +13,10 @@ enum class Algorithm : uint8_t {
   reference,  // the operator's own plain reference, one tile (or boxes, when it allows)
   gemm,       // batch-reduce GEMM over taps and channel blocks
   winograd,   // F(4x4, 3x3)
+  bf16,       // the same with operands rounded to bfloat16
   depthwise,  // one input channel per output channel
   gemv,       // a few rows against a large matrix: bound by reading weights
+  gemv_half,  // the same with weights of 16 bits
   flash,      // attention with a running maximum
   vector,     // row-wise vector code (map, softmax, norm, pool, reduce, movement)
   integer,    // products of bytes, exact sums
@@ -59,6 +61,7 @@ struct TileOptions {
   bool barrier = false;  // no tile starts before all tiles of its producers' operators have finished
   bool reuse = true;     // let values share memory in turn
   bool winograd = true;
+  Precision precision = Precision::model;
   const CompileContext* context = nullptr;  // whose token stops it
 };
 

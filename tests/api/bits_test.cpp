@@ -43,6 +43,24 @@ TEST_P(SameBits, ForAnyTileSize) {
   }
 }
 
+// Rounded once per product, in the same way whatever the tiles; errors are those of 8 bits of mantissa.
+TEST_P(SameBits, InBfloat16ForAnyTileSize) {
+  std::string path = GetParam()(1);
+  CompileOptions options;
+  options.precision = Precision::bf16;
+  Array x = random_array(shape(1), 9), exact = run_once(path, x, 2), expected = run_once(path, x, 1, options);
+  float largest = 0, error = 0;
+  for (size_t i = 0; i < exact.count(); i++) {
+    largest = std::max(largest, std::abs(exact.as<float>()[i]));
+    error = std::max(error, std::abs(exact.as<float>()[i] - expected.as<float>()[i]));
+  }
+  EXPECT_LT(error, 0.05f * largest);
+  for (double tile_us : {2.0, 500.0}) {
+    options.tile_us = tile_us;
+    EXPECT_TRUE(same_bits(run_once(path, x, 2, options), expected)) << tile_us << " us";
+  }
+}
+
 // On a CPU without AVX-512 the two are one: scripts/avx512.sh runs this on an emulated one.
 TEST_P(SameBits, ForAvx2AndAvx512) {
   std::string path = GetParam()(1);

@@ -67,6 +67,9 @@ TEST_F(CApi, TakesOptions) {
   EXPECT_EQ(pando_options_set_contexts(options, 2), PANDO_OK);
   EXPECT_EQ(pando_options_set_tile_us(options, 20), PANDO_OK);
   EXPECT_EQ(pando_options_set_winograd(options, 0), PANDO_OK);
+  EXPECT_EQ(pando_options_set_precision(options, "bf16"), PANDO_OK);
+  EXPECT_EQ(pando_options_set_precision(options, "fp8"), PANDO_INVALID_ARGUMENT);
+  EXPECT_EQ(pando_options_set_precision(options, "model"), PANDO_OK);
   int calls = 0;
   auto count = [](void* user, const char*, double) { ++*static_cast<int*>(user); };
   EXPECT_EQ(pando_options_set_progress(options, count, &calls), PANDO_OK);

@@ -90,21 +90,25 @@ struct Conv {
   }
 
   // Runs with boxes of these extents.
-  std::vector<float> run(int rows, int cols, int channels, double l2) const {
+  std::vector<float> run(int rows, int cols, int channels, double l2, ProductType type = ProductType::f32) const {
     const int co = c.co * c.groups;
     const ResidualStrides rs{c.residual, static_cast<int64_t>(ow) * co, co};
-    DirectPlan plan = plan_direct(shape, rows, cols, ow, rs, l2);
-    const int64_t group_floats = packed_floats(c.co, plan.weights_k());
-    std::vector<float> packed(static_cast<size_t>(group_floats * c.groups));
-    for (int g = 0; g < c.groups; g++)
-      pack_conv_weights(
-          reinterpret_cast<const std::byte*>(w.data() + static_cast<size_t>(g * c.co * c.ci * c.kh * c.kw)), nullptr,
-          c.co, c.ci, c.kh * c.kw, packed.data() + g * group_floats);
+    DirectPlan plan = plan_direct(shape, rows, cols, ow, rs, l2, type);
+    const bool bf16 = type == ProductType::bf16;
+    const int taps = c.kh * c.kw;
+    const int64_t group = bf16 ? packed_bf16(c.co, taps, c.ci) : packed_floats(c.co, taps * c.ci);
+    std::vector<std::byte> packed(static_cast<size_t>(group * c.groups * value_bytes(type)));
+    for (int g = 0; g < c.groups; g++) {
+      const auto* from = reinterpret_cast<const std::byte*>(w.data() + static_cast<size_t>(g * c.co * c.ci * taps));
+      std::byte* to = packed.data() + g * group * value_bytes(type);
+      if (bf16) pack_bf16({from, c.ci * taps, 1, taps}, nullptr, c.co, taps, c.ci, reinterpret_cast<uint16_t*>(to));
+      else pack_conv_weights(from, nullptr, c.co, c.ci, taps, reinterpret_cast<float*>(to));
+    }
     std::vector<float> out(expected.size(), 777);
     DirectArgs args;
     args.x = x.data();
     args.y = out.data();
-    args.group_stride = group_floats;
+    args.group_stride = group;
     args.weights = packed.data();
     args.epilogue.bias = bias.data();
     args.epilogue.activation = Activation::relu;
@@ -127,39 +131,66 @@ struct Conv {
   }
 };
 
+struct Way {
+  int rows, cols, channels;
+  double l2;
+};
+std::vector<Way> ways_to_cut(const Conv& conv) {
+  const int whole = conv.c.co * conv.c.groups;
+  return {{conv.oh, conv.ow, whole, 512e3},
+          {3, conv.ow, conv.c.groups > 1 ? whole : 32, 64e3},
+          {2, 5, conv.c.groups > 1 ? whole : 64, 4e3}};
+}
+
+const Case image_cases[] = {
+    {1, 7, 7, 64, 64, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, true},     // in place, flat
+    {2, 9, 5, 24, 40, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 3, 5, false},    // gaps between pixels, 8 channels over
+    {1, 6, 11, 512, 33, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, true},   // 2 KB from pixel to pixel
+    {1, 9, 9, 16, 32, 1, 1, 1, 2, 2, 1, 1, 0, 0, 0, 0, 0, 0, false},    // strided 1x1
+    {2, 8, 10, 64, 48, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, true},    // 3x3
+    {1, 11, 12, 97, 35, 1, 3, 3, 2, 2, 1, 1, 1, 1, 0, 1, 0, 7, false},  // strided, prime channels
+    {1, 10, 13, 32, 16, 1, 3, 3, 1, 1, 2, 3, 2, 3, 2, 3, 0, 0, true},   // dilated
+    {1, 15, 17, 8, 64, 1, 5, 3, 3, 2, 2, 1, 4, 1, 3, 1, 0, 0, false},   // merged, dilated and strided rows
+    {1, 23, 70, 3, 70, 1, 7, 7, 2, 2, 1, 1, 3, 3, 3, 3, 0, 0, true},    // stem
+    {2, 9, 8, 3, 5, 1, 3, 3, 2, 2, 1, 1, 0, 0, 1, 1, 0, 0, false},      // few of everything
+    {1, 1, 300, 1, 20, 1, 1, 33, 1, 7, 1, 1, 0, 5, 0, 5, 0, 0, false},  // 1-D, one channel
+    {2, 6, 7, 4, 4, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, true},       // small groups
+    {1, 6, 7, 32, 48, 3, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1, true},     // groups with a part block
+    {1, 2, 3, 16, 8, 1, 5, 5, 1, 1, 1, 1, 2, 2, 2, 2, 0, 0, false},     // kernel larger than the image
+};
+
 TEST(DirectConv, EqualsThePlainChainForAnyBoxAndBlocking) {
   if (active_isa() == Isa::portable) GTEST_SKIP() << "no fma";
-  const Case cases[] = {
-      {1, 7, 7, 64, 64, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, true},     // in place, flat
-      {2, 9, 5, 24, 40, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 3, 5, false},    // gaps between pixels, 8 channels over
-      {1, 6, 11, 512, 33, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, true},   // 2 KB from pixel to pixel
-      {1, 9, 9, 16, 32, 1, 1, 1, 2, 2, 1, 1, 0, 0, 0, 0, 0, 0, false},    // strided 1x1
-      {2, 8, 10, 64, 48, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, true},    // 3x3
-      {1, 11, 12, 97, 35, 1, 3, 3, 2, 2, 1, 1, 1, 1, 0, 1, 0, 7, false},  // strided, prime channels
-      {1, 10, 13, 32, 16, 1, 3, 3, 1, 1, 2, 3, 2, 3, 2, 3, 0, 0, true},   // dilated
-      {1, 15, 17, 8, 64, 1, 5, 3, 3, 2, 2, 1, 4, 1, 3, 1, 0, 0, false},   // merged, dilated and strided rows
-      {1, 23, 70, 3, 70, 1, 7, 7, 2, 2, 1, 1, 3, 3, 3, 3, 0, 0, true},    // stem
-      {2, 9, 8, 3, 5, 1, 3, 3, 2, 2, 1, 1, 0, 0, 1, 1, 0, 0, false},      // few of everything
-      {1, 1, 300, 1, 20, 1, 1, 33, 1, 7, 1, 1, 0, 5, 0, 5, 0, 0, false},  // 1-D, one channel
-      {2, 6, 7, 4, 4, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, true},       // small groups
-      {1, 6, 7, 32, 48, 3, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1, true},     // groups with a part block
-      {1, 2, 3, 16, 8, 1, 5, 5, 1, 1, 1, 1, 2, 2, 2, 2, 0, 0, false},     // kernel larger than the image
-  };
   std::mt19937 rng(5);
-  for (const Case& k : cases) {
+  for (const Case& k : image_cases) {
     Conv conv(k, rng);
-    const int whole = k.co * k.groups;
-    struct {
-      int rows, cols, channels;
-      double l2;
-    } ways[] = {{conv.oh, conv.ow, whole, 512e3},
-                {3, conv.ow, k.groups > 1 ? whole : 32, 64e3},
-                {2, 5, k.groups > 1 ? whole : 64, 4e3}};
-    for (const auto& way : ways) {
+    for (const Way& way : ways_to_cut(conv)) {
       auto got = conv.run(way.rows, way.cols, way.channels, way.l2);
       for (size_t i = 0; i < got.size(); i++)
-        ASSERT_EQ(got[i], conv.expected[i]) << "case " << (&k - cases) << " rows " << way.rows << " element " << i;
+        ASSERT_EQ(got[i], conv.expected[i]) << "case " << (&k - image_cases) << " rows " << way.rows << " element " << i;
     }
+  }
+}
+
+// Sums of the rounded operands, in the same order however they are cut. Numbers below the normal range count as zero.
+TEST(DirectConv, Bf16) {
+  if (!has_bf16()) GTEST_SKIP() << "no AVX512_BF16";
+  std::mt19937 rng(6);
+  for (const Case& k : image_cases) {
+    Conv conv(k, rng);
+    conv.x[3] = 1e-40f;
+    std::vector<float> first;
+    for (const Way& way : ways_to_cut(conv)) {
+      auto got = conv.run(way.rows, way.cols, way.channels, way.l2, ProductType::bf16);
+      if (first.empty()) first = got;
+      ASSERT_TRUE(std::memcmp(first.data(), got.data(), got.size() * sizeof(float)) == 0) << (&k - image_cases);
+    }
+    for (auto* v : {&conv.x, &conv.w})
+      for (float& f : *v) f = to_float(to_bfloat16(f));
+    conv.compute();
+    const double depth = k.ci * k.kh * k.kw;
+    for (size_t i = 0; i < first.size(); i++)
+      ASSERT_NEAR(first[i], conv.expected[i], 1e-6 * depth + 1e-5) << (&k - image_cases) << " element " << i;
   }
 }
 

@@ -133,7 +133,7 @@ TEST(Gemm, TheFusedProductIsTheProductThenTheFinish) {
     Problem p = make_problem(rng, s, 1 + static_cast<int>(rng() % 5));
     const size_t taps = p.a_offsets.size();
     std::vector<float> weights;  // [taps][k][block]
-    std::vector<const float*> columns;
+    std::vector<const void*> columns;
     for (size_t q = 0; q < taps; q++) {
       const float* a = p.a.data() + p.a_offsets[q] / sizeof(float);
       weights.insert(weights.end(), a, a + s.k * gemm_block);
@@ -156,7 +156,7 @@ TEST(Gemm, TheFusedProductIsTheProductThenTheFinish) {
     f.begin_sums = s.accumulate ? before.data() : nullptr;
     f.y = y.data(), f.y_stride = y_stride, f.bias = with_bias;
     f.residual = with_residual, f.residual_stride = gemm_block;
-    f.ahead = p.a.data(), f.ahead_floats = 100;
+    f.ahead = reinterpret_cast<const std::byte*>(p.a.data()), f.ahead_bytes = 400;
     fused_block(e, f);
     gemm_portable(s, p.a.data(), p.b.data(), sums.data(), taps, p.a_offsets.data(), p.b_offsets.data());
     finish_block(

@@ -13,6 +13,7 @@ namespace {
 // y = act(a b + bias + residual), all tensors with gaps. Bias and residual may be empty: null.
 struct GemvCase {
   int64_t rows, k, channels, row_stride, k_stride, y_stride, residual_stride;
+  DType weights = DType::f32;
   test::Floats a, b, bias, residual;  // b: [k][channels]
   EpilogueArgs epilogue;
 };
@@ -20,7 +21,7 @@ struct GemvCase {
 constexpr Activation activations[] = {Activation::none, Activation::relu, Activation::clip, Activation::leaky_relu};
 
 GemvCase random_gemv(Random& random, int64_t rows, int64_t k, int64_t channels) {
-  GemvCase g{rows, k, channels, 0, test::between(random, 1, 3), 0, 0, {}, {}, {}, {}, {}};
+  GemvCase g{rows, k, channels, 0, test::between(random, 1, 3), 0, 0, DType::f32, {}, {}, {}, {}, {}};
   g.row_stride = k * g.k_stride + test::between(random, 0, 7);
   if (random.below(4) == 0) g.row_stride = 1, g.k_stride = rows + test::between(random, 0, 3);  // transposed
   g.y_stride = channels + test::between(random, 0, 40), g.residual_stride = channels + test::between(random, 0, 9);
@@ -65,7 +66,11 @@ test::Floats packed_weights(const GemvCase& g) {
 std::vector<float> run_gemv(const GemvCase& g, int64_t lo, int64_t hi) {
   const test::Floats packed = packed_weights(g);
   test::Output out((g.rows - 1) * g.y_stride + g.channels);
-  gemv({g.a.data(), g.rows, g.row_stride, g.k_stride, g.k, packed.data(), given(g.bias), out.data(), g.y_stride,
+  std::vector<uint16_t> half(static_cast<size_t>(packed.size()));
+  const bool whole = g.weights == DType::f32;
+  if (!whole) round_packed(g.weights, packed.data(), packed.size(), half.data());
+  const void* weights = whole ? static_cast<const void*>(packed.data()) : half.data();
+  gemv({g.a.data(), g.rows, g.row_stride, g.k_stride, g.k, g.weights, weights, given(g.bias), out.data(), g.y_stride,
         given(g.residual), g.residual_stride},
        lo, hi, g.epilogue);
   std::vector<float> y;
@@ -119,7 +124,7 @@ TEST_P(GemvKernel, RangesOfChannels) {
 std::vector<float> by_matrix_pass(const GemvCase& g) {
   const test::Floats packed = packed_weights(g);
   std::vector<float> y(static_cast<size_t>(g.rows * g.channels));
-  std::vector<const float*> columns;
+  std::vector<const void*> columns;
   for (int64_t r = 0; r < g.rows; r++) columns.push_back(g.a.data() + r * g.row_stride);
   MatrixPass pass;
   pass.weights = packed.data(), pass.block_stride = g.k * gemm_block, pass.channels = g.channels;
@@ -139,6 +144,19 @@ TEST_P(GemvKernel, HasTheBitsOfTheMatrixPass) {
     g.k_stride = 1, g.row_stride = g.k + test::between(random, 0, 5);
     g.a = test::Floats(random, (g.rows - 1) * g.row_stride + g.k);
     ASSERT_TRUE(test::same_bits(run_gemv(g), by_matrix_pass(g))) << "trial " << trial;
+  }
+}
+
+TEST_P(GemvKernel, WeightsOf16BitsAreWidened) {
+  Random random(7);
+  for (int trial = 0; trial < 200; trial++) {
+    GemvCase g = random_gemv(random, test::between(random, 1, gemv_max_rows), test::pick(random, depths),
+                             test::between(random, 1, 150));
+    g.weights = trial % 2 ? DType::f16 : DType::bf16;
+    for (int64_t i = 0; i < g.b.size(); i++)
+      g.b[i] = trial % 2 ? to_float(to_half(g.b[i])) : to_float(to_bfloat16(g.b[i]));
+    if (trial % 8 == 1) g.b[test::between(random, 0, g.b.size() - 1)] = 0x1p-24f;  // the least of f16
+    ASSERT_TRUE(is_the_chain(g, 0, g.channels)) << "trial " << trial;
   }
 }
 

@@ -74,6 +74,41 @@ TEST(Rows, ProductsOfFewRowsReadTheirWeightsOnce) {
   EXPECT_EQ(row_of(n.matmul({8, 4}, {4, 4}, true, DType::i32)), "reference");
 }
 
+TEST(Rows, ProductsInBfloat16WhereTheMachineHasThemAndTheyAreWanted) {
+  const auto row = [](const NodeView& view, bool bf16, Precision precision) -> std::string {
+    const Domain domain = view.node.op->domain(view);
+    return choose_row({view, domain, nullptr, true, bf16, precision}).key;
+  };
+  EXPECT_EQ(row(Net().conv({1, 14, 14, 64}, 64, 3), true, Precision::bf16), "conv bf16");
+  EXPECT_EQ(row(Net().conv({1, 14, 14, 64}, 64, 3), true, Precision::model), "conv winograd");
+  EXPECT_EQ(row(Net().conv({1, 28, 28, 64}, 64, 3), true, Precision::bf16), "conv winograd");
+  EXPECT_EQ(row(Net().conv({1, 28, 28, 64}, 64, 1), true, Precision::bf16), "conv bf16");
+  EXPECT_EQ(row(Net().conv({1, 28, 28, 64}, 64, 1), false, Precision::bf16), "conv gemm");
+  EXPECT_EQ(row(Net().conv({1, 28, 28, 64}, 64, 3, 64), true, Precision::bf16), "conv depthwise");
+  EXPECT_EQ(row(Net().matmul({64, 256}, {256, 512}), true, Precision::bf16), "matmul bf16");
+  EXPECT_EQ(row(Net().matmul({64, 256}, {256, 512}, false), true, Precision::bf16), "matmul gemm");
+  EXPECT_EQ(row(Net().matmul({1, 256}, {256, 512}), false, Precision::bf16), "matmul gemv half");
+}
+
+// Weights of 16 bits are the model's wish for bfloat16, but not for float16.
+TEST(Rows, WeightsOf16Bits) {
+  const auto row = [](int64_t rows, DType weights, Precision precision, float alpha = 1) -> std::string {
+    Net n;
+    MatMulAttrs attrs;
+    attrs.alpha = alpha;
+    n.g.add(matmul_op, "matmul", {n.input({rows, 256}), n.weights({256, 512}, weights), none}, attrs);
+    const NodeView view = n.last();
+    const Domain domain = view.node.op->domain(view);
+    return choose_row({view, domain, nullptr, true, true, precision}).key;
+  };
+  EXPECT_EQ(row(64, DType::bf16, Precision::model), "matmul bf16");
+  EXPECT_EQ(row(64, DType::bf16, Precision::fp32), "matmul gemm");
+  EXPECT_EQ(row(64, DType::f16, Precision::model), "matmul gemm");
+  EXPECT_EQ(row(1, DType::f16, Precision::model), "matmul gemv half");
+  EXPECT_EQ(row(1, DType::bf16, Precision::fp32), "matmul gemv half");
+  EXPECT_EQ(row(1, DType::f16, Precision::model, 3), "matmul gemv");
+}
+
 // What has no kernel is called what it is: rows promise all that their kernels need.
 TEST(Rows, NothingIsCalledWhatItIsNot) {
   Net n;

@@ -238,6 +238,10 @@ void evaluate(const Attributes& any, std::span<const View> inputs, std::span<con
   const auto& attrs = any.as<ConvAttrs>();
   if (inputs[input_x].dtype == DType::u8) return Reference<uint8_t, int8_t>(attrs, inputs, outputs[0]).run();
   if (inputs[input_x].dtype == DType::i8) return Reference<int8_t>(attrs, inputs, outputs[0]).run();
+  if (inputs[input_x].dtype == DType::f32 && inputs[input_w].dtype == DType::f16)
+    return Reference<float, Half>(attrs, inputs, outputs[0]).run();
+  if (inputs[input_x].dtype == DType::f32 && inputs[input_w].dtype == DType::bf16)
+    return Reference<float, BFloat16>(attrs, inputs, outputs[0]).run();
   dispatch(outputs[0].dtype, [&](auto tag) {
     if constexpr (!std::is_same_v<decltype(tag), bool> && sizeof(tag) > 1)
       Reference<decltype(tag)>(attrs, inputs, outputs[0]).run();

@@ -259,7 +259,7 @@ DType product_type(const NodeView& node, const Epilogue& epilogue, int fixed, in
   enum { x, weights, bias };
   const int count = std::min(node.inputs(), fixed);
   if (!multiplies_bytes(node)) {
-    for (int i = weights; i < count; i++) check_same_dtype(node, i);
+    for (int i = has_half_weights(node) ? bias : weights; i < count; i++) check_same_dtype(node, i);
     return node.in(x).dtype;
   }
   for (int i = weights; i < count; i++) {

@@ -153,6 +153,10 @@ void evaluate(const Attributes& any, std::span<const View> inputs, std::span<con
   const auto& attrs = any.as<MatMulAttrs>();
   if (inputs[input_a].dtype == DType::u8) return evaluate_as<uint8_t, int8_t>(attrs, inputs, outputs[0]);
   if (inputs[input_a].dtype == DType::i8) return evaluate_as<int8_t>(attrs, inputs, outputs[0]);
+  if (inputs[input_a].dtype == DType::f32 && inputs[input_b].dtype == DType::f16)
+    return evaluate_as<float, Half>(attrs, inputs, outputs[0]);
+  if (inputs[input_a].dtype == DType::f32 && inputs[input_b].dtype == DType::bf16)
+    return evaluate_as<float, BFloat16>(attrs, inputs, outputs[0]);
   dispatch(outputs[0].dtype, [&](auto tag) {
     if constexpr (sizeof(tag) >= 4 || std::is_class_v<decltype(tag)>)
       evaluate_as<decltype(tag)>(attrs, inputs, outputs[0]);

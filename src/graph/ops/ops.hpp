@@ -21,6 +21,11 @@ struct Epilogue {
 inline bool multiplies_bytes(const NodeView& node) {
   return node.in(0).dtype == DType::u8 || node.in(0).dtype == DType::i8;
 }
+// Products of float32 may take weights of 16 bits, which are widened.
+inline bool has_half_weights(const NodeView& node) {
+  const DType w = node.in(1).dtype;
+  return node.in(0).dtype == DType::f32 && (w == DType::f16 || w == DType::bf16);
+}
 
 // conv: x [N, spatial..., Ci], w [Co, Ci/group, kernel...] (ONNX order), bias [Co] or absent, scale [Co] or absent
 // (multiplies w per output channel: a folded normalization), epilogue operands. y [N, spatial..., Co].

@@ -81,7 +81,7 @@ void copy_image(const ConvShape& s, const From* image, const Pixels& b, To pad, 
 
 // Where each tap of each pixel of the block begins in the copy. `merged`: a tap is a whole row of the kernel.
 template <class T>
-void point_into_copy(const ConvShape& s, const Pixels& b, bool merged, int64_t pitch, const T* copy, const T** to) {
+void point_into_copy(const ConvShape& s, const Pixels& b, bool merged, int64_t pitch, const T* copy, const void** to) {
   const int64_t row = under(b.cols(), s.kw, s.sx, s.dx) * pitch;
   for (int64_t kh = 0; kh < s.kh; kh++)
     for (int64_t kw = 0; kw < (merged ? 1 : s.kw); kw++)

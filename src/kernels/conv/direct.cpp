@@ -7,9 +7,10 @@
 namespace pando::kernels {
 namespace {
 
-// Floats of the input under a block of output pixels.
-int64_t copied_floats(const ConvShape& s, int64_t rows, int64_t cols) {
-  return under(rows, s.kh, s.sy, s.dy) * under(cols, s.kw, s.sx, s.dx) * s.ci;
+// Values of the input under a block of output pixels.
+int64_t copied_values(const DirectPlan& p, int64_t rows, int64_t cols) {
+  const ConvShape& s = p.shape;
+  return under(rows, s.kh, s.sy, s.dy) * under(cols, s.kw, s.sx, s.dx) * p.pitch;
 }
 
 // Output pixels whose input stays in cache.
@@ -22,7 +23,9 @@ void choose_block(DirectPlan& p, int64_t rows, int64_t cols, double l2) {
   int64_t c = cols > 64 ? even_part(cols, s.kh == 1 ? pixels : 64) : cols;
   int64_t r = even_part(rows, std::max<int64_t>(pixels / c, 1));
   // Of a strided 1x1 convolution only every sx-th pixel is read.
-  const auto bytes = [&] { return 4.0 * static_cast<double>(std::min(copied_floats(s, r, c), r * c * p.k * p.taps)); };
+  const auto bytes = [&] {
+    return static_cast<double>(value_bytes(p.type) * std::min(copied_values(p, r, c), r * c * p.k * p.taps));
+  };
   while (bytes() > budget && r > 1 && r * c > enough) r = even_part(rows, r - 1);
   while (bytes() > budget && r * c > enough) c = even_part(cols, c - 1);
   p.block_rows = r;
@@ -36,10 +39,10 @@ struct Scratch {
     const auto align = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
     const int64_t pixels = p.block_rows * p.block_cols;
     columns = 0;
-    sums = align(static_cast<size_t>(p.taps * pixels) * sizeof(float*));
+    sums = align(static_cast<size_t>(p.taps * pixels) * sizeof(void*));
     input = sums + align(pass_scratch_bytes(pixels));
-    const int64_t floats = p.copied ? copied_floats(p.shape, p.block_rows, p.block_cols) : p.k;
-    end = input + align(static_cast<size_t>(floats) * sizeof(float));
+    const int64_t values = p.copied ? copied_values(p, p.block_rows, p.block_cols) : p.k;
+    end = input + align(static_cast<size_t>(values * value_bytes(p.type)));
   }
 };
 
@@ -48,14 +51,17 @@ struct Scratch {
 size_t DirectPlan::scratch_bytes() const { return Scratch(*this).end; }
 
 DirectPlan plan_direct(const ConvShape& s, int64_t rows, int64_t cols, int64_t out_w, ResidualStrides residual,
-                       double l2) {
+                       double l2, ProductType type) {
   DirectPlan p;
   p.shape = s;
+  p.type = type;
+  p.pitch = padded_k(type, s.ci);
   p.merged = s.groups == 1 && s.kw > 1 && s.dx == 1 && s.ci < 24;
-  p.copied = p.merged || s.x_c != 1;
+  p.copied = p.merged || s.x_c != 1 || type != ProductType::f32;
   p.taps = p.merged ? s.kh : s.kh * s.kw;
-  p.k = p.merged ? s.kw * s.ci : s.ci;
+  p.k = p.merged ? s.kw * p.pitch : p.pitch;
   MatrixPass pass;
+  pass.type = type;
   pass.taps = p.taps;
   pass.k = p.k;
   choose_chunks(pass, l2);
@@ -70,7 +76,7 @@ DirectPlan plan_direct(const ConvShape& s, int64_t rows, int64_t cols, int64_t o
 namespace {
 
 // Likewise in the image, or outside it.
-void point_into_image(const DirectPlan& p, const Pixels& b, const float* image, const float* zeros, const float** to) {
+void point_into_image(const DirectPlan& p, const Pixels& b, const float* image, const float* zeros, const void** to) {
   const ConvShape& s = p.shape;
   for (int64_t kh = 0; kh < s.kh; kh++)
     for (int64_t kw = 0; kw < s.kw; kw++) {
@@ -86,24 +92,31 @@ void point_into_image(const DirectPlan& p, const Pixels& b, const float* image, 
     }
 }
 
+void copy_columns(const DirectPlan& p, const float* image, const Pixels& b, std::byte* copy, const void** columns) {
+  if (p.type == ProductType::f32) {
+    auto* to = reinterpret_cast<float*>(copy);
+    copy_image(p.shape, image, b, 0.0f, p.pitch, to,
+               [](const float* from, int64_t n, float* floats) { std::copy_n(from, n, floats); });
+    return point_into_copy(p.shape, b, p.merged, p.pitch, to, columns);
+  }
+  auto* to = reinterpret_cast<uint16_t*>(copy);
+  copy_image(p.shape, image, b, uint16_t{0}, p.pitch, to, to_bf16);
+  point_into_copy(p.shape, b, p.merged, p.pitch, to, columns);
+}
+
 // One group's output channels [c0, c1) of a block.
 void run_group(const DirectPlan& p, const DirectArgs& args, const Pixels& b, int64_t group, int64_t c0, int64_t c1,
                std::byte* scratch) {
   const ConvShape& s = p.shape;
   const Scratch at(p);
-  auto** columns = reinterpret_cast<const float**>(scratch + at.columns);
-  auto* input = reinterpret_cast<float*>(scratch + at.input);
+  auto** columns = reinterpret_cast<const void**>(scratch + at.columns);
   const float* image = args.x + b.n * s.x_n + group * s.ci * s.x_c;
-  if (p.copied) {
-    copy_image(s, image, b, 0.0f, s.ci, input,
-               [](const float* from, int64_t n, float* to) { std::copy_n(from, n, to); });
-    point_into_copy(s, b, p.merged, s.ci, input, columns);
-  } else {
-    point_into_image(p, b, image, input, columns);
-  }
+  if (p.copied) copy_columns(p, image, b, scratch + at.input, columns);
+  else point_into_image(p, b, image, reinterpret_cast<float*>(scratch + at.input), columns);
   MatrixPass pass;
-  pass.weights = args.weights + group * args.group_stride;
-  pass.block_stride = p.weights_k() * gemm_block;
+  pass.type = p.type;
+  pass.weights = static_cast<const std::byte*>(args.weights) + group * args.group_stride * value_bytes(p.type);
+  pass.block_stride = p.taps * p.k * gemm_block;
   pass.channels = s.co;
   pass.columns = columns;
   pass.taps = p.taps;

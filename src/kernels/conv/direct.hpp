@@ -21,7 +21,9 @@ struct DirectPlan {
   // Where the values of a tap are contiguous in memory, they are read in place, those outside the image from a column
   // of zeros. Else the part of the image under a block is copied to scratch, with its zeros.
   bool copied = false;
-  bool merged = false;  // copied, and a tap is a whole row of the kernel: few input channels
+  bool merged = false;                  // copied, and a tap is a whole row of the kernel: few input channels
+  ProductType type = ProductType::f32;  // bf16: copied, rounded
+  int64_t pitch = 1;                    // values from pixel to pixel of the copy
   int64_t taps = 1;
   int64_t k = 1;                           // values of a tap
   int64_t block_rows = 1, block_cols = 1;  // output pixels handled at once: their input stays in L2
@@ -29,7 +31,6 @@ struct DirectPlan {
   bool flat = false;                       // rows of the output follow each other: blocks of whole rows are one run
   int64_t flat_cols = 0;                   // width of a whole output row
 
-  int64_t weights_k() const { return shape.kh * shape.kw * shape.ci; }
   size_t scratch_bytes() const;
 };
 
@@ -40,7 +41,7 @@ struct ResidualStrides {
   int64_t y = 0, x = 0;
 };
 DirectPlan plan_direct(const ConvShape& shape, int64_t rows, int64_t cols, int64_t out_w, ResidualStrides residual,
-                       double l2);
+                       double l2, ProductType type = ProductType::f32);
 
 struct ConvBox {  // of the output
   int64_t n0, n1, y0, y1, x0, x1, c0, c1;
@@ -49,8 +50,8 @@ struct ConvBox {  // of the output
 struct DirectArgs {
   const float* x = nullptr;
   float* y = nullptr;
-  const float* weights = nullptr;
-  int64_t group_stride = 0;  // floats of a group's packed weights
+  const void* weights = nullptr;
+  int64_t group_stride = 0;  // values of a group's packed weights
   EpilogueArgs epilogue;     // its operands have strides {n, y, x, channel}
 };
 

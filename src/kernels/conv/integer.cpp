@@ -31,7 +31,7 @@ struct Scratch {
 // sign get another zero point, 128 higher, and with it none.
 template <class X, class To>
 void copy_columns(const IntegerPlan& p, const Pixels& b, const std::byte* image, std::byte* input,
-                  const std::byte** columns) {
+                  const void** columns) {
   auto* copy = reinterpret_cast<To*>(input);
   const auto* from = reinterpret_cast<const X*>(image);
   if constexpr (sizeof(To) == 1) {
@@ -48,11 +48,11 @@ void copy_columns(const IntegerPlan& p, const Pixels& b, const std::byte* image,
       else widen_bytes(reinterpret_cast<const std::byte*>(x), p.is_signed, p.zero, n, to);
     });
   }
-  point_into_copy(p.shape, b, p.merged, p.pitch, static_cast<const To*>(copy), reinterpret_cast<const To**>(columns));
+  point_into_copy(p.shape, b, p.merged, p.pitch, static_cast<const To*>(copy), columns);
 }
 
 void find_columns(const IntegerPlan& p, const Pixels& b, const std::byte* image, std::byte* input,
-                  const std::byte** columns) {
+                  const void** columns) {
   if (p.form == IntegerForm::dots)
     return p.is_signed ? copy_columns<int8_t, uint8_t>(p, b, image, input, columns)
                        : copy_columns<uint8_t, uint8_t>(p, b, image, input, columns);
@@ -64,7 +64,7 @@ void run_group(const IntegerPlan& p, const IntegerArgs& args, const Pixels& b, i
                std::byte* scratch) {
   const ConvShape& s = p.shape;
   const Scratch at(p);
-  auto** columns = reinterpret_cast<const std::byte**>(scratch);
+  auto** columns = reinterpret_cast<const void**>(scratch);
   auto* sums = reinterpret_cast<int32_t*>(scratch + at.sums);
   auto* floats = reinterpret_cast<float*>(scratch + at.floats);
   find_columns(p, b, args.x + b.n * s.x_n + group * s.ci * s.x_c, scratch + at.input, columns);

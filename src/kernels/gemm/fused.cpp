@@ -7,6 +7,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/conv/epilogue-inl.hpp"
 #include "kernels/gemm/fused.hpp"
@@ -24,20 +25,36 @@ constexpr int64_t lanes = static_cast<int64_t>(hn::MaxLanes(Full()));
 constexpr int max_vectors = static_cast<int>(HWY_MIN(gemm_block / lanes, 4));
 constexpr int max_columns(int vectors) { return HWY_MAX_BYTES == 64 ? 10 : std::min(12 / vectors, 8); }
 
-constexpr int64_t line = 64 / sizeof(float);
-constexpr int64_t stretch = 64;  // values of k between prefetches
+constexpr int64_t line = 64;
+constexpr int64_t floats_of_line = line / sizeof(float);
+constexpr int64_t stretch = 64;  // words of k between prefetches
+
+// What is multiplied at a time: words of 4 bytes, one float or two bfloat16.
+constexpr int64_t words(ProductType t, int64_t values) { return values * value_bytes(t) / 4; }
+
+template <ProductType type>
+HWY_INLINE Vector multiply_add(Vector weight, Vector x, Vector sum) {
+#if HWY_TARGET == HWY_AVX3
+  // Highway's target that may use this instruction wants more than it.
+  if constexpr (type == ProductType::bf16) {
+    asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(weight.raw), "v"(x.raw));
+    return sum;
+  }
+#endif
+  return hn::MulAdd(weight, x, sum);
+}
 
 // Brings the weights that are read next into L2, evenly over the work of a block.
 struct Ahead {
-  const float *at, *end;
-  int64_t step;  // floats for each stretch of each group of columns
+  const std::byte *at, *end;
+  int64_t step;  // bytes for each stretch of each group of columns
 
-  Ahead(const FusedBlock& f, int64_t groups) : at(f.ahead), end(f.ahead + f.ahead_floats) {
-    const int64_t parts = groups * f.taps * ((f.k + stretch - 1) / stretch);
-    step = (f.ahead_floats / line + parts - 1) / parts * line;
+  Ahead(const FusedBlock& f, int64_t groups) : at(f.ahead), end(f.ahead + f.ahead_bytes) {
+    const int64_t parts = groups * f.taps * ((words(f.type, f.k) + stretch - 1) / stretch);
+    step = (f.ahead_bytes / line + parts - 1) / parts * line;
   }
   HWY_INLINE void prefetch() {
-    const float* stop = std::min(at + step, end);
+    const std::byte* stop = std::min(at + step, end);
     for (; at < stop; at += line) __builtin_prefetch(at, 0, 2);
   }
 };
@@ -56,8 +73,8 @@ constexpr int64_t rows_ahead = 2;  // groups of columns between the prefetch of 
 // Lambdas over registers must be inlined whatever the compiler thinks of their size.
 #define PANDO_REGISTERS HWY_ATTR __attribute__((always_inline))
 
-// sum += column of R vectors of weights x value p of N inputs; the fewer of both wait in registers.
-template <int R, int N>
+// sum += column of R vectors of weights x word p of N inputs; the fewer of both wait in registers.
+template <ProductType type, int R, int N>
 HWY_INLINE void step(Vector (&sum)[R][N], const float* HWY_RESTRICT a, const float* const (&b)[N], int64_t p) {
   const Full d;
   if constexpr (R > N) {
@@ -68,7 +85,7 @@ HWY_INLINE void step(Vector (&sum)[R][N], const float* HWY_RESTRICT a, const flo
     for (int r = 0; r < R; r++) {
       const Vector weight = hn::LoadU(d, a + r * lanes);
 #pragma GCC unroll 16
-      for (int j = 0; j < N; j++) sum[r][j] = hn::MulAdd(weight, x[j], sum[r][j]);
+      for (int j = 0; j < N; j++) sum[r][j] = multiply_add<type>(weight, x[j], sum[r][j]);
     }
   } else {
     Vector weight[R];
@@ -78,7 +95,7 @@ HWY_INLINE void step(Vector (&sum)[R][N], const float* HWY_RESTRICT a, const flo
     for (int j = 0; j < N; j++) {
       const Vector x = hn::Set(d, b[j][p]);
 #pragma GCC unroll 16
-      for (int r = 0; r < R; r++) sum[r][j] = hn::MulAdd(weight[r], x, sum[r][j]);
+      for (int r = 0; r < R; r++) sum[r][j] = multiply_add<type>(weight[r], x, sum[r][j]);
     }
   }
 }
@@ -89,19 +106,19 @@ HWY_INLINE void prefetch_rows(const float* row, int64_t stride) {
 #pragma GCC unroll 16
   for (int j = 0; j < N; j++)
 #pragma GCC unroll 16
-    for (int64_t c = 0; c < R * lanes; c += line) __builtin_prefetch(row + j * stride + c);
+    for (int64_t c = 0; c < R * lanes; c += floats_of_line) __builtin_prefetch(row + j * stride + c);
 }
 
 // R vectors of channels from `channel` on for `groups` groups of N columns from column j0 on.
-template <int R, int N>
+template <ProductType type, int R, int N>
 void fused_tile(const EpilogueArgs& e, const FusedBlock& f, int64_t channel, int64_t j0, int64_t groups,
                 Ahead& ahead_args) {
   const Full d;
   // Copies, since the compiler must think that stores of vectors change anything in memory.
-  const int64_t y_stride = f.y_stride, residual_stride = f.residual_stride, taps = f.taps, k = f.k, begin = f.begin,
-                column_stride = f.column_stride;
-  const float* const weights = f.weights + channel;
-  const float* const* columns = f.columns + j0;
+  const int64_t y_stride = f.y_stride, residual_stride = f.residual_stride, taps = f.taps, k = words(type, f.k),
+                begin = words(type, f.begin), column_stride = f.column_stride;
+  const float* const weights = static_cast<const float*>(f.weights) + channel;
+  const void* const* columns = f.columns + j0;
   float* y = f.y + j0 * y_stride + channel;
   const float* residual = f.residual ? f.residual + j0 * residual_stride + channel : nullptr;
   const float* from = f.begin_sums ? f.begin_sums + j0 * gemm_block + channel : zeros.v;
@@ -128,15 +145,15 @@ void fused_tile(const EpilogueArgs& e, const FusedBlock& f, int64_t channel, int
     }
 
     const float* HWY_RESTRICT a = weights;
-    const float* const* column = columns;
+    const void* const* column = columns;
     for (int64_t t = 0; t < taps; t++, column += column_stride) {
       const float* b[N];
 #pragma GCC unroll 16
-      for (int j = 0; j < N; j++) b[j] = column[j] + begin;
+      for (int j = 0; j < N; j++) b[j] = static_cast<const float*>(column[j]) + begin;
       for (int64_t p = 0; p < k;) {
         ahead.prefetch();
         const int64_t end = std::min(p + stretch, k);
-        for (; p < end; p++, a += gemm_block) step<R, N>(sum, a, b, p);
+        for (; p < end; p++, a += gemm_block) step<type, R, N>(sum, a, b, p);
       }
     }
     columns += N;
@@ -179,23 +196,24 @@ void fused_tile(const EpilogueArgs& e, const FusedBlock& f, int64_t channel, int
 }
 
 using TileFn = void (*)(const EpilogueArgs&, const FusedBlock&, int64_t, int64_t, int64_t, Ahead&);
-template <int R, int... N>
+template <ProductType type, int R, int... N>
 TileFn columns_tile(int n, std::integer_sequence<int, N...>) {
-  static constexpr TileFn tiles[] = {fused_tile<R, N + 1>...};
+  static constexpr TileFn tiles[] = {fused_tile<type, R, N + 1>...};
   return tiles[n - 1];
 }
-template <int R>
+template <ProductType type, int R>
 TileFn columns_tile(int64_t n) {
-  return columns_tile<R>(static_cast<int>(n), std::make_integer_sequence<int, max_columns(R)>());
+  return columns_tile<type, R>(static_cast<int>(n), std::make_integer_sequence<int, max_columns(R)>());
 }
 
-void Fused(const EpilogueArgs& e, const FusedBlock& f) {
+template <ProductType type>
+void fused_as(const EpilogueArgs& e, const FusedBlock& f) {
   for (int64_t channel = 0; channel < f.channels;) {
     const int64_t vectors = std::min<int64_t>((f.channels - channel + lanes - 1) / lanes, max_vectors);
     const auto each_group = [&](auto R) HWY_ATTR {
       // Groups of columns as alike as can be: none is left with too few chains to hide the latency of fma.
       const int64_t groups = (f.n + max_columns(R) - 1) / max_columns(R), size = f.n / groups, longer = f.n % groups;
-      const TileFn large = columns_tile<R>(size + (longer > 0)), small = columns_tile<R>(size);
+      const TileFn large = columns_tile<type, R>(size + (longer > 0)), small = columns_tile<type, R>(size);
       Ahead ahead(f, groups);
       large(e, f, channel, 0, longer, ahead);
       small(e, f, channel, longer * (size + 1), groups - longer, ahead);
@@ -210,6 +228,33 @@ void Fused(const EpilogueArgs& e, const FusedBlock& f) {
   }
 }
 
+void Fused(const EpilogueArgs& e, const FusedBlock& f) {
+#if HWY_TARGET == HWY_AVX3
+  if (f.type == ProductType::bf16) return fused_as<ProductType::bf16>(e, f);
+#endif
+  fused_as<ProductType::f32>(e, f);
+}
+
+void ToBf16(const float* from, int64_t n, uint16_t* to) {
+#if HWY_TARGET == HWY_AVX3
+  const Full d;
+  int64_t i = 0;
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    auto both = hn::LoadU(d, from + i + lanes);
+    const auto low = hn::LoadU(d, from + i);
+    asm("vcvtne2ps2bf16 %1, %0, %0" : "+v"(both.raw) : "v"(low.raw));
+    hn::StoreU(hn::BitCast(hn::Repartition<uint16_t, Full>(), both), hn::Repartition<uint16_t, Full>(), to + i);
+  }
+  for (; i < n; i++) {
+    float one = from[i];
+    asm("vcvtneps2bf16 %0, %0" : "+x"(one));
+    std::memcpy(to + i, &one, sizeof *to);
+  }
+#else
+  (void)from, (void)n, (void)to;
+#endif
+}
+
 }  // namespace pando::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -217,6 +262,9 @@ HWY_AFTER_NAMESPACE();
 namespace pando::kernels {
 
 HWY_EXPORT(Fused);
+HWY_EXPORT(ToBf16);
+
+void to_bf16(const float* from, int64_t n, uint16_t* to) { HWY_DYNAMIC_DISPATCH(ToBf16)(from, n, to); }
 
 void fused_block(const EpilogueArgs& epilogue, const FusedBlock& block) {
   HWY_DYNAMIC_DISPATCH(Fused)(epilogue, block);

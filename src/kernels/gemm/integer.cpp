@@ -32,7 +32,7 @@ void Pairs(const IntegerBlock& b) {
       auto sum = static_cast<uint32_t>(b.start[i]);  // wraps around
       const auto* w = reinterpret_cast<const int16_t*>(b.weights) + 2 * i;
       for (int64_t t = 0; t < b.taps; t++) {
-        const auto* x = reinterpret_cast<const int16_t*>(b.columns[t * b.column_stride + j]);
+        const auto* x = static_cast<const int16_t*>(b.columns[t * b.column_stride + j]);
         for (int64_t p = 0; p < b.k; p += 2, w += 2 * integer_block)
           sum += static_cast<uint32_t>(x[p] * w[0] + x[p + 1] * w[1]);
       }
@@ -53,11 +53,11 @@ void pairs_tile(const IntegerBlock& b, int64_t channel, int64_t j) {
 #pragma GCC unroll 8
     for (int c = 0; c < N; c++) sum[r][c] = hn::LoadU(d, b.start + channel + r * lanes);
   const auto* w = reinterpret_cast<const int16_t*>(b.weights) + 2 * channel;
-  const std::byte* const* column = b.columns + j;
+  const void* const* column = b.columns + j;
   for (int64_t t = 0; t < b.taps; t++, column += b.column_stride) {
     const int16_t* x[N];
 #pragma GCC unroll 8
-    for (int c = 0; c < N; c++) x[c] = reinterpret_cast<const int16_t*>(column[c]);
+    for (int c = 0; c < N; c++) x[c] = static_cast<const int16_t*>(column[c]);
     for (int64_t p = 0; p < b.k; p += 2, w += 2 * integer_block) {
       hn::Vec<decltype(d16)> weight[vectors];
 #pragma GCC unroll 8

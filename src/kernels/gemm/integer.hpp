@@ -38,8 +38,8 @@ void pack_integer_weights(IntegerForm form, const IntegerWeights& from, int64_t 
 // One block of at most 32 output channels for n columns.
 struct IntegerBlock {
   const std::byte* weights;
-  const std::byte* const* columns;  // [taps][column_stride], n of them are used; values are u8 (dots) or i16 (pairs)
-  int64_t column_stride, taps, k;   // k: padded
+  const void* const* columns;      // [taps][column_stride], n of them are used; values are u8 (dots) or i16 (pairs)
+  int64_t column_stride, taps, k;  // k: padded
   int64_t n, channels;
   const int32_t* start;  // [32]
   int32_t* sums;         // [n][32]

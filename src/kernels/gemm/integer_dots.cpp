@@ -30,11 +30,11 @@ PANDO_VNNI void tile(const IntegerBlock& b, int64_t j) {
     high[c] = _mm512_loadu_si512(b.start + 16);
   }
   const auto* w = reinterpret_cast<const char*>(b.weights);
-  const std::byte* const* column = b.columns + j;
+  const void* const* column = b.columns + j;
   for (int64_t t = 0; t < b.taps; t++, column += b.column_stride) {
     const std::byte* x[N];
 #pragma GCC unroll 16
-    for (int c = 0; c < N; c++) x[c] = column[c];
+    for (int c = 0; c < N; c++) x[c] = static_cast<const std::byte*>(column[c]);
     for (int64_t p = 0; p < b.k; p += 4, w += 128) {
       const __m512i first = _mm512_loadu_si512(w), second = _mm512_loadu_si512(w + 64);
 #pragma GCC unroll 16

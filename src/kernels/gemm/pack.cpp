@@ -56,4 +56,29 @@ void pack_matrix(const std::byte* b, bool transposed, int64_t k, int64_t n, int6
     for (int64_t i = 0; i < packed_floats(n, k); i++) out[i] *= alpha;
 }
 
+void pack_bf16(const StridedWeights& from, const std::byte* factor, int64_t co, int64_t taps, int64_t k, uint16_t* to) {
+  const int64_t depth = padded_k(ProductType::bf16, k);
+  std::fill_n(to, packed_bf16(co, taps, k), uint16_t{0});
+  for (int64_t block = 0; block < co; block += gemm_block, to += taps * depth * gemm_block) {
+    const int64_t width = std::min<int64_t>(gemm_block, co - block);
+    // In groups of k that keep both sides in L1.
+    for (int64_t t = 0; t < taps; t++)
+      for (int64_t p0 = 0; p0 < k; p0 += 16)
+        for (int64_t o = 0; o < width; o++) {
+          const int64_t first = (block + o) * from.stride_o + t * from.stride_t;
+          const float f = factor ? load(factor, block + o) : 1.0f;
+          for (int64_t p = p0; p < std::min(p0 + 16, k); p++)
+            to[((t * depth + p) / 2 * gemm_block + o) * 2 + p % 2] =
+                to_bfloat16(load(from.w, first + p * from.stride_p) * f).bits;
+        }
+  }
+}
+
+void round_packed(DType type, const float* packed, int64_t values, uint16_t* to) {
+  if (type == DType::f16)
+    for (int64_t i = 0; i < values; i++) to[i] = to_half(packed[i]).bits;
+  else
+    for (int64_t i = 0; i < values; i++) to[i] = to_bfloat16(packed[i]).bits;
+}
+
 }  // namespace pando::kernels

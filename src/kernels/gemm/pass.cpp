@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "kernels/gemm/fused.hpp"
-
 namespace pando::kernels {
 namespace {
 
@@ -14,9 +12,14 @@ struct Chunk {
   int64_t tap, k, taps, count;
 };
 
+const std::byte* weights_at(const MatrixPass& pass, int64_t values) {
+  return static_cast<const std::byte*>(pass.weights) + values * value_bytes(pass.type);
+}
+
 FusedBlock channel_block(const MatrixPass& pass, const Chunk& c, int64_t block, int64_t hi) {
   FusedBlock f{};
-  f.weights = pass.weights + block / gemm_block * pass.block_stride + (c.tap * pass.k + c.k) * gemm_block;
+  f.type = pass.type;
+  f.weights = weights_at(pass, block / gemm_block * pass.block_stride + (c.tap * pass.k + c.k) * gemm_block);
   f.begin = c.k;
   f.taps = c.taps;
   f.k = c.count;
@@ -35,9 +38,10 @@ void chunk_pass(const MatrixPass& pass, std::span<const PassRun> runs, const Chu
   const bool first = chunk.tap == 0 && chunk.k == 0;
   const bool last = chunk.tap + chunk.taps == pass.taps && chunk.k + chunk.count == pass.k;
   // What comes next lies behind this chunk, or is the next block's first one.
-  const int64_t floats = chunk.taps * chunk.count * gemm_block;
-  const float* next = last ? pass.weights + (block / gemm_block + 1) * pass.block_stride : f.weights + floats;
-  const int64_t next_floats = last && block + gemm_block >= pass.channels ? 0 : floats;
+  const int64_t bytes = chunk.taps * chunk.count * gemm_block * value_bytes(pass.type);
+  const std::byte* next = last ? weights_at(pass, (block / gemm_block + 1) * pass.block_stride)
+                               : static_cast<const std::byte*>(f.weights) + bytes;
+  const int64_t next_bytes = last && block + gemm_block >= pass.channels ? 0 : bytes;
   int64_t done = 0;
   for (const PassRun& run : runs) {
     f.columns = pass.columns + chunk.tap * columns + done;
@@ -46,10 +50,10 @@ void chunk_pass(const MatrixPass& pass, std::span<const PassRun> runs, const Chu
     f.residual = run.residual ? run.residual + block : nullptr;
     f.begin_sums = first ? nullptr : sums + done * gemm_block;
     f.sums = last ? nullptr : sums + done * gemm_block;
-    const int64_t from = next_floats * done / columns;
+    const int64_t from = next_bytes * done / columns;
     done += run.n;
     f.ahead = next + from;
-    f.ahead_floats = next_floats * done / columns - from;
+    f.ahead_bytes = next_bytes * done / columns - from;
     fused_block(epilogue, f);
   }
 }
@@ -59,10 +63,11 @@ void chunk_pass(const MatrixPass& pass, std::span<const PassRun> runs, const Chu
 void choose_chunks(MatrixPass& pass, double l2) {
   // A quarter of L2: the columns of a tile take half. Weights stream from there into registers at the speed of fma
   // (measured on Zen 3), so chunks that stay in L1 would only read and write their sums more often.
-  const auto limit = std::max<int64_t>(1, static_cast<int64_t>(l2 / 4 / (gemm_block * sizeof(float))));
+  const auto value = static_cast<double>(gemm_block * value_bytes(pass.type));
+  const auto limit = std::max<int64_t>(1, static_cast<int64_t>(l2 / 4 / value));
   const auto even_part = [](int64_t extent, int64_t most) { return ceil_div(extent, ceil_div(extent, most)); };
   pass.chunk_taps = even_part(pass.taps, std::max<int64_t>(1, limit / pass.k));
-  pass.chunk_k = even_part(pass.k, limit);
+  pass.chunk_k = padded_k(pass.type, even_part(pass.k, limit));
 }
 
 void matrix_pass(const MatrixPass& pass, std::span<const PassRun> runs, int64_t lo, int64_t hi,

@@ -2,8 +2,7 @@
 #pragma once
 #include <span>
 
-#include "kernels/conv/epilogue.hpp"
-#include "kernels/gemm/gemm.hpp"
+#include "kernels/gemm/fused.hpp"
 
 namespace pando::kernels {
 
@@ -15,10 +14,12 @@ struct PassRun {
 };
 
 struct MatrixPass {
-  const float* weights = nullptr;  // block i (output channels 32 i ..), [taps][k][32], at weights + i * block_stride
+  ProductType type = ProductType::f32;
+  const void* weights =
+      nullptr;  // block i (output channels 32 i ..), [taps][k][32], block_stride values behind the last
   int64_t block_stride = 0;
   int64_t channels = 0;  // that have weights: what lies behind a tile's is brought near for the next one
-  const float* const* columns = nullptr;  // [taps][columns of all runs]
+  const void* const* columns = nullptr;  // [taps][columns of all runs]
   int64_t taps = 1, k = 1;
   // Of one call, so that its weights stay in L2 while all columns pass: whole taps, or a part of one.
   int64_t chunk_taps = 1, chunk_k = 1;
