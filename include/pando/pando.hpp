@@ -108,7 +108,7 @@ struct CompileOptions {
   bool empty_kernels = false;  // walk the tile graph without running kernels (measures scheduling)
   double spin_kernels_us = 0;  // every tile spins this long instead (measures scaling of the scheduler)
   Precision precision = Precision::model;
-  bool winograd = true;        // fewer multiplications for 3x3 convolutions, at a slightly larger rounding error
+  bool winograd = true;  // fewer multiplications for 3x3 convolutions, at a slightly larger rounding error
   bool optimize = true;
   std::vector<std::string> skip_passes;  // passes of the optimizer to leave out, by name: optimizer_passes()
   // The model as it is written, every operator by its plain reference: slow, to compare with. Options that change how

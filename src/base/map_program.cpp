@@ -14,6 +14,8 @@ bool has_vector_body(const MapProgram& program) {
 bool is_program_type(DType type) {
   switch (type) {
     case DType::f32:
+    case DType::f16:
+    case DType::bf16:
     case DType::boolean:
     case DType::u8:
     case DType::i8:

@@ -109,8 +109,8 @@ struct MapProgram {
 };
 inline constexpr int max_map_inputs = 12, max_map_instrs = 24;
 // Programs of several instructions compute in float32. Their operands may be of these types, which are converted when
-// they are read: float32, booleans, integers of 8 and 16 bits, which are exact, and of 32 bits, rounded to the nearest.
-// Results may be of these types, too, converted as by the operator Cast, but for i32.
+// they are read: float32, floats of 16 bits, booleans, integers of 8 and 16 bits, which are exact, and of 32 bits,
+// rounded to the nearest. Results may be of these types, too, converted as by the operator Cast, but for i32.
 bool is_program_type(DType type);
 // Whether the vector interpreter runs it: all but bit operations, within the limits above.
 bool has_vector_body(const MapProgram& program);

@@ -24,8 +24,7 @@ static_assert(std::is_trivially_copyable_v<DirectOp>);
 
 // Plans for the boxes of b.op. The caller adds x, weights and, for each tile, its box.
 DirectOp make_direct(Binder& b, const kernels::ConvShape& shape, ImageDims dims, const Epilogue& epilogue,
-                     int bias_input, int first_operand,
-                     kernels::ProductType type = kernels::ProductType::f32);
+                     int bias_input, int first_operand, kernels::ProductType type = kernels::ProductType::f32);
 // The image of a convolution of one or two spatial dimensions, and of a product by a matrix: strides of its input and
 // output, window, channels.
 struct Image {

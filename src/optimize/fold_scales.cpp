@@ -130,7 +130,7 @@ bool into_matmul(Rewriter& rw, Node& node, const Node& matmul, const Line& l) {
     if (all_equal(l.factor)) {
       attrs.alpha *= l.factor[0];
       if (!(std::abs(attrs.alpha) <= largest_factor)) return false;
-    } else if (rw.is_constant(w) && element_count(rw.shape(w)) <= max_scaled_weights)
+    } else if (rw.is_constant(w) && rw.dtype(w) == DType::f32 && element_count(rw.shape(w)) <= max_scaled_weights)
       inputs[weights] = rw.constant(scaled_columns(*rw.g.values[w].constant, attrs.trans_b, l.factor));
     else return false;
   }

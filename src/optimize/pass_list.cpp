@@ -21,6 +21,7 @@
 #include "optimize/simplify_maps.hpp"
 #include "optimize/simplify_movement.hpp"
 #include "optimize/unflatten_matmuls.hpp"
+#include "optimize/widen_halves.hpp"
 
 namespace pando {
 namespace {
@@ -35,6 +36,7 @@ Graph fold_all_constants(Graph graph, CompileContext& context) {
 constexpr auto fuse = &OptimizeOptions::fuse, layout = &OptimizeOptions::layout;
 
 constexpr Pass passes[] = {
+    {"widen_halves", nullptr, widen_halves},
     // What does nothing goes first, so that patterns are met in their plain form.
     {"fold_small_constants", nullptr, fold_small_constants},
     {"simplify_movement", nullptr, simplify_movement},

@@ -48,7 +48,8 @@ bool product(const Candidate& c) {
   const auto f32 = [&](ValueId v) { return v == none || c.view.graph.values[v].dtype == DType::f32; };
   for (int i = 0; i < c.view.inputs(); i++)
     if (i != 1 && !f32(c.view.node.inputs[i])) return false;
-  const bool weights = f32(c.view.node.inputs[1]) || (has_half_weights(c.view) && c.view.in(1).constant);
+  const bool half = has_half_weights(c.view) && c.view.in(1).constant;
+  const bool weights = f32(c.view.node.inputs[1]) || half;
   return weights && f32(c.view.node.outputs[0]) && all_dense(c);
 }
 // Whether weights are, or may be, rounded to bfloat16.
@@ -92,7 +93,7 @@ bool conv_gemm(const Candidate& c) {
 }
 
 bool matmul_gemm(const Candidate& c) {
-  if (!product(c)) return false;
+  if (!product(c) || (has_half_weights(c.view) && c.view.in_shape(1).size() != 2)) return false;
   const auto& attrs = c.view.as<MatMulAttrs>();
   const Shape &a = c.view.in_shape(0), &b = c.view.in_shape(1);
   const Extents y = c.strides(c.view.node.outputs[0]), w = c.strides(c.view.node.inputs[1]);

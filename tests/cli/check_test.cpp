@@ -143,7 +143,7 @@ TEST(CheckCommand, SaysWhatIsWrong) {
   expect_error("check /nowhere.onnx", 1, "/nowhere.onnx");
   expect_error(against + "/nowhere.onnx", 1, "/nowhere.onnx");
   expect_error("check " + model + " --limit -1", 2, "--limit");
-  expect_error("check " + model + " --against ''", 2, "expected a path");
+  expect_error("check " + model + " --against ''", 2, "expected a value, not an empty text");
   const std::string empty = temporary("empty");
   cli::make_folder(empty);
   expect_error(against + empty, 1, "empty: nothing in it to compare output 'y' with");

@@ -297,7 +297,7 @@ TEST(Usage, EndsWithTwo) {
   expect_error("bench " + cnn + " --nonsense", 2, "nonsense");
   for (const char* command : {"run ", "bench ", "inspect "})
     expect_error(command + cnn + " --skip-pass fuse" + (command[0] == 'r' ? " --output-dir " + out : ""), 2,
-                 "--skip-pass fuse: expected fold_small_constants, simplify_movement, ");
+                 "--skip-pass fuse: expected widen_halves, fold_small_constants, ");
   expect_error("trace " + cnn, 2, "--output");
   // An empty value is not the same as none.
   for (const char* empty :

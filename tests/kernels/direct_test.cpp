@@ -167,7 +167,8 @@ TEST(DirectConv, EqualsThePlainChainForAnyBoxAndBlocking) {
     for (const Way& way : ways_to_cut(conv)) {
       auto got = conv.run(way.rows, way.cols, way.channels, way.l2);
       for (size_t i = 0; i < got.size(); i++)
-        ASSERT_EQ(got[i], conv.expected[i]) << "case " << (&k - image_cases) << " rows " << way.rows << " element " << i;
+        ASSERT_EQ(got[i], conv.expected[i])
+            << "case " << (&k - image_cases) << " rows " << way.rows << " element " << i;
     }
   }
 }

@@ -96,8 +96,9 @@ TEST(MapRows, RandomProgramsAndStrides) {
 // Every type of operand and result, ends of ranges and beyond, rows of any length.
 TEST(MapRows, OtherTypesAreConverted) {
   std::mt19937 random(5);
-  const DType types[] = {DType::f32, DType::u8, DType::i8, DType::u16, DType::i16, DType::i32, DType::boolean};
-  for (int trial = 0; trial < 300; trial++) {
+  const DType types[] = {DType::f32, DType::u8,      DType::i8,  DType::u16, DType::i16,
+                         DType::i32, DType::boolean, DType::f16, DType::bf16};
+  for (int trial = 0; trial < 500; trial++) {
     const int64_t rows = 1 + random() % 5, cols = 1 + random() % (random() % 3 ? 60 : 1200);
     const DType from = types[random() % std::size(types)];
     DType to = types[random() % std::size(types)];
@@ -123,6 +124,8 @@ TEST(MapRows, OtherTypesAreConverted) {
           store(in.data(), i, random() % 2 == 0);
         } else if constexpr (std::is_integral_v<T>) {
           store(in.data(), i, static_cast<T>(random()));
+        } else if constexpr (std::is_class_v<T>) {
+          store(in.data(), i, T{static_cast<uint16_t>(random())});  // of any magnitude, NaN
         }
       });
     });

@@ -10,6 +10,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/elementwise/map_instr-inl.hpp"
+#include "kernels/halves-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace pando::kernels {
@@ -29,6 +30,15 @@ struct Registers {
   alignas(64) float data[max_map_inputs + max_map_instrs][chunk_size];
 };
 
+template <class T>
+constexpr bool is_half = std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>;
+
+template <class T>
+HWY_INLINE float widened(T v) {
+  if constexpr (is_half<T>) return to_float(v);
+  else return static_cast<float>(v);
+}
+
 // n contiguous elements as float32, exactly or rounded to the nearest.
 template <class T>
 HWY_INLINE void widen_row(const T* in, int64_t n, float* out) {
@@ -37,10 +47,11 @@ HWY_INLINE void widen_row(const T* in, int64_t n, float* out) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t c = 0;
   for (; c + lanes <= n; c += lanes) {
-    if constexpr (sizeof(T) == 4) hn::StoreU(hn::ConvertTo(d, hn::LoadU(di, in + c)), d, out + c);
+    if constexpr (is_half<T>) hn::StoreU(load_widened(d, in + c), d, out + c);
+    else if constexpr (sizeof(T) == 4) hn::StoreU(hn::ConvertTo(d, hn::LoadU(di, in + c)), d, out + c);
     else hn::StoreU(hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(hn::Rebind<T, DF>(), in + c))), d, out + c);
   }
-  for (; c < n; c++) out[c] = static_cast<float>(in[c]);
+  for (; c < n; c++) out[c] = widened(in[c]);
 }
 template <>
 HWY_INLINE void widen_row(const float* in, int64_t n, float* out) {
@@ -65,6 +76,14 @@ HWY_INLINE void narrow_row(const float* in, int64_t n, T* out) {
                  reinterpret_cast<uint8_t*>(out + c));
     }
   }
+  if constexpr (is_half<T>) {
+    for (; c + lanes <= n; c += lanes) store_narrowed(d, hn::LoadU(d, in + c), out + c);
+    for (; c < n; c++) {
+      if constexpr (std::is_same_v<T, Half>) out[c] = to_half(in[c]);
+      else out[c] = to_bfloat16(in[c]);
+    }
+    return;
+  }
   for (; c < n; c++) {
     const float v = in[c];
     out[c] = static_cast<T>(v >= -0x1p31f && v < 0x1p31f ? static_cast<int32_t>(v) : INT32_MIN);
@@ -86,9 +105,9 @@ void materialise_as(const MapOperand& operand, const Chunk& chunk, float* out) {
     const T* in = data + (chunk.row + r) * operand.row_stride + chunk.col * operand.col_stride;
     float* row = out + r * chunk.cols;
     if (operand.col_stride == 1) widen_row(in, chunk.cols, row);
-    else if (operand.col_stride == 0) std::fill_n(row, chunk.cols, static_cast<float>(*in));
+    else if (operand.col_stride == 0) std::fill_n(row, chunk.cols, widened(*in));
     else
-      for (int64_t c = 0; c < chunk.cols; c++) row[c] = static_cast<float>(in[c * operand.col_stride]);
+      for (int64_t c = 0; c < chunk.cols; c++) row[c] = widened(in[c * operand.col_stride]);
   }
   std::fill(out + chunk.count(), out + chunk.padded(), 0.0f);
 }
@@ -102,6 +121,8 @@ void with_map_type(DType type, F f) {
     case DType::u16: return f(uint16_t());
     case DType::i16: return f(int16_t());
     case DType::i32: return f(int32_t());
+    case DType::f16: return f(Half());
+    case DType::bf16: return f(BFloat16());
     default: return f(float());
   }
 }

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "kernels/gemm/gemv.hpp"
+#include "kernels/halves-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace pando::kernels::HWY_NAMESPACE {
@@ -17,12 +18,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Full = hn::ScalableTag<float>;
 
 HWY_INLINE hn::Vec<Full> load_weights(const float* w) { return hn::LoadU(Full(), w); }
-HWY_INLINE hn::Vec<Full> load_weights(const hwy::bfloat16_t* w) {
-  return hn::PromoteTo(Full(), hn::LoadU(hn::Rebind<hwy::bfloat16_t, Full>(), w));
-}
-HWY_INLINE hn::Vec<Full> load_weights(const hwy::float16_t* w) {
-  return hn::PromoteTo(Full(), hn::LoadU(hn::Rebind<hwy::float16_t, Full>(), w));
-}
+HWY_INLINE hn::Vec<Full> load_weights(const Half* w) { return load_widened(Full(), w); }
+HWY_INLINE hn::Vec<Full> load_weights(const BFloat16* w) { return load_widened(Full(), w); }
 
 // sums[block][row][32] += weights [lo, hi) of k, for B blocks that lie `block_stride` values apart.
 template <int Rows, int B, class Weight>
@@ -93,8 +90,8 @@ void dots_as(const Gemv& g, int64_t first, int64_t block_stride, int blocks, flo
 
 void Dot(const Gemv& g, int64_t first, int64_t block_stride, int blocks, float* sums) {
   switch (g.type) {
-    case DType::f16: return dots_as<hwy::float16_t>(g, first, block_stride, blocks, sums);
-    case DType::bf16: return dots_as<hwy::bfloat16_t>(g, first, block_stride, blocks, sums);
+    case DType::f16: return dots_as<Half>(g, first, block_stride, blocks, sums);
+    case DType::bf16: return dots_as<BFloat16>(g, first, block_stride, blocks, sums);
     default: return dots_as<float>(g, first, block_stride, blocks, sums);
   }
 }
