@@ -10,6 +10,7 @@ void bind_conv_gemm(Binder&);
 void bind_conv_winograd(Binder&);
 void bind_conv_depthwise(Binder&);
 void bind_matmul(Binder&);
+void bind_matmul_blocked(Binder&);
 void bind_conv_integer(Binder&);
 void bind_conv_integer_depthwise(Binder&);
 void bind_matmul_integer(Binder&);
@@ -30,10 +31,10 @@ void bind_expand(Binder&);
 void bind_pad(Binder&);
 void bind_reference(Binder&);  // any operator's plain reference
 
-extern const TileKernel attention_kernel, conv_depthwise_kernel, conv_gemm_kernel, conv_winograd_kernel, copy_kernel,
-    gather_kernel, integer_kernel, integer_depthwise_kernel, gemv_kernel, lrn_kernel, lstm_kernel, map_kernel,
-    matmul_kernel, norm_kernel, nothing_kernel, pool_kernel, products_kernel, reduce_kernel, reference_kernel,
-    reshape_kernel, resize_kernel, softmax_kernel;
+extern const TileKernel attention_kernel, blocked_kernel, conv_depthwise_kernel, conv_gemm_kernel, conv_winograd_kernel,
+    copy_kernel, gather_kernel, integer_kernel, integer_depthwise_kernel, gemv_kernel, lrn_kernel, lstm_kernel,
+    map_kernel, matmul_kernel, norm_kernel, nothing_kernel, pool_kernel, products_kernel, reduce_kernel,
+    reference_kernel, reshape_kernel, resize_kernel, softmax_kernel;
 std::span<const TileKernel* const> tile_kernels();
 
 struct BindRow {

@@ -14,6 +14,8 @@ constexpr BindRow table[] = {
     {"matmul integer", bind_matmul_integer},
     {"conv bf16", bind_conv_gemm},
     {"matmul bf16", bind_matmul},
+    {"matmul gemv blocked", bind_matmul_blocked},
+    {"matmul blocked", bind_matmul_blocked},
     {"matmul gemv half", bind_matmul},
     {"matmul gemv", bind_matmul},
     {"matmul gemm", bind_matmul},
@@ -35,16 +37,13 @@ constexpr BindRow table[] = {
     {"reference", bind_reference},
 };
 
-constexpr const TileKernel* kernels[] = {&attention_kernel, &conv_depthwise_kernel,
-                                         &conv_gemm_kernel, &conv_winograd_kernel,
-                                         &copy_kernel,      &gather_kernel,
-                                         &integer_kernel,   &integer_depthwise_kernel,
-                                         &gemv_kernel,      &lrn_kernel,
-                                         &lstm_kernel,      &map_kernel,
-                                         &matmul_kernel,    &norm_kernel,
-                                         &nothing_kernel,   &pool_kernel,
-                                         &products_kernel,  &reduce_kernel,
-                                         &reference_kernel, &reshape_kernel,
+constexpr const TileKernel* kernels[] = {&attention_kernel, &blocked_kernel,       &conv_depthwise_kernel,
+                                         &conv_gemm_kernel, &conv_winograd_kernel, &copy_kernel,
+                                         &gather_kernel,    &integer_kernel,       &integer_depthwise_kernel,
+                                         &gemv_kernel,      &lrn_kernel,           &lstm_kernel,
+                                         &map_kernel,       &matmul_kernel,        &norm_kernel,
+                                         &nothing_kernel,   &pool_kernel,          &products_kernel,
+                                         &reduce_kernel,    &reference_kernel,     &reshape_kernel,
                                          &resize_kernel,    &softmax_kernel};
 
 }  // namespace

@@ -10,29 +10,11 @@ namespace {
 template <class F>
 ValueId with_parameters(const OnnxNode& n, Builder& b, F&& f) {
   const ValueId x = n.in(0), scale = n.in(1), zero = n.optional(2);
-  const Shape& shape = b.shape(x);
   const int rank = b.rank(x);
   const int64_t block = n.i("block_size", 0);
   if (block == 0) return f(x, along(n, b, scale, rank, n.i("axis", 1)), along(n, b, zero, rank, n.i("axis", 1)));
-  const int axis = n.axis(n.i("axis", 1), rank);
-  Shape blocks = shape;
   if (block < 0) n.invalid("block_size is {}", block);
-  blocks[axis] = (shape[axis] + block - 1) / block;
-  if (b.shape(scale) != blocks || (zero != none && b.shape(zero) != blocks))
-    n.invalid("scale {}: it and its zero point are {} for blocks of {} of {}", to_string(b.shape(scale)),
-              to_string(blocks), block, to_string(shape));
-  if (shape[axis] % block == 0 && rank < max_rank) {  // a dimension of its own for what is in a block
-    Shape split = shape;
-    split[axis] = block;
-    split.insert(split.begin() + axis, blocks[axis]);
-    blocks.insert(blocks.begin() + axis + 1, 1);
-    const ValueId zeros = zero == none ? none : b.reshape(zero, blocks);
-    return b.reshape(f(b.reshape(x, split), b.reshape(scale, blocks), zeros), shape);
-  }
-  std::vector<int64_t> at(static_cast<size_t>(shape[axis]));
-  for (size_t i = 0; i < at.size(); i++) at[i] = static_cast<int64_t>(i) / block;
-  const ValueId index = b.ints(at);
-  return f(x, b.gather(scale, index, axis), zero == none ? none : b.gather(zero, index, axis));
+  return in_blocks(n, b, {x, scale, zero}, n.axis(n.i("axis", 1), rank), block, f);
 }
 
 Values quantize_linear(const OnnxNode& n, Builder& b) {

@@ -10,7 +10,7 @@ std::vector<Converter> make_table() {
   for (std::span<const Converter> part :
        {math_converters(), matrix_converters(), einsum_converters(), norm_converters(), pool_converters(),
         move_converters(), index_converters(), shape_converters(), reduce_converters(), quant_converters(),
-        loss_converters(), recurrent_converters(), microsoft_converters()})
+        loss_converters(), recurrent_converters(), microsoft_converters(), blocked_converters()})
     table.insert(table.end(), part.begin(), part.end());
   std::sort(table.begin(), table.end(), [](const Converter& a, const Converter& b) { return a.op < b.op; });
   return table;

@@ -27,6 +27,7 @@ std::span<const Converter> quant_converters();
 std::span<const Converter> loss_converters();
 std::span<const Converter> recurrent_converters();
 std::span<const Converter> microsoft_converters();
+std::span<const Converter> blocked_converters();
 
 Convert find_converter(std::string_view op);  // null when there is none
 

@@ -224,6 +224,28 @@ ValueId dequantize(Builder& b, const Quantized& x) {
   return b.cast(b.map(MapOp::mul, {v, b.cast(x.scale, real)}), b.dtype(x.scale));
 }
 
+ValueId in_blocks(const OnnxNode& n, Builder& b, const Quantized& x, int axis, int64_t block, const OnBlocks& f) {
+  const Shape shape = b.shape(x.q);
+  Shape blocks = shape;
+  blocks[axis] = (shape[axis] + block - 1) / block;
+  const bool one = x.zero != none && b.count(x.zero) == 1;
+  if (b.shape(x.scale) != blocks || (x.zero != none && !one && b.shape(x.zero) != blocks))
+    n.invalid("scale {}: it and its zero point are {} for blocks of {} of {}", to_string(b.shape(x.scale)),
+              to_string(blocks), block, to_string(shape));
+  if (shape[axis] % block == 0 && b.rank(x.q) < max_rank) {  // a dimension of its own for what is in a block
+    Shape split = shape;
+    split[axis] = block;
+    split.insert(split.begin() + axis, blocks[axis]);
+    blocks.insert(blocks.begin() + axis + 1, 1);
+    const ValueId zeros = x.zero == none || one ? x.zero : b.reshape(x.zero, blocks);
+    return b.reshape(f(b.reshape(x.q, split), b.reshape(x.scale, blocks), zeros), shape);
+  }
+  std::vector<int64_t> at(static_cast<size_t>(shape[axis]));
+  for (size_t i = 0; i < at.size(); i++) at[i] = static_cast<int64_t>(i) / block;
+  const ValueId index = b.ints(at);
+  return f(x.q, b.gather(x.scale, index, axis), x.zero == none || one ? x.zero : b.gather(x.zero, index, axis));
+}
+
 // scale = (max(x, 0) - min(x, 0)) / 255, or 1 where x is all zeros; zero = round(-min / scale).
 Quantized quantize_dynamically(const OnnxNode& n, Builder& b, ValueId x) {
   std::vector<int64_t> all(static_cast<size_t>(b.rank(x)));

@@ -1,5 +1,7 @@
 // What converters of quantized operators share: quantized values, and sums of products of 8-bit integers.
 #pragma once
+#include <functional>
+
 #include "import/onnx_node.hpp"
 
 namespace pando::onnx {
@@ -21,6 +23,9 @@ ValueId quantize(const OnnxNode& n, Builder& b, ValueId x, ValueId scale, ValueI
 ValueId quantize(const OnnxNode& n, Builder& b, ValueId x, ValueId zero, DType type);
 // (q - zero) * scale.
 ValueId dequantize(Builder& b, const Quantized& x);
+// f on x.q and on its scale and zero point, of which there is one for each `block` indices along `axis`.
+using OnBlocks = std::function<ValueId(ValueId q, ValueId scale, ValueId zero)>;
+ValueId in_blocks(const OnnxNode& n, Builder& b, const Quantized& x, int axis, int64_t block, const OnBlocks& f);
 // u8 with the scale and the zero point that the range of x asks for.
 Quantized quantize_dynamically(const OnnxNode& n, Builder& b, ValueId x);
 

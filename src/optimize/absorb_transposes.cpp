@@ -14,7 +14,7 @@ bool absorb(Rewriter& rw, Node& matmul) {
   const MatMulAttrs attrs = matmul.as<MatMulAttrs>();
   ValueId a = matmul.inputs[0], w = matmul.inputs[1];
   const Node* flatten = rw.producer(a, reshape_op);
-  if (!flatten || attrs.trans_a || !rw.is_constant(w) || rw.shape(w).size() != 2) return false;
+  if (!flatten || attrs.trans_a || attrs.blocks || !rw.is_constant(w) || rw.shape(w).size() != 2) return false;
   if (element_count(rw.shape(w)) > max_weights) return false;
   const Node* transpose = rw.producer(flatten->inputs[0], transpose_op);
   if (!transpose) return false;

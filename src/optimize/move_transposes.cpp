@@ -170,6 +170,7 @@ class Mover {
   // A matrix that is only turned over is read so.
   bool move_matmul(Node& node) {
     MatMulAttrs attrs = node.as<MatMulAttrs>();
+    if (attrs.blocks) return false;
     for (int i = 0; i < 2; i++) {
       ValueId v = node.inputs[i];
       Laid l = of(v);

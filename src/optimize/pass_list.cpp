@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "optimize/absorb_transposes.hpp"
+#include "optimize/blocked_products.hpp"
 #include "optimize/fold_constants.hpp"
 #include "optimize/fold_scales.hpp"
 #include "optimize/fuse_epilogues.hpp"
@@ -54,6 +55,7 @@ constexpr Pass passes[] = {
     {"absorb_transposes", layout, absorb_transposes},
     // While weights are still the integers of the file.
     {"integer_products", fuse, integer_products},
+    {"blocked_products", fuse, blocked_products},
     {"fold_all_constants", nullptr, fold_all_constants},
     {"simplify_movement", nullptr, simplify_movement},
     {"merge_equal", nullptr, merge_equal},

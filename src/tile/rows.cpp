@@ -10,8 +10,9 @@
 namespace pando {
 
 const char* name_of(Algorithm a) {
-  constexpr const char* names[] = {"reference", "gemm",  "winograd", "bf16",    "depthwise",        "gemv",
-                                   "gemv half", "flash", "vector",   "integer", "integer depthwise"};
+  constexpr const char* names[] = {"reference", "gemm",      "winograd",         "bf16",         "depthwise",
+                                   "gemv",      "gemv half", "blocked",          "gemv blocked", "flash",
+                                   "vector",    "integer",   "integer depthwise"};
   return names[static_cast<int>(a)];
 }
 
@@ -101,15 +102,31 @@ bool matmul_gemm(const Candidate& c) {
          y[y.size() - 1] == 1 && (w[w.size() - 1] == 1 || w[w.size() - 2] == 1);
 }
 
-bool matmul_gemv(const Candidate& c) {
+// One product, of rows whose weights are worth reading once for all of them.
+bool has_few_rows(const Candidate& c) {
   const int m = c.domain.rank - 3;
-  return m == 0 && c.domain[m].extent <= gemv_max_rows && constant(c, 1) && matmul_gemm(c);
+  for (int d = 0; d < m; d++)
+    if (c.domain[d].extent != 1) return false;
+  return c.domain[m].extent <= gemv_max_rows;
+}
+bool matmul_gemv(const Candidate& c) {
+  return has_few_rows(c) && constant(c, 1) && c.view.in_shape(1).size() == 2 && c.view.out_shape().size() <= 4 &&
+         matmul_gemm(c);
 }
 
 bool matmul_gemv_half(const Candidate& c) {
   // A factor is applied to weights when they are packed: of 16-bit ones it would be rounded again, or overflow.
   return matmul_gemv(c) && (rounds_to_bf16(c) || (has_half_weights(c.view) && c.view.as<MatMulAttrs>().alpha == 1));
 }
+
+// ---- weights in blocks ----
+
+bool matmul_blocked(const Candidate& c) {
+  const Shape& y = c.view.out_shape();
+  return c.view.as<MatMulAttrs>().blocks && constant(c, 1) && all_dense(c) && y.size() <= 4 && element_count(y) > 0 &&
+         y.back() <= INT32_MAX && c.view.in_shape(0).back() > 0;
+}
+bool gemv_blocked(const Candidate& c) { return has_few_rows(c) && matmul_blocked(c); }
 
 bool conv_bf16(const Candidate& c) { return c.bf16 && rounds_to_bf16(c) && conv_gemm(c); }
 bool matmul_bf16(const Candidate& c) {
@@ -299,6 +316,9 @@ const AlgorithmRow table[] = {
      Reads::copies},
     {"conv bf16", &conv_op, Algorithm::bf16, conv_bf16, conv_borders, 1.8, pixels, Reads::copies},
     {"conv gemm", &conv_op, Algorithm::gemm, conv_gemm, conv_borders, 0.90, pixels, Reads::windows},
+    {"matmul gemv blocked", &matmul_op, Algorithm::gemv_blocked, gemv_blocked, gemv_borders, 0.45},
+    {"matmul blocked", &matmul_op, Algorithm::blocked, matmul_blocked, matmul_borders, 0.90, rows_of_one_product,
+     Reads::copies},
     {"matmul gemv half", &matmul_op, Algorithm::gemv_half, matmul_gemv_half, gemv_borders, 0.45},
     {"matmul gemv", &matmul_op, Algorithm::gemv, matmul_gemv, gemv_borders, 0.45},
     {"matmul bf16", &matmul_op, Algorithm::bf16, matmul_bf16, matmul_borders, 1.8, rows_of_one_product, Reads::copies},

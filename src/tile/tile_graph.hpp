@@ -17,9 +17,11 @@ enum class Algorithm : uint8_t {
   depthwise,  // one input channel per output channel
   gemv,       // a few rows against a large matrix: bound by reading weights
   gemv_half,  // the same with weights of 16 bits
-  flash,      // attention with a running maximum
-  vector,     // row-wise vector code (map, softmax, norm, pool, reduce, movement)
-  integer,    // products of bytes, exact sums
+  blocked,    // products with weights that are quantized in blocks
+  gemv_blocked,
+  flash,    // attention with a running maximum
+  vector,   // row-wise vector code (map, softmax, norm, pool, reduce, movement)
+  integer,  // products of bytes, exact sums
   integer_depthwise,
 };
 struct AlgorithmRow;  // tile/rows.hpp

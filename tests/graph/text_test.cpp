@@ -21,15 +21,17 @@ TEST(Text, HasALinePerNode) {
   ValueId y = g.add(matmul_op, "/dense", {x, w, unnamed}, MatMulAttrs{});
   g.outputs = {
       g.add(matmul_op, "", {y, g.add_constant("v", make_tensor(DType::f32, {4, 1})), none}, MatMulAttrs{}, "out"), w};
-  EXPECT_EQ(to_text(g),
-            "graph small\n"
-            "input x: float32[2,3]\n"
-            "%3: float32[2,4] = matmul(x, w: constant float32[3,4], constant float32[4]) {trans_a=false trans_b=false "
-            "alpha=1 epilogue={program={code=[] inputs=1} out=float32} zero=0}  # /dense\n"
-            "out: float32[2,1] = matmul(%3, v: constant float32[4,1], -) {trans_a=false trans_b=false alpha=1 "
-            "epilogue={program={code=[] inputs=1} out=float32} zero=0}\n"
-            "output out: float32[2,1]\n"
-            "output w: float32[3,4] constant\n");
+  EXPECT_EQ(
+      to_text(g),
+      "graph small\n"
+      "input x: float32[2,3]\n"
+      "%3: float32[2,4] = matmul(x, w: constant float32[3,4], constant float32[4]) {trans_a=false trans_b=false "
+      "alpha=1 epilogue={program={code=[] inputs=1} out=float32} zero=0 blocks={size=0 bits=8} rounds_rows=false}  "
+      "# /dense\n"
+      "out: float32[2,1] = matmul(%3, v: constant float32[4,1], -) {trans_a=false trans_b=false alpha=1 "
+      "epilogue={program={code=[] inputs=1} out=float32} zero=0 blocks={size=0 bits=8} rounds_rows=false}\n"
+      "output out: float32[2,1]\n"
+      "output w: float32[3,4] constant\n");
 }
 
 TEST(Text, ShowsSingleElements) {

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <protozero/pbf_writer.hpp>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,22 @@ inline std::string tensor_header(const std::string& name, int32_t type, const Sh
   w.add_int32(2, type);
   w.add_string(8, name);
   return out;
+}
+
+inline const std::string microsoft = "com.microsoft";  // a domain
+
+inline std::vector<uint8_t> random_bytes(int64_t n, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<uint8_t> list(static_cast<size_t>(n));
+  for (uint8_t& x : list) x = static_cast<uint8_t>(random());
+  return list;
+}
+inline std::vector<float> random_floats(int64_t n, uint32_t seed, float lo = -1, float hi = 1) {
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> uniform(lo, hi);
+  std::vector<float> list(static_cast<size_t>(n));
+  for (float& x : list) x = uniform(random);
+  return list;
 }
 
 template <class T>

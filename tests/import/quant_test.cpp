@@ -16,15 +16,6 @@ namespace t = testing_onnx;
 
 using Data = std::vector<float>;
 using Numbers = std::vector<double>;
-const std::string microsoft = "com.microsoft";
-
-std::vector<uint8_t> random_bytes(int64_t n, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<uint8_t> list(static_cast<size_t>(n));
-  for (uint8_t& x : list) x = static_cast<uint8_t>(random());
-  return list;
-}
-
 // The first output of a model whose only input is bytes.
 TensorPtr run_bytes(const Graph& g, const std::vector<uint8_t>& x) {
   auto t = make_tensor(DType::u8, g.shape(g.inputs[0]));
@@ -105,14 +96,6 @@ TEST(Quantized, MatMulIntegerSubtractsAZeroPointThatIsComputed) {
 }
 
 TensorPtr floats(const Shape& shape, const Data& list) { return make_constant(DType::f32, shape, list); }
-
-Data random_floats(int64_t n, uint32_t seed, float lo = -1, float hi = 1) {
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<float> uniform(lo, hi);
-  Data list(static_cast<size_t>(n));
-  for (float& x : list) x = uniform(random);
-  return list;
-}
 
 Numbers numbers(const Tensor& tensor) {
   Numbers list(static_cast<size_t>(element_count(tensor.shape)));

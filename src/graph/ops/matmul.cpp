@@ -17,6 +17,20 @@ Sides sides(int rank, bool transposed) {
 Sides sides_a(const MatMulAttrs& attrs, int rank) { return sides(rank, attrs.trans_a); }
 Sides sides_b(const MatMulAttrs& attrs, int rank) { return sides(rank, attrs.trans_b); }
 
+// Operand b in blocks: rows of bytes. Throws where it does not fit.
+void check_blocks(const NodeView& node, const MatMulAttrs& attrs) {
+  const BlockFormat& f = attrs.blocks;
+  const Shape &a = node.in_shape(input_a), &b = node.in_shape(input_b);
+  if (f.size % 16 != 0 || (f.bits != 4 && f.bits != 8))
+    fail(ErrorCode::not_supported, "blocks of {} codes of {} bits are not supported", f.size, f.bits);
+  if (node.in(input_a).dtype != DType::f32 || node.in(input_b).dtype != DType::u8 || b.size() != 2 || attrs.trans_a ||
+      attrs.trans_b || (node.has(input_bias) && node.in(input_bias).dtype != DType::f32))
+    fail(ErrorCode::invalid_model, "a product with weights in blocks of {} {} and {} {}",
+         name_of(node.in(input_a).dtype), to_string(a), name_of(node.in(input_b).dtype), to_string(b));
+  if (b[1] != f.row_bytes(a.back()))
+    fail(ErrorCode::invalid_model, "rows of {} bytes for {} values in blocks of {}", b[1], a.back(), f.size);
+}
+
 bool has_matmul(DType t) { return is_float(t) || size_of(t) >= 4; }
 
 std::vector<TypeShape> infer(const NodeView& node) {
@@ -24,19 +38,20 @@ std::vector<TypeShape> infer(const NodeView& node) {
   check_inputs(node, 2, matmul_fixed_inputs + max_map_inputs - 1);
   check_rank(node, input_a, 2, max_rank - 1);  // the domain has one dimension more
   check_rank(node, input_b, 2, max_rank - 1);
-  const DType type = product_type(node, attrs.epilogue, matmul_fixed_inputs, attrs.zero);
+  if (attrs.blocks) check_blocks(node, attrs);
+  const DType type = attrs.blocks ? DType::f32 : product_type(node, attrs.epilogue, matmul_fixed_inputs, attrs.zero);
   if (!has_matmul(node.in(input_a).dtype) && !multiplies_bytes(node))
     fail(ErrorCode::not_supported, "matmul of {} is not supported", name_of(type));
   if ((multiplies_bytes(node) || !is_float(type)) && attrs.alpha != 1)
     fail(ErrorCode::not_supported, "alpha of {} on {} is not supported, expected 1", attrs.alpha, name_of(type));
   const Shape &a = node.in_shape(input_a), &b = node.in_shape(input_b);
   Sides sa = sides_a(attrs, static_cast<int>(a.size())), sb = sides_b(attrs, static_cast<int>(b.size()));
-  if (a[sa.column] != b[sb.row])
+  if (!attrs.blocks && a[sa.column] != b[sb.row])
     fail(ErrorCode::invalid_model, "inner dimensions of {}{} and {}{} differ: {} and {}", to_string(a),
          attrs.trans_a ? " (transposed)" : "", to_string(b), attrs.trans_b ? " (transposed)" : "", a[sa.column],
          b[sb.row]);
   Shape out = broadcast_shapes(std::span(a).first(a.size() - 2), std::span(b).first(b.size() - 2));
-  int64_t n = b[sb.column];
+  int64_t n = attrs.blocks ? b[0] : b[sb.column];
   out.push_back(a[sa.row]);
   out.push_back(n);
   if (node.has(input_bias)) check_shape(node, input_bias, std::span(&n, 1));
@@ -67,6 +82,11 @@ Access reads(const NodeView& node, int input) {
     return access;
   }
   const auto& attrs = node.as<MatMulAttrs>();
+  if (input == input_b && attrs.blocks) {
+    access.add(axis_same(n));
+    access.add(axis_fixed(0, in[1]));
+    return access;
+  }
   access = broadcast_access(std::span(in).first(in.size() - 2), std::span(out).first(out.size() - 2));
   int row = input == input_a ? m : k, column = input == input_a ? k : n;
   if (input == input_a ? attrs.trans_a : attrs.trans_b) std::swap(row, column);
@@ -149,8 +169,32 @@ void evaluate_as(const MatMulAttrs& attrs, std::span<const View> inputs, const V
   });
 }
 
+// Weights in blocks, one value after the other; rows are not rounded.
+void evaluate_blocks(const MatMulAttrs& attrs, std::span<const View> inputs, const View& out) {
+  const View &a = inputs[input_a], &b = inputs[input_b];
+  const View* bias = inputs.size() > input_bias && inputs[input_bias].data ? &inputs[input_bias] : nullptr;
+  const BoundEpilogue epilogue(attrs.epilogue, inputs, matmul_fixed_inputs, out.rank());
+  const int batch = out.rank() - 2, n = batch + 1;
+  const Extents batch_a = batch_strides(a, batch);
+  const BlockFormat& f = attrs.blocks;
+  for_each_index(out.shape, [&](const Extents& at) {
+    const int64_t ao = offset(batch_a, at) + at[batch] * a.strides[batch - out.rank() + a.rank()];
+    double sum = 0;
+    for (int64_t k = 0; k < a.shape[a.rank() - 1]; k++) {
+      const CodedBlock block{b.data + at[n] * b.strides[0] + k / f.size * f.block_bytes()};
+      const int code = block.code(f.bits, k % f.size) - block.zero();
+      sum += static_cast<double>(block.scale()) * code * load<float>(a.data, ao + k * a.strides[a.rank() - 1]);
+    }
+    sum *= static_cast<double>(attrs.alpha);
+    if (bias) sum += load<float>(bias->data, at[n] * bias->strides[0]);
+    const auto element = static_cast<float>(sum);
+    store(out.data, offset(out, at), attrs.epilogue.empty() ? element : epilogue(element, at));
+  });
+}
+
 void evaluate(const Attributes& any, std::span<const View> inputs, std::span<const View> outputs) {
   const auto& attrs = any.as<MatMulAttrs>();
+  if (attrs.blocks) return evaluate_blocks(attrs, inputs, outputs[0]);
   if (inputs[input_a].dtype == DType::u8) return evaluate_as<uint8_t, int8_t>(attrs, inputs, outputs[0]);
   if (inputs[input_a].dtype == DType::i8) return evaluate_as<int8_t>(attrs, inputs, outputs[0]);
   if (inputs[input_a].dtype == DType::f32 && inputs[input_b].dtype == DType::f16)
@@ -167,7 +211,7 @@ constexpr EpilogueSlot epilogue{[](Attributes& a) -> Epilogue& { return a.as<Mat
                                 matmul_fixed_inputs};
 
 std::optional<Partial> partial(const NodeView& node) {
-  if (multiplies_bytes(node)) return {};
+  if (multiplies_bytes(node) || node.as<MatMulAttrs>().blocks) return {};
   MatMulAttrs attrs = node.as<MatMulAttrs>();
   attrs.epilogue = {};
   return Partial{.attrs = attrs, .bias = 2};

@@ -1,6 +1,7 @@
 // The core operators: their attribute structs and definitions. Matrix and pooling operators are channels-last:
 // images are [N, spatial..., C]; the importer brings ONNX's NCHW here with transposes that the optimizer moves away.
 #pragma once
+#include "base/blocked.hpp"
 #include "base/map_program.hpp"
 #include "graph/graph.hpp"
 
@@ -40,13 +41,15 @@ inline constexpr int conv_fixed_inputs = 4;
 extern const OpDef conv_op;
 
 // matmul: a [batch..., M, K] (or K, M when trans_a), b [batch..., K, N] (or N, K), bias [N] or absent, epilogue
-// operands. Batch dimensions broadcast. y = alpha * a b + bias.
+// operands. Batch dimensions broadcast. y = alpha * a b + bias. With blocks b is u8 [N, row bytes], see BlockFormat.
 struct MatMulAttrs {
   bool trans_a = false, trans_b = false;
   float alpha = 1;
   Epilogue epilogue;
   int64_t zero = 0;  // of 8-bit integers
-  PANDO_FIELDS(trans_a, trans_b, alpha, epilogue, zero)
+  BlockFormat blocks;
+  bool rounds_rows = false;  // with blocks: a kernel may round a to 8 bits, by blocks
+  PANDO_FIELDS(trans_a, trans_b, alpha, epilogue, zero, blocks, rounds_rows)
 };
 inline constexpr int matmul_fixed_inputs = 3;
 extern const OpDef matmul_op;
