@@ -7,7 +7,9 @@
 #include "bind/direct.hpp"
 #include "graph/ops/common.hpp"
 #include "graph/quantization.hpp"
+#include "kernels/conv/depthwise_dots.hpp"
 #include "kernels/conv/integer_depthwise.hpp"
+#include "kernels/gemm/integer_dots.hpp"
 
 namespace pando {
 namespace {
@@ -23,8 +25,9 @@ struct IntegerOp {
   EpilogueRefs epilogue;  // operand strides {n, y, x, channel}
 };
 struct DepthwiseOp {
-  IntegerOp op;  // its weights are float32
+  IntegerOp op;
   kernels::DepthwiseShape shape;
+  bool dots;  // else its weights are float32
 };
 
 kernels::IntegerArgs resolve(const IntegerOp& op, const TileContext& context) {
@@ -48,9 +51,11 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
 
 void run_depthwise(const void* op_args, const void* tile_args, const TileContext& context) {
   const auto& op = *static_cast<const DepthwiseOp*>(op_args);
-  kernels::IntegerArgs args = resolve(op.op, context);
-  kernels::depthwise_integer({op.shape, op.op.plan}, args, context.at<const float>(op.op.weights),
-                             *static_cast<const kernels::DepthwiseBox*>(tile_args), context.scratch);
+  const auto& box = *static_cast<const kernels::DepthwiseBox*>(tile_args);
+  const kernels::IntegerArgs args = resolve(op.op, context);
+  if (op.dots) return kernels::depthwise_dots({op.shape, op.op.plan}, args, box, context.scratch);
+  kernels::depthwise_integer({op.shape, op.op.plan}, args, context.at<const float>(op.op.weights), box,
+                             context.scratch);
 }
 
 bool all_finite(const Tensor* t) {
@@ -184,15 +189,29 @@ void bind_matmul_integer(Binder& b) {
   bind_tiles(b, op, image.dims);
 }
 
-void bind_conv_integer_depthwise(Binder& b) {
-  const auto& attrs = b.node.as<ConvAttrs>();
-  const Image image = image_of_conv(b);
-  DepthwiseOp op{make_op(b, image, attrs.epilogue, attrs.zero, conv_fixed_inputs), {}};
-  const int64_t co = b.view().out_shape().back();
-  op.shape = depthwise_shape(b, image);
-  const TensorPtr w = b.view().in(input_w).constant,
-                  bias = b.has(input_bias) ? b.view().in(input_bias).constant : nullptr;
-  const int64_t taps = op.shape.kh * op.shape.kw;
+namespace {
+
+// By VNNI, to bytes.
+void pack_depthwise_dots(Binder& b, DepthwiseOp& op, const TensorPtr& w, const TensorPtr& bias) {
+  const kernels::DepthwiseShape s = op.shape;
+  const kernels::IntegerPlan plan = op.op.plan;
+  const auto* values = reinterpret_cast<const int8_t*>(w->data);
+  op.op.weights = b.pack_weights(kernels::depthwise_dots_bytes(s), "integer depthwise dots", {input_w},
+                                 [=, w = w](std::byte* to) { kernels::pack_depthwise_dots(s, values, to); });
+  const int64_t blocks = (s.co + kernels::integer_block - 1) / kernels::integer_block;
+  op.op.start = b.pack_weights(static_cast<size_t>(blocks * kernels::integer_block) * sizeof(int32_t),
+                               fmt::format("integer depthwise start {} {}", plan.zero, plan.is_signed),
+                               {input_w, bias ? input_bias : no_bias}, [=, w = w, bias = bias](std::byte* to) {
+                                 std::vector<int32_t> list(static_cast<size_t>(s.co));
+                                 if (bias) std::memcpy(list.data(), bias->data, bias->bytes());
+                                 kernels::integer_start(plan, values, s.co, s.kh * s.kw, list.data(),
+                                                        reinterpret_cast<int32_t*>(to));
+                               });
+}
+
+// By the float32 kernel.
+void pack_depthwise_floats(Binder& b, DepthwiseOp& op, const TensorPtr& w, const TensorPtr& bias) {
+  const int64_t co = op.shape.co, taps = op.shape.kh * op.shape.kw;
   op.op.weights = b.pack_weights(static_cast<size_t>(co * taps) * sizeof(float), "integer depthwise", {input_w},
                                  [=](std::byte* to) {
                                    const auto* from = reinterpret_cast<const int8_t*>(w->data);
@@ -205,12 +224,27 @@ void bind_conv_integer_depthwise(Binder& b) {
                                  if (bias) std::memcpy(to, bias->data, bias->bytes());
                                  else std::memset(to, 0, static_cast<size_t>(co) * sizeof(int32_t));
                                });
+}
+
+}  // namespace
+
+void bind_conv_integer_depthwise(Binder& b) {
+  const auto& attrs = b.node.as<ConvAttrs>();
+  const Image image = image_of_conv(b);
+  DepthwiseOp op{make_op(b, image, attrs.epilogue, attrs.zero, conv_fixed_inputs), {}, false};
+  op.shape = depthwise_shape(b, image);
+  op.dots = op.op.plan.requantize && kernels::has_dots();
+  const TensorPtr w = b.view().in(input_w).constant,
+                  bias = b.has(input_bias) ? b.view().in(input_bias).constant : nullptr;
+  if (op.dots) pack_depthwise_dots(b, op, w, bias);
+  else pack_depthwise_floats(b, op, w, bias);
   b.kernel(integer_depthwise_kernel);
   b.op_args(op);
   for (uint32_t i = 0; i < b.tile_count(); i++) {
     const kernels::ConvBox box = direct_box(b.box(i), image.dims);
     const kernels::DepthwiseBox tile{box.n0, box.n1, box.y0, box.y1, box.x0, box.x1, box.c0, box.c1};
-    b.scratch(kernels::IntegerDepthwise{op.shape, op.op.plan}.scratch_bytes(tile));
+    b.scratch(op.dots ? kernels::depthwise_dots_scratch_bytes(op.shape, tile)
+                      : kernels::IntegerDepthwise{op.shape, op.op.plan}.scratch_bytes(tile));
     b.tile_args(i, tile);
   }
 }

@@ -91,12 +91,12 @@ void check(const Graph& graph, Draw& draw, const std::string& what) {
 }
 
 TEST(BindInteger, ConvolutionsOfAnyShape) {
-  for (uint32_t seed = 1; seed <= 250; seed++) {
+  for (uint32_t seed = 1; seed <= 1000; seed++) {
     Draw draw(seed);
     Graph g;
     const int spatial = draw.chance(4) ? 1 : 2;
     const bool depthwise = draw.chance(3);
-    const int64_t group = depthwise ? draw.from(2, 70) : draw.chance(5) ? draw.from(2, 3) : 1;
+    const int64_t group = depthwise ? draw.from(2, 150) : draw.chance(5) ? draw.from(2, 3) : 1;
     const int64_t ci = depthwise ? 1 : draw.from(1, draw.chance(3) ? 90 : 20), co = depthwise ? 1 : draw.from(1, 70);
     ConvAttrs a;
     Shape x{draw.from(1, 2)}, w{co * group, ci};
@@ -132,7 +132,7 @@ TEST(BindInteger, ConvolutionsOfAnyShape) {
 }
 
 TEST(BindInteger, ProductsOfAnyShape) {
-  for (uint32_t seed = 1; seed <= 250; seed++) {
+  for (uint32_t seed = 1; seed <= 1000; seed++) {
     Draw draw(seed);
     Graph g;
     MatMulAttrs a;

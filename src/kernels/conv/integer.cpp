@@ -60,6 +60,11 @@ void find_columns(const IntegerPlan& p, const Pixels& b, const std::byte* image,
               : copy_columns<uint8_t, int16_t>(p, b, image, input, columns);
 }
 
+Requantize requantize_of(const IntegerPlan& p, const IntegerArgs& args, int64_t channel) {
+  return {p.one_scale ? &p.scale : args.epilogue.operand[0].data + channel, p.one_scale ? 0 : 1, p.out_zero, p.lo,
+          p.hi};
+}
+
 void run_group(const IntegerPlan& p, const IntegerArgs& args, const Pixels& b, int64_t group, int64_t c0, int64_t c1,
                std::byte* scratch) {
   const ConvShape& s = p.shape;
@@ -75,6 +80,8 @@ void run_group(const IntegerPlan& p, const IntegerArgs& args, const Pixels& b, i
   block.k = padded_k(p.form, p.k);
   block.sums = sums;
   const int64_t block_bytes = p.taps * block.k * integer_block * integer_value_bytes(p.form);
+  // Bytes straight from registers where outputs lie evenly spaced.
+  const bool at_once = p.requantize && p.form == IntegerForm::dots && (b.rows() == 1 || s.y_y == b.cols() * s.y_x);
   for (int64_t c = c0; c < c1; c += integer_block) {
     block.weights = args.weights + group * args.group_bytes + c / integer_block * block_bytes;
     block.channels = std::min<int64_t>(integer_block, c1 - c);
@@ -86,8 +93,15 @@ void run_group(const IntegerPlan& p, const IntegerArgs& args, const Pixels& b, i
                                         static_cast<uint32_t>(args.bias[group * s.co + c + i]));
       block.start = start;
     }
+    const IntegerPlace place{b.n, b.y0, b.x0, group * s.co + c};
+    const Requantize how = at_once ? requantize_of(p, args, place.c) : Requantize{};
+    if (at_once) {
+      block.requantize = &how;
+      block.y = args.y + place.n * s.y_n + place.y * s.y_y + place.x * s.y_x + place.c;
+      block.y_stride = s.y_x;
+    }
     integer_block_sums(p.form, block);
-    for (int64_t y = 0; y < b.rows(); y++)
+    for (int64_t y = 0; !at_once && y < b.rows(); y++)
       store_sums(p, args, sums + y * b.cols() * integer_block, {b.n, b.y0 + y, b.x0, group * s.co + c}, b.cols(),
                  block.channels, floats);
   }
@@ -100,11 +114,7 @@ void store_sums(const IntegerPlan& p, const IntegerArgs& args, const int32_t* su
   const ConvShape& s = p.shape;
   const auto bytes = static_cast<int64_t>(size_of(p.out));
   std::byte* y = args.y + (at.n * s.y_n + at.y * s.y_y + at.x * s.y_x + at.c) * bytes;
-  if (p.requantize) {
-    const Requantize how{p.one_scale ? &p.scale : args.epilogue.operand[0].data + at.c, p.one_scale ? 0 : 1, p.out_zero,
-                         p.lo, p.hi};
-    return requantize_rows(how, sums, pixels, channels, y, s.y_x);
-  }
+  if (p.requantize) return requantize_rows(requantize_of(p, args, at.c), sums, pixels, channels, y, s.y_x);
   if (p.out == DType::i32) {
     auto* to = reinterpret_cast<int32_t*>(y);
     for (int64_t i = 0; i < pixels; i++) std::copy_n(sums + i * integer_block, channels, to + i * s.y_x);

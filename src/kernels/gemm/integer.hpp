@@ -35,6 +35,13 @@ struct IntegerWeights {
 void pack_integer_weights(IntegerForm form, const IntegerWeights& from, int64_t co, int64_t taps, int64_t k,
                           std::byte* to);
 
+// y = saturate(round_half_even(clip(float(sum) * scale)) + zero): lo and hi bound the result, zero included.
+struct Requantize {
+  const float* scale;    // of channel 0 of the block
+  int64_t scale_stride;  // 1, or 0: one for all
+  float zero, lo, hi;
+};
+
 // One block of at most 32 output channels for n columns.
 struct IntegerBlock {
   const std::byte* weights;
@@ -43,15 +50,13 @@ struct IntegerBlock {
   int64_t n, channels;
   const int32_t* start;  // [32]
   int32_t* sums;         // [n][32]
+  // Of the form `dots`, instead of sums: bytes of the columns, y_stride apart.
+  const Requantize* requantize;
+  std::byte* y;
+  int64_t y_stride;
 };
 void integer_block_sums(IntegerForm form, const IntegerBlock& block);
 
-// y = saturate(round_half_even(clip(float(sum) * scale)) + zero): lo and hi bound the result, zero included.
-struct Requantize {
-  const float* scale;    // of channel 0 of the block
-  int64_t scale_stride;  // 1, or 0: one for all
-  float zero, lo, hi;
-};
 // rows x channels sums, 32 apart, to bytes `stride` apart (u8, or i8 with the same bits).
 void requantize_rows(const Requantize& how, const int32_t* sums, int64_t rows, int64_t channels, std::byte* y,
                      int64_t stride);
