@@ -1,7 +1,12 @@
 // map: programs run by kernels/elementwise in float32, whatever the types of operands and result.
+#include <cmath>
+#include <cstring>
+
 #include "bind/bind_ops.hpp"
 #include "bind/strided.hpp"
+#include "graph/quantization.hpp"
 #include "kernels/elementwise/map_rows.hpp"
+#include "kernels/elementwise/quantized_sum.hpp"
 
 namespace pando {
 namespace {
@@ -10,6 +15,8 @@ using kernels::MapOperand;
 constexpr int max_operands = max_map_inputs + 1;  // the output comes last
 
 struct OpArgs {
+  bool is_sum;  // of bytes: `sum` says how
+  kernels::QuantizedSum sum;
   kernels::MapCode code;
   DType type[max_operands];
   Ref ref[max_operands];
@@ -42,7 +49,16 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
   // map_rows wants contiguous output columns and two dimensions.
   if (walk.rank == 0 || (walk.stride[inputs][walk.rank - 1] != 1 && walk.rank < max_rank)) walk.add(1, zeros);
   const int col = walk.rank - 1, row = col - 1;
+  const auto dense = [&](int i) { return walk.stride[i][col] == 1 || walk.extent[col] == 1; };
+  const bool is_sum = op.is_sum && dense(0) && dense(1);
   walk.for_each(std::max(row, 0), [&](const auto& at) {
+    if (is_sum) {
+      for (int64_t r = 0; r < (row < 0 ? 1 : walk.extent[row]); r++) {
+        const auto from = [&](int i) { return base[i] + at[i] + (row < 0 ? 0 : r * walk.stride[i][row]); };
+        kernels::quantized_sum(op.sum, from(0), from(1), walk.extent[col], from(inputs));
+      }
+      return;
+    }
     MapOperand operands[max_map_inputs];
     for (int i = 0; i < inputs; i++)
       operands[i] = {base[i] + bytes(i, at[i]), row < 0 ? 0 : walk.stride[i][row], walk.stride[i][col], op.type[i]};
@@ -50,6 +66,32 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
                       row < 0 ? 0 : walk.stride[inputs][row], row < 0 ? 1 : walk.extent[row], walk.extent[col],
                       op.type[inputs]);
   });
+}
+
+// Two tensors of bytes, and a divisor that is one finite number.
+void recognize_sum(const Binder& b, const MapProgram& program, OpArgs& args) {
+  const std::optional<QuantizedSum> s = as_quantized_sum(program);
+  const auto is_byte = [](DType t) { return t == DType::u8 || t == DType::i8; };
+  if (!s || !is_byte(args.type[0]) || !is_byte(args.type[1]) || !is_byte(args.type[3])) return;
+  const TensorPtr& divisor = b.view().in(2).constant;
+  if (!divisor || divisor->dtype != DType::f32 || element_count(divisor->shape) != 1) return;
+  const auto operand = [&](int i) {
+    return kernels::QuantizedSum::Operand{static_cast<float>(s->operand[i].offset),
+                                          static_cast<float>(s->operand[i].scale), args.type[i] == DType::i8};
+  };
+  kernels::QuantizedSum& sum = args.sum;
+  sum.a = operand(0), sum.b = operand(1);
+  const MapInstr& in = s->activation;
+  sum.floor = in.op == MapOp::relu ? 0 : in.op == MapOp::clip ? static_cast<float>(in.p0) : -INFINITY;
+  sum.ceiling = in.op == MapOp::clip ? static_cast<float>(in.p1) : INFINITY;
+  std::memcpy(&sum.divisor, divisor->data, sizeof sum.divisor);
+  sum.zero = static_cast<float>(s->zero), sum.lo = static_cast<float>(s->lo), sum.hi = static_cast<float>(s->hi);
+  // With these no step gives NaN or infinity, and the reciprocal is a normal number.
+  const auto plain = [](float x) { return std::abs(x) >= 1e-30f && std::abs(x) <= 1e30f; };
+  const auto small = [](float x) { return std::abs(x) <= 1e6f; };
+  const auto range = [](float x) { return x >= -128 && x <= 255; };
+  args.is_sum = plain(sum.a.scale) && plain(sum.b.scale) && plain(sum.divisor) && small(sum.a.offset) &&
+                small(sum.b.offset) && small(sum.zero) && range(sum.lo) && range(sum.hi) && sum.floor <= sum.ceiling;
 }
 
 }  // namespace
@@ -68,6 +110,7 @@ void bind_map(Binder& b) {
     args.ref[i] = out ? b.output() : b.input(i);
     std::copy_n(strides.v.begin(), max_rank, args.stride[i]);
   }
+  recognize_sum(b, program, args);
   b.kernel(map_kernel);
   b.op_args(args);
   for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, TileArgs{b.box(t)});

@@ -119,4 +119,46 @@ std::optional<Requantize> as_requantize(const MapProgram& program) {
   return Attributes(requantize_program(r)) == Attributes(program) ? std::optional(r) : std::nullopt;
 }
 
+namespace {
+
+// The first of the two terms in program order is operand `first`; `turned`: the sum names the second one first.
+MapProgram sum_program(const QuantizedSum& s, int first, bool turned) {
+  MapProgram p;
+  p.inputs = 3;
+  const auto last = [&] { return p.inputs + static_cast<int>(p.code.size()) - 1; };
+  int term[2];
+  for (int i : {first, 1 - first}) {
+    p.code.push_back(instr(MapOp::add_imm, i, 0, s.operand[i].offset));
+    p.code.push_back(instr(MapOp::mul_imm, last(), 0, s.operand[i].scale));
+    term[i == first ? 0 : 1] = last();
+  }
+  p.code.push_back(instr(MapOp::add, term[turned ? 1 : 0], term[turned ? 0 : 1]));
+  const MapOp op = s.activation.op;
+  if (op != MapOp::copy) p.code.push_back(instr(op, last(), 0, s.activation.p0, s.activation.p1));
+  p.code.push_back(instr(MapOp::div, last(), 2));
+  p.code.push_back(instr(MapOp::round, last()));
+  p.code.push_back(instr(MapOp::add_imm, last(), 0, s.zero));
+  p.code.push_back(instr(MapOp::clip, last(), 0, s.lo, s.hi));
+  return p;
+}
+
+}  // namespace
+
+std::optional<QuantizedSum> as_quantized_sum(const MapProgram& program) {
+  const std::vector<MapInstr>& code = program.code;
+  const size_t n = code.size();
+  if (program.inputs != 3 || n < 9 || n > 10 || code[0].a > 1) return {};
+  QuantizedSum s;
+  const int first = code[0].a;
+  s.operand[first] = {code[0].p0, code[1].p0};
+  s.operand[1 - first] = {code[2].p0, code[3].p0};
+  if (n == 10) s.activation = code[5];
+  if (n == 10 && s.activation.op != MapOp::relu && s.activation.op != MapOp::clip) return {};
+  s.zero = code[n - 2].p0, s.lo = code[n - 1].p0, s.hi = code[n - 1].p1;
+  for (bool turned : {false, true})
+    if (Attributes(MapAttrs{sum_program(s, first, turned), DType::u8}) == Attributes(MapAttrs{program, DType::u8}))
+      return s;
+  return {};
+}
+
 }  // namespace pando

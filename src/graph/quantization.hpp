@@ -45,4 +45,15 @@ struct Requantize {
 MapProgram requantize_program(const Requantize& r);
 std::optional<Requantize> as_requantize(const MapProgram& program);
 
+// The sum of two dequantized values, back in 8 bits, as a map. Operands: two values of 8 bits and the scale that the
+// sum is divided by.
+struct QuantizedSum {
+  struct Operand {
+    double offset = 0, scale = 0;  // (x + offset) * scale
+  } operand[2];
+  MapInstr activation = {MapOp::copy};  // relu or clip; copy: none
+  double zero = 0, lo = 0, hi = 0;
+};
+std::optional<QuantizedSum> as_quantized_sum(const MapProgram& program);
+
 }  // namespace pando

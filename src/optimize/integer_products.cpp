@@ -18,6 +18,19 @@ std::optional<Dequantize> dequantized(const Rewriter& rw, ValueId v) {
   return node ? as_dequantize({rw.g, *node}) : std::nullopt;
 }
 
+// The same of a value that was moved after it had been dequantized, all of it alike: the bytes are moved instead.
+std::optional<Dequantize> dequantized_under(Rewriter& rw, ValueId v) {
+  const Node* move = rw.producer(v);
+  if (!move || move->inputs.size() != 1 || !rw.single(v)) return dequantized(rw, v);
+  const NodeView view{rw.g, *move};
+  if (move->op->operations(view, whole(move->op->domain(view))) != 0) return dequantized(rw, v);
+  std::optional<Dequantize> d = dequantized(rw, move->inputs[0]);
+  if (!d || !d->scale || !d->zero || rw.shape(d->x) != rw.shape(move->inputs[0])) return {};
+  const Node copy = *move;  // emitting may move it
+  d->x = rw.emit(*copy.op, copy.name, {d->x}, copy.attrs);
+  return d;
+}
+
 std::vector<float> numbers(const Tensor& t) {
   std::vector<float> list(static_cast<size_t>(element_count(t.shape)));
   const View view = t.view();
@@ -87,7 +100,7 @@ std::optional<Product> product_of(Rewriter& rw, const Node& node) {
   enum { x, w, bias, scale };
   if (!node.op->epilogue || !node.op->epilogue->in(node.attrs).empty()) return {};
   if (node.inputs.size() > scale && node.inputs[scale] != none) return {};
-  const std::optional<Dequantize> d = dequantized(rw, node.inputs[x]);
+  const std::optional<Dequantize> d = dequantized_under(rw, node.inputs[x]);
   if (!d || !is_byte(rw.dtype(d->x)) || !d->scale || !d->zero || rw.shape(d->x) != rw.shape(node.inputs[x])) return {};
   const double lowest = rw.dtype(d->x) == DType::i8 ? -128 : 0;
   if (!(*d->zero >= lowest && *d->zero <= lowest + 255 && *d->zero == std::trunc(*d->zero))) return {};

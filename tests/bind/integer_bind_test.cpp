@@ -7,6 +7,7 @@
 #include "base/cpu.hpp"
 #include "bind/run_program.hpp"
 #include "graph/ops/common.hpp"
+#include "graph/quantization.hpp"
 #include "kernels/simd.hpp"
 #include "tile/rows.hpp"
 
@@ -188,6 +189,43 @@ TEST(BindInteger, LongRowsNeedLittleScratch) {
   ASSERT_GT(tiles.tiles, 4u);
   EXPECT_LT(bind(tiles)->scratch_bytes, size_t{12} << 20);
   check(g, draw, "a long row");
+}
+
+// Sums of two tensors of bytes that go back to bytes, among them ones that lie in the middle of two.
+TEST(BindMap, SumsOfBytes) {
+  int known = 0;
+  for (uint32_t seed = 1; seed <= 300; seed++) {
+    Draw draw(seed);
+    Graph g;
+    const DType types[] = {draw.any({DType::u8, DType::i8}), draw.any({DType::u8, DType::i8})};
+    const Shape shape{draw.from(1, 5), draw.from(1, 300)};
+    g.inputs = {g.add_value("a", types[0], shape), g.add_value("b", types[1], shape)};
+    const bool ties = draw.chance(2), is_signed = draw.chance(2), turned = draw.chance(2);
+    const auto number = [&](double lo, double hi) { return ties ? 0.5 : draw.from(1, 1000) * (hi - lo) / 1000 + lo; };
+    MapAttrs a;
+    a.out = is_signed ? DType::i8 : DType::u8;
+    a.program.inputs = 3;
+    std::vector<MapInstr>& code = a.program.code;
+    const auto last = [&] { return static_cast<uint8_t>(2 + code.size()); };
+    const uint8_t first = draw.chance(2) ? 1 : 0;
+    for (uint8_t i : {first, static_cast<uint8_t>(1 - first)}) {
+      code.push_back({MapOp::add_imm, i, 0, 0, -static_cast<double>(draw.from(0, 200))});
+      code.push_back({MapOp::mul_imm, last(), 0, 0, static_cast<float>(number(0.001, 2))});
+    }
+    code.push_back({MapOp::add, static_cast<uint8_t>(turned ? 6 : 4), static_cast<uint8_t>(turned ? 4 : 6)});
+    if (draw.chance(2)) code.push_back({MapOp::relu, last()});
+    code.push_back({MapOp::div, last(), 2});
+    code.push_back({MapOp::round, last()});
+    code.push_back({MapOp::add_imm, last(), 0, 0, static_cast<double>(draw.from(-100, 100))});
+    code.push_back({MapOp::clip, last(), 0, 0, is_signed ? -128.0 : 0.0, is_signed ? 127.0 : 255.0});
+    known += as_quantized_sum(a.program).has_value();
+    const auto divisor = static_cast<float>(number(0.01, 3));
+    const ValueId by = g.add_constant("s", make_constant<float>(DType::f32, {}, {divisor}));
+    g.outputs = {g.add(map_op, "sum", {g.inputs[0], g.inputs[1], by}, a)};
+    check(g, draw, fmt::format("seed {}", seed));
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_EQ(known, 300);
 }
 
 // A cast of integers does not go through float32, which has not all of them.

@@ -117,6 +117,27 @@ TEST(IntegerProducts, WithoutQuantizeLinearGiveFloats) {
   expect_close(*evaluate(after, {q.x})[0], *evaluate(before, {q.x})[0], 1e-5);
 }
 
+// What is moved between the operators is moved as bytes.
+TEST(IntegerProducts, FollowTheirOperandThroughMovement) {
+  Quantized q;
+  q.w = bytes<int8_t>(DType::i8, {q.k, q.n}, 2);
+  Builder& b = q.b;
+  const ValueId in = b.input({q.k, q.m}, DType::u8), weights = b.g.add_constant("w", q.w);
+  const ValueId a = b.g.add(map_op, "dx", {in}, dequantize_program(-q.x_zero, q.x_scale));
+  const ValueId d = b.g.add(map_op, "dw", {weights, q.vector(q.w_scale)}, dequantize_program(-0.0, std::nullopt));
+  const ValueId rows = b.reshape(b.transpose(a, {1, 0}), {1, q.m, q.k});
+  const ValueId y = b.g.add(matmul_op, "product", {rows, d, none}, MatMulAttrs{});
+  const Graph before = b.done({b.g.add(map_op, "q", {y, b.scalar(q.y_scale)}, quantize_program(DType::u8, 0, 255, 3))});
+  const Graph after = optimize(before);
+  int products = 0;
+  for (const Node& node : after.nodes)
+    products += node.op == &matmul_op && after.values[node.inputs[0]].dtype == DType::u8;
+  EXPECT_EQ(products, 1);
+  const TensorPtr x = bytes<uint8_t>(DType::u8, {q.k, q.m}, 9);
+  const auto expected = bytes_of(*evaluate(before, {x})[0]), actual = bytes_of(*evaluate(after, {x})[0]);
+  for (size_t i = 0; i < expected.size(); i++) EXPECT_LE(std::abs(expected[i] - actual[i]), 1);
+}
+
 // Kernels do the way back to 8 bits themselves where they know it again.
 TEST(IntegerProducts, RequantizationIsKnownAgain) {
   for (const MapInstr& activation :
