@@ -208,6 +208,9 @@ struct OpDef {
   // The operand that the result is, bit for bit, where its type and shape are the result's; -1: none. Null: never
   // known.
   int (*identity)(const NodeView&) = nullptr;
+  // Whether every element of the results is one of an operand, and the same one if any increasing function were applied
+  // to all elements before: movement, maxima. Null: never.
+  bool (*picks)(const NodeView&) = nullptr;
   // The attributes with which the operator does on `first`'s operand 0 what `second` does on the result of `first`.
   Attributes (*compose)(const Attributes& first, const Attributes& second) = nullptr;
   const EpilogueSlot* epilogue = nullptr;

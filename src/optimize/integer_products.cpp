@@ -18,12 +18,11 @@ std::optional<Dequantize> dequantized(const Rewriter& rw, ValueId v) {
   return node ? as_dequantize({rw.g, *node}) : std::nullopt;
 }
 
-// The same of a value that was moved after it had been dequantized, all of it alike: the bytes are moved instead.
+// The same of a value that was moved, or pooled, after it had been dequantized, all of it alike: its bytes are instead.
 std::optional<Dequantize> dequantized_under(Rewriter& rw, ValueId v) {
   const Node* move = rw.producer(v);
   if (!move || move->inputs.size() != 1 || !rw.single(v)) return dequantized(rw, v);
-  const NodeView view{rw.g, *move};
-  if (move->op->operations(view, whole(move->op->domain(view))) != 0) return dequantized(rw, v);
+  if (!move->op->picks || !move->op->picks({rw.g, *move})) return dequantized(rw, v);
   std::optional<Dequantize> d = dequantized(rw, move->inputs[0]);
   if (!d || !d->scale || !d->zero || rw.shape(d->x) != rw.shape(move->inputs[0])) return {};
   const Node copy = *move;  // emitting may move it

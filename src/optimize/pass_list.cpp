@@ -15,6 +15,7 @@
 #include "optimize/merge_equal.hpp"
 #include "optimize/move_maps.hpp"
 #include "optimize/move_transposes.hpp"
+#include "optimize/quantized_movement.hpp"
 #include "optimize/recognize_activations.hpp"
 #include "optimize/recognize_attention.hpp"
 #include "optimize/recognize_norm.hpp"
@@ -54,6 +55,7 @@ constexpr Pass passes[] = {
     {"move_transposes", layout, move_transposes},
     {"absorb_transposes", layout, absorb_transposes},
     // While weights are still the integers of the file.
+    {"quantized_movement", fuse, quantized_movement},
     {"integer_products", fuse, integer_products},
     {"blocked_products", fuse, blocked_products},
     {"fold_all_constants", nullptr, fold_all_constants},

@@ -208,7 +208,11 @@ bool map_vector(const Candidate& c) {
 }
 
 bool reduce_vector(const Candidate& c) { return vector(c) && element_count(c.view.in_shape(0)) > 0; }
-bool pool_vector(const Candidate& c) { return vector(c) && c.view.in_shape(0).size() <= max_windowed_dims + 2; }
+bool pool_vector(const Candidate& c) {
+  const DType type = c.view.in(0).dtype;
+  const bool bytes = (type == DType::u8 || type == DType::i8) && c.view.as<PoolAttrs>().kind == PoolKind::max;
+  return (vector(c) || (bytes && all_dense(c))) && c.view.in_shape(0).size() <= max_windowed_dims + 2;
+}
 bool lrn_vector(const Candidate& c) { return vector(c) && c.view.as<LrnAttrs>().size <= lrn_max_size; }
 bool resize_vector(const Candidate& c) { return vector(c) && !c.view.out_shape().empty(); }
 

@@ -2,6 +2,7 @@
 #include "kernels/pool/pool.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "kernels/kernel_check.hpp"
 
@@ -162,6 +163,34 @@ TEST(PoolKernelBits, EqualOnAvx2AndAvx512) {
         pool_pixel(c.op, x.data(), taps, c.divisor, c.p, channels, y.data());
         return y;
       })) << channels;
+  }
+}
+
+template <class T>
+void check_bytes(Random& random) {
+  const int64_t channels = test::between(random, 1, 200);
+  const PoolTaps taps{{1, test::between(random, 0, 4), test::between(random, 1, 4)}, {0, 1000, channels + 3}};
+  std::vector<T> x(5000);
+  for (T& v : x) v = static_cast<T>(random.below(256));
+  std::vector<T> y(static_cast<size_t>(channels) + 1, 77);
+  max_pool_pixel(std::is_signed_v<T>, reinterpret_cast<const std::byte*>(x.data()), taps, channels,
+                 reinterpret_cast<std::byte*>(y.data()));
+  for (int64_t c = 0; c < channels; c++) {
+    T top = std::numeric_limits<T>::lowest();
+    for (int64_t at : offsets_of(taps)) top = std::max(top, x[static_cast<size_t>(at + c)]);
+    ASSERT_EQ(y[static_cast<size_t>(c)], top) << c << " of " << channels;
+  }
+  EXPECT_EQ(y.back(), 77);
+}
+
+TEST(PoolBytes, Maxima) {
+  Random random(9);
+  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
+    const test::IsaLimit limit(isa);
+    for (int trial = 0; trial < 100; trial++) {
+      check_bytes<uint8_t>(random);
+      check_bytes<int8_t>(random);
+    }
   }
 }
 

@@ -71,6 +71,7 @@ const OpDef concat_op{.name = "concat",
                       .evaluate = evaluate,
                       .view = view,
                       .order = Order::all,
-                      .identity = identity};
+                      .identity = identity,
+                      .picks = always_picks};
 
 }  // namespace pando

@@ -33,6 +33,7 @@ const OpDef expand_op{.name = "expand",
                       .by_box = true,
                       .order = Order::first,
                       .may_reorder = keeps_rank,
-                      .identity = first};
+                      .identity = first,
+                      .picks = always_picks};
 
 }  // namespace pando

@@ -176,7 +176,8 @@ const OpDef gather_op{.name = "gather",
                       .evaluate = gather_evaluate,
                       .by_box = true,
                       .order = Order::first,
-                      .may_reorder = keeps_rank};
+                      .may_reorder = keeps_rank,
+                      .picks = always_picks};
 
 const OpDef gather_elements_op{.name = "gather_elements",
                                .attributes = attributes_of<GatherAttrs>,
@@ -186,7 +187,8 @@ const OpDef gather_elements_op{.name = "gather_elements",
                                .writes = writes_box,
                                .operations = no_operations,
                                .evaluate = elements_evaluate,
-                               .by_box = true};
+                               .by_box = true,
+                               .picks = always_picks};
 
 const OpDef gather_nd_op{.name = "gather_nd",
                          .attributes = attributes_of<GatherNdAttrs>,
@@ -196,6 +198,7 @@ const OpDef gather_nd_op{.name = "gather_nd",
                          .writes = writes_box,
                          .operations = no_operations,
                          .evaluate = nd_evaluate,
-                         .by_box = true};
+                         .by_box = true,
+                         .picks = always_picks};
 
 }  // namespace pando

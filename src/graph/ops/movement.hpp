@@ -14,6 +14,8 @@ Access selection_reads(const NodeView& node, int64_t axis);
 Access writes_box(const NodeView& node, int output);
 // For OpDef::operations: bytes only.
 double no_operations(const NodeView& node, const Box& box);
+// For OpDef::picks.
+inline bool always_picks(const NodeView&) { return true; }
 // Throws unless operand `input` holds integers.
 void check_indices(const NodeView& node, int input);
 // Throws when per-dimension attributes do not fit the rank; `what` names them.

@@ -79,6 +79,8 @@ int identity(const NodeView& node) {
   return std::all_of(a.begin.begin(), a.begin.end(), zero) && std::all_of(a.end.begin(), a.end.end(), zero) ? 0 : -1;
 }
 
+bool picks(const NodeView& node) { return node.as<PadAttrs>().mode != PadMode::constant; }
+
 }  // namespace
 
 const OpDef pad_op{.name = "pad",
@@ -90,6 +92,7 @@ const OpDef pad_op{.name = "pad",
                    .operations = no_operations,
                    .evaluate = evaluate,
                    .order = Order::first,
-                   .identity = identity};
+                   .identity = identity,
+                   .picks = picks};
 
 }  // namespace pando

@@ -119,6 +119,8 @@ void evaluate(const Attributes& any, std::span<const View> inputs, std::span<con
   });
 }
 
+bool picks(const NodeView& node) { return node.as<PoolAttrs>().kind == PoolKind::max; }
+
 }  // namespace
 
 // Not by box: a cut image no longer says where the padding begins.
@@ -129,6 +131,7 @@ const OpDef pool_op = {.name = "pool",
                        .reads = reads,
                        .writes = writes,
                        .operations = operations,
-                       .evaluate = evaluate};
+                       .evaluate = evaluate,
+                       .picks = picks};
 
 }  // namespace pando

@@ -67,6 +67,7 @@ const OpDef reshape_op{.name = "reshape",
                        .evaluate = evaluate,
                        .view = view,
                        .identity = first,
+                       .picks = always_picks,
                        .compose = compose};
 
 }  // namespace pando

@@ -82,6 +82,7 @@ const OpDef slice_op{.name = "slice",
                      .view = view,
                      .order = Order::first,
                      .identity = identity,
+                     .picks = always_picks,
                      .compose = compose};
 
 }  // namespace pando

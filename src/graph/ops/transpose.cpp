@@ -60,6 +60,7 @@ const OpDef transpose_op{.name = "transpose",
                          .evaluate = evaluate,
                          .by_box = true,
                          .identity = identity,
+                         .picks = always_picks,
                          .compose = compose};
 
 }  // namespace pando

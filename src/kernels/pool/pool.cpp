@@ -1,6 +1,8 @@
 #include "kernels/pool/pool.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/simd.hpp"
 #undef HWY_TARGET_INCLUDE
@@ -101,6 +103,32 @@ void pool_pixel(PoolOp op, const float* x, const PoolTaps& taps, float divisor, 
   }
 }
 
+template <class T>
+void max_of_bytes(const T* x, const PoolTaps& taps, int64_t channels, T* y) {
+  const hn::ScalableTag<T> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const T least = std::numeric_limits<T>::lowest();
+  if (channels < lanes) {
+    for (int64_t c = 0; c < channels; c++) {
+      T top = least;
+      for_each_tap(taps, [&](int64_t at) { top = std::max(top, x[at + c]); });
+      y[c] = top;
+    }
+    return;
+  }
+  for (int64_t c = 0; c < channels; c += lanes) {
+    const int64_t from = std::min(c, channels - lanes);  // the last vector covers some channels again
+    auto top = hn::Set(d, least);
+    for_each_tap(taps, [&](int64_t at) HWY_ATTR { top = hn::Max(top, hn::LoadU(d, x + at + from)); });
+    hn::StoreU(top, d, y + from);
+  }
+}
+
+void max_pool_pixel(bool is_signed, const std::byte* x, const PoolTaps& taps, int64_t channels, std::byte* y) {
+  if (is_signed) max_of_bytes(reinterpret_cast<const int8_t*>(x), taps, channels, reinterpret_cast<int8_t*>(y));
+  else max_of_bytes(reinterpret_cast<const uint8_t*>(x), taps, channels, reinterpret_cast<uint8_t*>(y));
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace pando::kernels
 HWY_AFTER_NAMESPACE();
@@ -109,6 +137,11 @@ HWY_AFTER_NAMESPACE();
 namespace pando::kernels {
 
 HWY_EXPORT(pool_pixel);
+HWY_EXPORT(max_pool_pixel);
+
+void max_pool_pixel(bool is_signed, const std::byte* x, const PoolTaps& taps, int64_t channels, std::byte* y) {
+  HWY_DYNAMIC_DISPATCH(max_pool_pixel)(is_signed, x, taps, channels, y);
+}
 
 void pool_pixel(PoolOp op, const float* x, const PoolTaps& taps, float divisor, int64_t p, int64_t channels, float* y) {
   HWY_DYNAMIC_DISPATCH(pool_pixel)(op, x, taps, divisor, p, channels, y);
