@@ -24,6 +24,7 @@ for (let i = 2; i < process.argv.length; i++) {
   if (['no-spinning', 'check-only', 'load'].includes(name)) args[name] = true;
   else args[name] = process.argv[++i];
 }
+const pandoArgs = args['pando-args'] ? args['pando-args'].split(' ') : [];  // of both `run` and `bench`
 if (!fs.existsSync(path.join(args.ort, 'node_modules/onnxruntime-node'))) {
   console.error(`compare: onnxruntime-node is not in ${args.ort}: run scripts/setup.sh`);
   process.exit(1);
@@ -133,7 +134,7 @@ async function saved(config, dir) {
 async function agreement(config, pandoInputs, names, dir) {
   const reference = await saved(config, path.join(dir, 'ort'));
   const out = path.join(dir, 'pando');
-  const r = spawnSync(args.pando, ['run', config.model, ...pandoInputs, '--output-dir', out], {encoding: 'utf8'});
+  const r = spawnSync(args.pando, ['run', config.model, ...pandoInputs, '--output-dir', out, ...pandoArgs], {encoding: 'utf8'});
   if (r.status !== 0) throw new Error(r.stderr.trim());
   const seen = new Map();
   const worst = [];
@@ -216,7 +217,7 @@ async function compareModel(model, work) {
   if (args.load) row.load = await load({...base, threads: 2}, flags);
   for (const threads of args.threads.split(',').map(Number)) {
     const pando = new Worker(args.pando, ['bench', file, ...flags, '--threads', String(threads), '--serve',
-      ...(args['pando-args'] ? args['pando-args'].split(' ') : [])]);
+      ...pandoArgs]);
     const ort = ortWorker({...base, threads, spinning: !args['no-spinning']});
     await pando.read(), await ort.read();
     let timing = await pairs(pando, ort, Number(args.block));
