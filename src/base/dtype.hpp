@@ -1,10 +1,16 @@
 // Element types of tensors: 16-bit floats and dispatch on a type. The enum itself is public: pando/types.hpp.
 #pragma once
+#include <type_traits>
+
 #include "pando/types.hpp"
 
 namespace pando {
 
 constexpr bool is_float(DType t) { return t <= DType::bf16; }
+// Whether float32 holds every value of the type; of 32-bit integers, the nearest.
+constexpr bool widens_to_f32(DType t) {
+  return t != DType::f64 && t != DType::u32 && t != DType::i64 && t != DType::u64;
+}
 
 // 16-bit floats are storage types: convert to float to compute. Round to nearest even.
 struct Half {
@@ -20,6 +26,12 @@ BFloat16 to_bfloat16(float f);
 // From wider numbers in one rounding: through the nearest float there would be two.
 Half to_half(double d);
 BFloat16 to_bfloat16(double d);
+// The same by the type that is wanted.
+template <class T, class Wide>
+T to_narrow(Wide v) {
+  if constexpr (std::is_same_v<T, Half>) return to_half(v);
+  else return to_bfloat16(v);
+}
 
 // Calls f with a value of the C++ type of `t` (Half and BFloat16 for the 16-bit floats, bool for boolean).
 template <class F>

@@ -91,8 +91,23 @@ enum class MapOp : uint8_t {
   clip3 /*a to [b,c]*/,
   fma_mul_add /*a*b+c, two roundings*/,
 };
-int operand_count(MapOp op);
-const char* name_of(MapOp op);
+inline constexpr size_t map_op_count = static_cast<size_t>(MapOp::fma_mul_add) + 1;
+
+// What else there is to know of an instruction, but what it computes (base/map_scalar.hpp) and its derivative
+// (graph/ops/gradient.cpp): one table.
+enum class MapTypes : uint8_t { any, booleans, integers, numbers /*all but booleans*/, floats };
+struct MapOpInfo {
+  MapOp op;
+  const char* name;
+  int operands;
+  MapTypes types;              // of its operands, when it stands alone
+  bool gives_boolean = false;  // else the result has the type of the last operand
+};
+const MapOpInfo& info_of(MapOp op);
+inline int operand_count(MapOp op) { return info_of(op).operands; }
+inline const char* name_of(MapOp op) { return info_of(op).name; }
+// Whether the instruction takes operands of the type.
+bool takes(MapOp op, DType t);
 
 // Registers 0..inputs-1 are the operator's operands; instruction i writes register inputs+i; the last one is the
 // result.
@@ -111,11 +126,20 @@ inline constexpr int max_map_inputs = 12, max_map_instrs = 24;
 // Programs of several instructions compute in float32. Their operands may be of these types, which are converted when
 // they are read: float32, floats of 16 bits, booleans, integers of 8 and 16 bits, which are exact, and of 32 bits,
 // rounded to the nearest. Results may be of these types, too, converted as by the operator Cast, but for i32.
-bool is_program_type(DType type);
+constexpr bool is_program_type(DType type) { return widens_to_f32(type); }
 // Whether the vector interpreter runs it: all but bit operations, within the limits above.
 bool has_vector_body(const MapProgram& program);
 // Whether it also does so for operands and a result of these types; a program of one instruction computes in the type
 // of its operands.
 bool has_vector_body(const MapProgram& program, const std::vector<DType>& operands, DType result);
+
+// Instructions that have loops for float64 and integers of 32 and 64 bits, beside casts between any types and choices
+// (where) of any type.
+inline constexpr MapOp typed_map_ops[] = {MapOp::neg,  MapOp::abs,        MapOp::sign,    MapOp::clip,
+                                          MapOp::add,  MapOp::sub,        MapOp::mul,     MapOp::div,
+                                          MapOp::min,  MapOp::max,        MapOp::mod,     MapOp::equal,
+                                          MapOp::less, MapOp::less_equal, MapOp::greater, MapOp::greater_equal};
+// Whether a program of one such instruction has a loop for operands and a result of these types.
+bool has_typed_body(const MapProgram& program, const std::vector<DType>& operands, DType result);
 
 }  // namespace pando

@@ -22,6 +22,7 @@ constexpr BindRow table[] = {
     {"attention flash", bind_attention},
     {"lstm gemm", bind_lstm},
     {"map vector", bind_map},
+    {"map typed", bind_map_typed},
     {"reduce vector", bind_reduce},
     {"softmax vector", bind_softmax},
     {"norm vector", bind_norm},
@@ -41,10 +42,10 @@ constexpr const TileKernel* kernels[] = {&attention_kernel, &blocked_kernel,    
                                          &conv_gemm_kernel, &conv_winograd_kernel, &copy_kernel,
                                          &gather_kernel,    &integer_kernel,       &integer_depthwise_kernel,
                                          &gemv_kernel,      &lrn_kernel,           &lstm_kernel,
-                                         &map_kernel,       &matmul_kernel,        &norm_kernel,
-                                         &nothing_kernel,   &pool_kernel,          &products_kernel,
-                                         &reduce_kernel,    &reference_kernel,     &reshape_kernel,
-                                         &resize_kernel,    &softmax_kernel};
+                                         &map_kernel,       &map_typed_kernel,     &matmul_kernel,
+                                         &norm_kernel,      &nothing_kernel,       &pool_kernel,
+                                         &products_kernel,  &reduce_kernel,        &reference_kernel,
+                                         &reshape_kernel,   &resize_kernel,        &softmax_kernel};
 
 }  // namespace
 

@@ -10,9 +10,9 @@
 namespace pando {
 
 const char* name_of(Algorithm a) {
-  constexpr const char* names[] = {"reference", "gemm",      "winograd",         "bf16",         "depthwise",
-                                   "gemv",      "gemv half", "blocked",          "gemv blocked", "flash",
-                                   "vector",    "integer",   "integer depthwise"};
+  constexpr const char* names[] = {
+      "reference", "gemm",         "winograd", "bf16",  "depthwise", "gemv",    "gemv half",
+      "blocked",   "gemv blocked", "flash",    "typed", "vector",    "integer", "integer depthwise"};
   return names[static_cast<int>(a)];
 }
 
@@ -199,12 +199,21 @@ bool lstm_gemm(const Candidate& c) {
          gates <= INT32_MAX - 4 * column_block;
 }
 
-bool map_vector(const Candidate& c) {
-  const Extents y = c.strides(c.view.node.outputs[0]);
+std::vector<DType> operand_types(const Candidate& c) {
   std::vector<DType> types;
   for (int i = 0; i < c.view.inputs(); i++) types.push_back(c.view.in(i).dtype);
+  return types;
+}
+
+bool map_vector(const Candidate& c) {
+  const Extents y = c.strides(c.view.node.outputs[0]);
+  const std::vector<DType> types = operand_types(c);
   return all_dense(c) && has_vector_body(c.view.as<MapAttrs>().program, types, c.view.out().dtype) &&
          (y.size() < max_rank || y[y.size() - 1] == 1);
+}
+
+bool map_typed(const Candidate& c) {
+  return has_typed_body(c.view.as<MapAttrs>().program, operand_types(c), c.view.out().dtype);
 }
 
 bool reduce_vector(const Candidate& c) { return vector(c) && element_count(c.view.in_shape(0)) > 0; }
@@ -330,6 +339,7 @@ const AlgorithmRow table[] = {
     {"attention flash", &attention_op, Algorithm::flash, attention_flash, attention_borders, 0.55},
     {"lstm gemm", &lstm_op, Algorithm::gemm, lstm_gemm, lstm_borders, 0.90, rows_of_one_step},
     {"map vector", &map_op, Algorithm::vector, map_vector, as_they_are, 0.10},
+    {"map typed", &map_op, Algorithm::typed, map_typed, as_they_are, 0.10},
     {"reduce vector", &reduce_op, Algorithm::vector, reduce_vector, as_they_are, 0.10},
     {"softmax vector", &softmax_op, Algorithm::vector, vector, as_they_are, 0.10},
     {"norm vector", &norm_op, Algorithm::vector, norm_vector, as_they_are, 0.10},

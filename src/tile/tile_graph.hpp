@@ -20,6 +20,7 @@ enum class Algorithm : uint8_t {
   blocked,    // products with weights that are quantized in blocks
   gemv_blocked,
   flash,    // attention with a running maximum
+  typed,    // element-wise in the operands' own type
   vector,   // row-wise vector code (map, softmax, norm, pool, reduce, movement)
   integer,  // products of bytes, exact sums
   integer_depthwise,

@@ -3,10 +3,11 @@
 
 #include <chrono>
 #include <cmath>
+#include <random>
 #include <thread>
 
 #include "bind/run_program.hpp"
-#include "graph/ops/ops.hpp"
+#include "graph/ops/common.hpp"
 
 namespace pando::test {
 namespace {
@@ -57,11 +58,73 @@ TEST(BindMap, BroadcastsInEveryDimension) {
   check_vector(m, "slices");
 }
 
-TEST(BindMap, OtherTypesRunTheReference) {
-  Model m;
-  ValueId x = m.input({3, 50}, DType::i64);
-  m.finish(m.graph.add(map_op, "cast", {x}, MapAttrs{{{{MapOp::cast, 0}}, 1}, DType::f32}));
-  check_vector(m);
+// Values at the edges of their type, too.
+TensorPtr typed_values(DType type, const Shape& shape, uint32_t seed) {
+  auto t = make_tensor(type, shape);
+  std::mt19937 random(seed);
+  constexpr double edges[] = {0, -1, 1, 2, -7, -0.0, 1e300, INFINITY, NAN, -0x1p31, 0x1p31 - 1, -0x1p63, 0x1p53 + 1};
+  dispatch(type, [&](auto tag) {
+    for (int64_t i = 0; i < element_count(shape); i++) {
+      const bool edge = random() % 4 == 0;
+      const double v = edge ? edges[random() % std::size(edges)] : static_cast<double>(random() % 2000) / 7 - 140;
+      store(writable(*t), i, convert<decltype(tag)>(v));
+    }
+  });
+  return t;
+}
+
+// The bits of the reference, however tiles are cut, from several shapes and strides of operands.
+void check_typed(const MapInstr& instr, const std::vector<DType>& types, DType result, uint32_t seed) {
+  const struct {
+    Shape shapes[3];
+    bool slices;
+  } cases[] = {{{{3, 5, 67}, {3, 5, 67}, {3, 5, 67}}, false},
+               {{{4, 40}, {1}, {40}}, false},
+               {{{6, 1, 9}, {7, 9}, {6, 7, 1}}, false},
+               {{{7, 30}, {7, 30}, {7, 30}}, true},
+               {{{}, {}, {}}, false}};
+  for (const auto& c : cases) {
+    Model m;
+    std::vector<ValueId> operands;
+    std::vector<TensorPtr> inputs;
+    for (size_t i = 0; i < types.size(); i++) {
+      const ValueId v = m.input(c.shapes[i], types[i]);
+      inputs.push_back(typed_values(types[i], c.shapes[i], seed++));
+      operands.push_back(c.slices ? inner(m, v) : v);
+    }
+    m.finish(m.graph.add(map_op, "map", operands, MapAttrs{{{instr}, static_cast<int>(types.size())}, result}));
+    verify(m.graph);
+    const auto expected = evaluate(m.graph, inputs);
+    for (double tile_us : {0.0, 0.2, 1e6}) {
+      const TileGraph tiles = tile(m.graph, Machine::host(), {.tile_us = tile_us});
+      EXPECT_STREQ(tiles.ops.back().row->key, "map typed");
+      const auto actual = run_tiles(tiles, inputs);
+      ASSERT_EQ(std::memcmp(expected[0]->data, actual[0]->data, expected[0]->bytes()), 0)
+          << name_of(instr.op) << " of " << name_of(types[0]) << " to " << name_of(result) << ' '
+          << to_string(c.shapes[0]);
+    }
+  }
+}
+
+TEST(BindMap, InstructionsInTheirOwnType) {
+  uint32_t seed = 1;
+  for (const MapOp op : typed_map_ops)
+    for (const DType type : {DType::f64, DType::i32, DType::i64}) {
+      const int count = operand_count(op);
+      check_typed({op, 0, uint8_t(count > 1), 0, -20, 1e4}, std::vector(static_cast<size_t>(count), type),
+                  info_of(op).gives_boolean ? DType::boolean : type, seed += 10);
+    }
+  for (const DType type : {DType::f64, DType::i64, DType::u8, DType::i16, DType::u32})
+    check_typed({MapOp::where, 0, 1, 2}, {DType::boolean, type, type}, type, seed += 10);
+}
+
+TEST(BindMap, CastsBetweenAllTypes) {
+  uint32_t seed = 5;
+  for (int from = 0; from <= static_cast<int>(DType::boolean); from++)
+    for (int to = 0; to <= static_cast<int>(DType::boolean); to++) {
+      const auto a = static_cast<DType>(from), b = static_cast<DType>(to);
+      if (!has_vector_body({{{MapOp::cast}}, 1}, {a}, b)) check_typed({MapOp::cast}, {a}, b, seed++);
+    }
 }
 
 TEST(BindReduce, AnyAxes) {

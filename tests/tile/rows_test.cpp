@@ -115,7 +115,8 @@ TEST(Rows, NothingIsCalledWhatItIsNot) {
   EXPECT_EQ(row_of(n.lstm(true)), "lstm gemm");
   EXPECT_EQ(row_of(n.lstm(false)), "reference");
   EXPECT_EQ(row_of(n.map(MapOp::add, DType::f32)), "map vector");
-  EXPECT_EQ(row_of(n.map(MapOp::add, DType::i64)), "reference");
+  EXPECT_EQ(row_of(n.map(MapOp::add, DType::i64)), "map typed");
+  EXPECT_EQ(row_of(n.map(MapOp::pow, DType::i64)), "reference");
   EXPECT_EQ(row_of(n.map(MapOp::bit_and, DType::i32)), "reference");
   n.g.add(gather_op, "", {n.input({9, 4}), n.input({3}, DType::i64)}, GatherAttrs{});
   EXPECT_EQ(row_of(n.last()), "gather vector");

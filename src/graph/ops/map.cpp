@@ -7,37 +7,6 @@
 namespace pando {
 namespace {
 
-bool gives_boolean(MapOp op) {
-  return op == MapOp::logical_not || op == MapOp::is_nan || op == MapOp::is_inf ||
-         (op >= MapOp::equal && op <= MapOp::logical_xor);
-}
-
-// The types that a single instruction takes as its (last) operand.
-bool supports(MapOp op, DType t) {
-  switch (op) {
-    case MapOp::copy:
-    case MapOp::cast:
-    case MapOp::equal:
-    case MapOp::where: return true;
-    case MapOp::logical_not:
-    case MapOp::logical_and:
-    case MapOp::logical_or:
-    case MapOp::logical_xor: return t == DType::boolean;
-    case MapOp::bit_not:
-    case MapOp::bit_and:
-    case MapOp::bit_or:
-    case MapOp::bit_xor:
-    case MapOp::shift_left:
-    case MapOp::shift_right: return !is_float(t) && t != DType::boolean;
-    case MapOp::neg:
-    case MapOp::abs:
-    case MapOp::sign:
-    case MapOp::relu:
-    case MapOp::clip: return t != DType::boolean;
-    default: return operand_count(op) > 1 ? t != DType::boolean : is_float(t);
-  }
-}
-
 // One instruction: operands of one type, but for the condition of `where` and the exponent of `pow`.
 void check_single(const NodeView& node, const MapAttrs& attrs) {
   const MapInstr& in = attrs.program.code[0];
@@ -52,9 +21,8 @@ void check_single(const NodeView& node, const MapAttrs& attrs) {
       fail(ErrorCode::invalid_model, "operand {} of {} is {}, expected {}", i, name_of(in.op), name_of(t),
            name_of(expected));
   }
-  if (!supports(in.op, type))
-    fail(ErrorCode::not_supported, "{} of {} is not supported", name_of(in.op), name_of(type));
-  DType result = in.op == MapOp::cast ? attrs.out : gives_boolean(in.op) ? DType::boolean : type;
+  if (!takes(in.op, type)) fail(ErrorCode::not_supported, "{} of {} is not supported", name_of(in.op), name_of(type));
+  DType result = in.op == MapOp::cast ? attrs.out : info_of(in.op).gives_boolean ? DType::boolean : type;
   if (attrs.out != result)
     fail(ErrorCode::invalid_model, "the result of {} is {}, expected {}", name_of(in.op), name_of(attrs.out),
          name_of(result));
@@ -65,7 +33,7 @@ void check_many(const NodeView& node, const MapAttrs& attrs) {
     if (!is_program_type(node.in(i).dtype))
       fail(ErrorCode::invalid_model, "operand {} of a map of several instructions is {}", i, name_of(node.in(i).dtype));
   for (const MapInstr& in : attrs.program.code)
-    if (!supports(in.op, DType::f32) && !supports(in.op, DType::boolean))
+    if (!takes(in.op, DType::f32) && !takes(in.op, DType::boolean))
       fail(ErrorCode::not_supported, "{} of float32 is not supported", name_of(in.op));
   if (!is_program_type(attrs.out) || attrs.out == DType::i32)
     fail(ErrorCode::invalid_model, "the result of a map of several instructions is {}", name_of(attrs.out));

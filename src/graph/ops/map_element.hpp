@@ -1,18 +1,9 @@
-// What one instruction of a map program does to one element, for every type, and programs as epilogues.
+// Programs on one element, and as epilogues.
 #pragma once
+#include "base/map_scalar.hpp"
 #include "graph/ops/common.hpp"
 
 namespace pando {
-
-// The result in the operands' own type; comparisons and predicates give 0 or 1. For float and double.
-template <class T>
-T map_float(const MapInstr& instr, T a, T b, T c);
-extern template float map_float(const MapInstr&, float, float, float);
-extern template double map_float(const MapInstr&, double, double, double);
-
-// The same for integers: results wrap around, dividing by 0 gives 0, shifts by the width or more give 0.
-template <class T>
-T map_integer(const MapInstr& instr, T a, T b, T c);
 
 // Runs a float32 program: registers 0..inputs-1 are filled in, the rest is scratch. `registers` holds at least
 // max_map_inputs + max_map_instrs.

@@ -35,8 +35,8 @@ constexpr bool is_half = std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>;
 
 template <class T>
 HWY_INLINE float widened(T v) {
-  if constexpr (is_half<T>) return to_float(v);
-  else return static_cast<float>(v);
+  if constexpr (std::is_arithmetic_v<T>) return static_cast<float>(v);
+  else return to_float(v);
 }
 
 // n contiguous elements as float32, exactly or rounded to the nearest.
@@ -46,10 +46,11 @@ HWY_INLINE void widen_row(const T* in, int64_t n, float* out) {
   const hn::RebindToSigned<DF> di;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t c = 0;
-  for (; c + lanes <= n; c += lanes) {
+  for (; (std::is_arithmetic_v<T> || is_half<T>)&&c + lanes <= n; c += lanes) {
     if constexpr (is_half<T>) hn::StoreU(load_widened(d, in + c), d, out + c);
     else if constexpr (sizeof(T) == 4) hn::StoreU(hn::ConvertTo(d, hn::LoadU(di, in + c)), d, out + c);
-    else hn::StoreU(hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(hn::Rebind<T, DF>(), in + c))), d, out + c);
+    else if constexpr (std::is_arithmetic_v<T>)
+      hn::StoreU(hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(hn::Rebind<T, DF>(), in + c))), d, out + c);
   }
   for (; c < n; c++) out[c] = widened(in[c]);
 }
@@ -65,7 +66,7 @@ HWY_INLINE void narrow_row(const float* in, int64_t n, T* out) {
   const hn::RebindToSigned<DF> di;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t c = 0;
-  if constexpr (sizeof(T) == 1) {
+  if constexpr (std::is_integral_v<T> && sizeof(T) == 1) {
     const auto too_large = hn::Set(d, 0x1p31f);
     const auto low = hn::Set(di, 0xff);
     for (; c + lanes <= n; c += lanes) {
@@ -76,17 +77,12 @@ HWY_INLINE void narrow_row(const float* in, int64_t n, T* out) {
                  reinterpret_cast<uint8_t*>(out + c));
     }
   }
-  if constexpr (is_half<T>) {
+  if constexpr (is_half<T>)
     for (; c + lanes <= n; c += lanes) store_narrowed(d, hn::LoadU(d, in + c), out + c);
-    for (; c < n; c++) {
-      if constexpr (std::is_same_v<T, Half>) out[c] = to_half(in[c]);
-      else out[c] = to_bfloat16(in[c]);
-    }
-    return;
-  }
   for (; c < n; c++) {
     const float v = in[c];
-    out[c] = static_cast<T>(v >= -0x1p31f && v < 0x1p31f ? static_cast<int32_t>(v) : INT32_MIN);
+    if constexpr (!std::is_arithmetic_v<T>) out[c] = to_narrow<T>(v);
+    else out[c] = static_cast<T>(v >= -0x1p31f && v < 0x1p31f ? static_cast<int32_t>(v) : INT32_MIN);
   }
 }
 template <>
@@ -112,19 +108,13 @@ void materialise_as(const MapOperand& operand, const Chunk& chunk, float* out) {
   std::fill(out + chunk.count(), out + chunk.padded(), 0.0f);
 }
 
+// Calls f with a value of the C++ type, one of those of map programs.
 template <class F>
 void with_map_type(DType type, F f) {
-  switch (type) {
-    case DType::u8: return f(uint8_t());
-    case DType::boolean: return f(bool());
-    case DType::i8: return f(int8_t());
-    case DType::u16: return f(uint16_t());
-    case DType::i16: return f(int16_t());
-    case DType::i32: return f(int32_t());
-    case DType::f16: return f(Half());
-    case DType::bf16: return f(BFloat16());
-    default: return f(float());
-  }
+  dispatch(type, [&](auto tag) {
+    if constexpr (sizeof(tag) < 4 || std::is_same_v<decltype(tag), int32_t> || std::is_same_v<decltype(tag), float>)
+      f(tag);
+  });
 }
 
 // Dense copy of an operand's part of the chunk, zero-padded.
