@@ -11,6 +11,7 @@
 namespace pando {
 
 enum class DType : uint8_t { f32, f64, f16, bf16, i8, u8, i16, u16, i32, u32, i64, u64, boolean };
+inline constexpr int dtype_count = static_cast<int>(DType::boolean) + 1;
 
 // Bytes of one element; bool is one byte that holds 0 or 1.
 constexpr size_t size_of(DType t) {
@@ -32,6 +33,7 @@ constexpr size_t size_of(DType t) {
 constexpr const char* name_of(DType t) {
   constexpr const char* names[] = {"float32", "float64", "float16", "bfloat16", "int8",   "uint8", "int16",
                                    "uint16",  "int32",   "uint32",  "int64",    "uint64", "bool"};
+  static_assert(sizeof(names) / sizeof(*names) == dtype_count);
   return names[static_cast<int>(t)];
 }
 

@@ -53,4 +53,21 @@ float odd_float(double d) {
 Half to_half(double d) { return to_half(odd_float(d)); }
 BFloat16 to_bfloat16(double d) { return to_bfloat16(odd_float(d)); }
 
+template <>
+Half to_narrow(float f) {
+  return to_half(f);
+}
+template <>
+Half to_narrow(double d) {
+  return to_half(d);
+}
+template <>
+BFloat16 to_narrow(float f) {
+  return to_bfloat16(f);
+}
+template <>
+BFloat16 to_narrow(double d) {
+  return to_bfloat16(d);
+}
+
 }  // namespace pando

@@ -26,12 +26,11 @@ BFloat16 to_bfloat16(float f);
 // From wider numbers in one rounding: through the nearest float there would be two.
 Half to_half(double d);
 BFloat16 to_bfloat16(double d);
-// The same by the type that is wanted.
-template <class T, class Wide>
-T to_narrow(Wide v) {
-  if constexpr (std::is_same_v<T, Half>) return to_half(v);
-  else return to_bfloat16(v);
-}
+// The same by the type that is wanted, one of those that are only stored.
+template <class T>
+T to_narrow(float f);
+template <class T>
+T to_narrow(double d);
 
 // Calls f with a value of the C++ type of `t` (Half and BFloat16 for the 16-bit floats, bool for boolean).
 template <class F>
@@ -49,7 +48,7 @@ decltype(auto) dispatch(DType t, F&& f) {
     case DType::u32: return f(uint32_t{});
     case DType::i64: return f(int64_t{});
     case DType::u64: return f(uint64_t{});
-    default: return f(bool{});
+    default: return f(bool{});  // boolean
   }
 }
 

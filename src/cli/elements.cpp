@@ -1,5 +1,7 @@
 #include "cli/elements.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -40,6 +42,10 @@ T rounded(const Number& number) {
   return std::visit([](auto v) { return static_cast<T>(v); }, number);
 }
 
+[[noreturn]] void refuse(DType type) {
+  throw Error(ErrorCode::not_supported, fmt::format("the command has no files for tensors of {}", name_of(type)));
+}
+
 }  // namespace
 
 std::vector<double> numbers(const Array& array) {
@@ -62,6 +68,7 @@ std::vector<double> numbers(const Array& array) {
     case DType::u32: copy(array.as<uint32_t>()); break;
     case DType::i64: copy(array.as<int64_t>()); break;
     case DType::u64: copy(array.as<uint64_t>()); break;
+    default: refuse(array.dtype());
   }
   return out;
 }
@@ -81,6 +88,7 @@ void set(const Array& a, size_t i, const Number& v) {
     case DType::i64: a.as<int64_t>()[i] = nearest<int64_t>(v); break;
     case DType::u64: a.as<uint64_t>()[i] = nearest<uint64_t>(v); break;
     case DType::boolean: a.as<uint8_t>()[i] = rounded<double>(v) != 0; break;
+    default: refuse(a.dtype());
   }
 }
 
