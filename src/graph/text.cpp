@@ -41,8 +41,8 @@ std::string element_text(const Tensor& tensor) {
     using T = decltype(zero);
     T element;
     std::memcpy(&element, tensor.data, sizeof element);  // bytes of a file may be unaligned
-    if constexpr (std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>) return fmt::format("{}", to_float(element));
-    else return fmt::format("{}", element);
+    if constexpr (std::is_arithmetic_v<T>) return fmt::format("{}", element);
+    else return fmt::format("{}", to_float(element));  // of a type that is only stored
   });
 }
 
