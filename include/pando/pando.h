@@ -45,7 +45,11 @@ typedef enum pando_dtype {
   PANDO_UINT32 = 9,
   PANDO_INT64 = 10,
   PANDO_UINT64 = 11,
-  PANDO_BOOL = 12 /* one byte, 0 or 1 */
+  PANDO_BOOL = 12, /* one byte, 0 or 1 */
+  PANDO_FLOAT8E4M3FN = 13,
+  PANDO_FLOAT8E4M3FNUZ = 14,
+  PANDO_FLOAT8E5M2 = 15,
+  PANDO_FLOAT8E5M2FNUZ = 16
 } pando_dtype;
 
 typedef struct pando_engine pando_engine;

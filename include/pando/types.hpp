@@ -10,8 +10,28 @@
 
 namespace pando {
 
-enum class DType : uint8_t { f32, f64, f16, bf16, i8, u8, i16, u16, i32, u32, i64, u64, boolean };
-inline constexpr int dtype_count = static_cast<int>(DType::boolean) + 1;
+// The last four are floats of 8 bits: 4 and 3 or 5 and 2 bits of exponent and fraction; "fn": without infinities, "uz":
+// without -0, too.
+enum class DType : uint8_t {
+  f32,
+  f64,
+  f16,
+  bf16,
+  i8,
+  u8,
+  i16,
+  u16,
+  i32,
+  u32,
+  i64,
+  u64,
+  boolean,
+  f8e4m3fn,
+  f8e4m3fnuz,
+  f8e5m2,
+  f8e5m2fnuz,
+};
+inline constexpr int dtype_count = static_cast<int>(DType::f8e5m2fnuz) + 1;
 
 // Bytes of one element; bool is one byte that holds 0 or 1.
 constexpr size_t size_of(DType t) {
@@ -31,8 +51,9 @@ constexpr size_t size_of(DType t) {
 }
 
 constexpr const char* name_of(DType t) {
-  constexpr const char* names[] = {"float32", "float64", "float16", "bfloat16", "int8",   "uint8", "int16",
-                                   "uint16",  "int32",   "uint32",  "int64",    "uint64", "bool"};
+  constexpr const char* names[] = {"float32", "float64",      "float16",        "bfloat16",   "int8",          "uint8",
+                                   "int16",   "uint16",       "int32",          "uint32",     "int64",         "uint64",
+                                   "bool",    "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz"};
   static_assert(sizeof(names) / sizeof(*names) == dtype_count);
   return names[static_cast<int>(t)];
 }

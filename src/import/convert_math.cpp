@@ -153,11 +153,15 @@ Values cast(const OnnxNode& n, Builder& b) {
   int64_t to = n.i("to", 0);
   if (to == static_cast<int>(ElementType::i4) || to == static_cast<int>(ElementType::u4))
     n.unsupported("a cast to 4-bit integers is");
+  if (n.i("saturate", 1) == 0) n.unsupported("a cast that does not saturate is");
   return {b.cast(n.in(0), to_dtype(static_cast<int32_t>(to), b.node()))};
 }
 
 // Only the type of the second operand matters; it is dropped with what made it.
-Values cast_like(const OnnxNode& n, Builder& b) { return {b.cast(n.in(0), b.dtype(n.in(1)))}; }
+Values cast_like(const OnnxNode& n, Builder& b) {
+  if (n.i("saturate", 1) == 0) n.unsupported("a cast that does not saturate is");
+  return {b.cast(n.in(0), b.dtype(n.in(1)))};
+}
 
 constexpr Converter math_list[] = {
     {"Abs", unary<MapOp::abs>},

@@ -21,6 +21,7 @@ Values quantize_linear(const OnnxNode& n, Builder& b) {
   DType type = DType::u8;
   if (n.has(2)) type = b.dtype(n.in(2));
   else if (n.i("output_dtype", 0) != 0) type = to_dtype(static_cast<int32_t>(n.i("output_dtype", 0)), b.node());
+  if (n.i("saturate", 1) == 0) n.unsupported("a quantization that does not saturate is");
   return {with_parameters(
       n, b, [&](ValueId x, ValueId scale, ValueId zero) { return quantize(n, b, x, scale, zero, type); })};
 }

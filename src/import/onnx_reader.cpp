@@ -321,6 +321,10 @@ std::optional<DType> dtype_of(int32_t element_type) {
     case ElementType::u32: return DType::u32;
     case ElementType::u64: return DType::u64;
     case ElementType::bf16: return DType::bf16;
+    case ElementType::f8e4m3fn: return DType::f8e4m3fn;
+    case ElementType::f8e4m3fnuz: return DType::f8e4m3fnuz;
+    case ElementType::f8e5m2: return DType::f8e5m2;
+    case ElementType::f8e5m2fnuz: return DType::f8e5m2fnuz;
     default: return {};
   }
 }

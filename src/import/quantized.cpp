@@ -19,6 +19,10 @@ Range range_of(const OnnxNode& n, DType type) {
     case DType::i8: return {-128, 127};
     case DType::u16: return {0, 65535};
     case DType::i16: return {-32768, 32767};
+    case DType::f8e4m3fn: return {-448, 448};
+    case DType::f8e4m3fnuz: return {-240, 240};
+    case DType::f8e5m2:
+    case DType::f8e5m2fnuz: return {-57344, 57344};
     default: n.unsupported("quantization to {} is", name_of(type));
   }
 }
@@ -192,6 +196,11 @@ ValueId one_number(const OnnxNode& n, Builder& b, ValueId v) {
 ValueId quantize(const OnnxNode& n, Builder& b, ValueId x, ValueId scale, ValueId zero, DType type) {
   Range r = range_of(n, type);
   DType real = scaled_in(b.dtype(x));
+  if (is_float(type)) {  // rounded when it is stored; it has no zero point
+    if (!is_zero(b, zero)) n.unsupported("a zero point of {} other than 0 is", name_of(type));
+    const ValueId scaled = b.map(MapOp::div, {b.cast(x, DType::f32), b.cast(scale, DType::f32)});
+    return b.cast(b.map(MapOp::clip, {scaled}, r.lo, r.hi), type);
+  }
   if (real == DType::f32) {
     const std::optional<double> offset = known_zero(b, zero, 1);
     std::vector<ValueId> operands = {b.cast(x, real), b.cast(scale, real)};

@@ -268,7 +268,7 @@ TEST(Errors, NameWhatIsWrongWithModelsAndOptions) {
   error_of([&] { net.trace_json(); }, code);
   error_of([&] { net.inspect_json(); }, code);
   error_of([&] { Array(DType::f32, {2, -1}); }, code);
-  error_of([&] { Array(static_cast<DType>(13), {2}); }, code);
+  error_of([&] { Array(static_cast<DType>(dtype_count), {2}); }, code);
   Bound run(net, 1);
   error_of([&] { net.submit(run.in, run.out, nullptr); }, code);
   error_of([&] { Array(DType::f32, {int64_t{1} << 40, int64_t{1} << 40}); }, code);

@@ -80,8 +80,8 @@ std::vector<double> to_doubles(const Tensor& t) {
     for (size_t i = 0; i < out.size(); i++) {
       T x;
       std::memcpy(&x, t.data + i * sizeof(T), sizeof x);
-      if constexpr (std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>) out[i] = to_float(x);
-      else out[i] = static_cast<double>(x);
+      if constexpr (std::is_arithmetic_v<T>) out[i] = static_cast<double>(x);
+      else out[i] = to_float(x);
     }
   });
   return out;

@@ -88,9 +88,8 @@ inline TensorPtr spoil_outside(const Tensor& t, const Box& box) {
   dispatch(t.dtype, [&](auto zero) {
     using T = decltype(zero);
     T other{};
-    if constexpr (std::is_same_v<T, Half>) other = to_half(77.0f);
-    if constexpr (std::is_same_v<T, BFloat16>) other = to_bfloat16(77.0f);
     if constexpr (std::is_arithmetic_v<T>) other = static_cast<T>(77);
+    else other = to_narrow<T>(77.0f);
     for (int64_t i = 0; i < element_count(t.shape); i++)
       if (!inside(box, t.shape, i)) reinterpret_cast<T*>(writable(*copy))[i] = other;
   });

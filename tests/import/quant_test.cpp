@@ -515,6 +515,23 @@ TEST(Quantized, BlocksAnd16Bits) {
   EXPECT_EQ(numbers(*result_of(m, {floats({2}, {1.5f, 40000})})), (Numbers{10, 65535}));
 }
 
+TEST(Quantized, ToFloatsOf8Bits) {
+  const auto there_and_back = [](int32_t onnx_type, const Data& x) {
+    ModelWriter m(21);
+    m.input("x", t::f32, {static_cast<int64_t>(x.size())}).output("y").floats("s", {}, {0.5f});
+    m.initializer(raw_tensor<uint8_t>("z", onnx_type, {}, {0}));
+    m.node("QuantizeLinear", {"x", "s", "z"}, {"q"}).node("DequantizeLinear", {"q", "s", "z"}, {"y"});
+    return numbers(*result_of(m, {floats({static_cast<int64_t>(x.size())}, x)}));
+  };
+  EXPECT_EQ(there_and_back(t::f8e4m3fn, {0.52f, 1e6f, -1e6f, 0, 9.3f}), (Numbers{0.5, 224, -224, 0, 9}));
+  EXPECT_EQ(there_and_back(t::f8e5m2, {0.52f, 1e6f, -1e6f, 0, 9.3f}), (Numbers{0.5, 28672, -28672, 0, 10}));
+  ModelWriter m(21);
+  m.input("x", t::f32, {2}).output("y").floats("s", {}, {0.5f});
+  m.initializer(raw_tensor<uint8_t>("z", t::f8e5m2, {}, {0x3c}));
+  m.node("QuantizeLinear", {"x", "s", "z"}, {"y"});
+  EXPECT_THROW(import_model(m), Error);
+}
+
 TEST(Quantized, WhatDoesNotFitIsRefused) {
   const auto refuses = [](const ModelWriter& m, const char* what) {
     try {

@@ -125,7 +125,7 @@ TEST(MapRows, OtherTypesAreConverted) {
         } else if constexpr (std::is_integral_v<T>) {
           store(in.data(), i, static_cast<T>(random()));
         } else if constexpr (std::is_class_v<T>) {
-          store(in.data(), i, T{static_cast<uint16_t>(random())});  // of any magnitude, NaN
+          store(in.data(), i, T{static_cast<decltype(T::bits)>(random())});  // of any magnitude, NaN
         }
       });
     });

@@ -21,8 +21,7 @@ inline TensorPtr random_tensor(DType dtype, Shape shape, uint32_t seed, float lo
     using T = decltype(zero);
     T* p = reinterpret_cast<T*>(writable(*t));
     for (int64_t i = 0; i < n; i++) {
-      if constexpr (std::is_same_v<T, Half>) p[i] = to_half(real(random));
-      else if constexpr (std::is_same_v<T, BFloat16>) p[i] = to_bfloat16(real(random));
+      if constexpr (!std::is_arithmetic_v<T>) p[i] = to_narrow<T>(real(random));
       else if constexpr (std::is_same_v<T, bool>) p[i] = random() & 1;
       else if constexpr (std::is_floating_point_v<T>) p[i] = static_cast<T>(real(random));
       else p[i] = static_cast<T>(random() % 8);
@@ -66,8 +65,8 @@ inline double element(const Tensor& t, int64_t i) {
     using T = decltype(zero);
     T x;
     std::memcpy(&x, t.data + static_cast<size_t>(i) * sizeof(T), sizeof(T));
-    if constexpr (std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>) return to_float(x);
-    else return static_cast<double>(x);
+    if constexpr (std::is_arithmetic_v<T>) return static_cast<double>(x);
+    else return to_float(x);
   });
 }
 
