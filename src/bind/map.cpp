@@ -5,6 +5,7 @@
 #include "bind/bind_ops.hpp"
 #include "bind/strided.hpp"
 #include "graph/quantization.hpp"
+#include "kernels/elementwise/byte_table.hpp"
 #include "kernels/elementwise/map_rows.hpp"
 #include "kernels/elementwise/quantized_sum.hpp"
 
@@ -15,6 +16,8 @@ using kernels::MapOperand;
 constexpr int max_operands = max_map_inputs + 1;  // the output comes last
 
 struct OpArgs {
+  bool is_table;  // of what a byte becomes
+  uint8_t table[256];
   bool is_sum;  // of bytes: `sum` says how
   kernels::QuantizedSum sum;
   kernels::MapCode code;
@@ -50,12 +53,15 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
   if (walk.rank == 0 || (walk.stride[inputs][walk.rank - 1] != 1 && walk.rank < max_rank)) walk.add(1, zeros);
   const int col = walk.rank - 1, row = col - 1;
   const auto dense = [&](int i) { return walk.stride[i][col] == 1 || walk.extent[col] == 1; };
-  const bool is_sum = op.is_sum && dense(0) && dense(1);
+  const bool is_sum = op.is_sum && dense(0) && dense(1), is_table = op.is_table && dense(0);
   walk.for_each(std::max(row, 0), [&](const auto& at) {
-    if (is_sum) {
+    if (is_sum || is_table) {
       for (int64_t r = 0; r < (row < 0 ? 1 : walk.extent[row]); r++) {
         const auto from = [&](int i) { return base[i] + at[i] + (row < 0 ? 0 : r * walk.stride[i][row]); };
-        kernels::quantized_sum(op.sum, from(0), from(1), walk.extent[col], from(inputs));
+        if (is_sum) kernels::quantized_sum(op.sum, from(0), from(1), walk.extent[col], from(inputs));
+        else
+          kernels::look_up_bytes(op.table, reinterpret_cast<const uint8_t*>(from(0)), walk.extent[col],
+                                 reinterpret_cast<uint8_t*>(from(inputs)));
       }
       return;
     }
@@ -94,6 +100,22 @@ void recognize_sum(const Binder& b, const MapProgram& program, OpArgs& args) {
                 small(sum.b.offset) && small(sum.zero) && range(sum.lo) && range(sum.hi) && sum.floor <= sum.ceiling;
 }
 
+// A function of one operand of bytes, whatever else it takes being one constant each: all that it can give.
+void make_table(const Binder& b, const MapProgram& program, OpArgs& args) {
+  if (program.code.size() < 2 || size_of(args.type[0]) != 1 || size_of(args.type[program.inputs]) != 1) return;
+  uint8_t bytes[256];
+  for (int i = 0; i < 256; i++) bytes[i] = static_cast<uint8_t>(i);
+  MapOperand operands[max_map_inputs] = {{bytes, 0, 1, args.type[0]}};
+  for (int i = 1; i < program.inputs; i++) {
+    const TensorPtr& constant = b.view().in(i).constant;
+    if (!constant || element_count(constant->shape) != 1) return;
+    operands[i] = {constant->data, 0, 0, args.type[i]};
+  }
+  if (b.view().in(0).constant) return;  // of one element, perhaps, beside a larger operand
+  kernels::map_rows(args.code, operands, args.table, 256, 1, 256, args.type[program.inputs]);
+  args.is_table = true;
+}
+
 }  // namespace
 
 const TileKernel map_kernel{"map", run};
@@ -111,6 +133,7 @@ void bind_map(Binder& b) {
     std::copy_n(strides.v.begin(), max_rank, args.stride[i]);
   }
   recognize_sum(b, program, args);
+  make_table(b, program, args);
   b.kernel(map_kernel);
   b.op_args(args);
   for (uint32_t t = 0; t < b.tile_count(); t++) b.tile_args(t, TileArgs{b.box(t)});

@@ -21,10 +21,18 @@ using zoo::Dims;
 using zoo::OnnxWriter;
 using Type = OnnxWriter::Type;
 
+// A folder of the process, removed when it exits; children that were forked from it share it.
 inline std::string temporary(const std::string& name) {
-  auto folder = std::filesystem::path(::testing::TempDir()) / ("pando_test_" + std::to_string(getpid()));
-  std::filesystem::create_directories(folder);
-  return (folder / name).string();
+  static const struct Folder {
+    pid_t owner = getpid();
+    std::filesystem::path path = std::filesystem::path(::testing::TempDir()) / ("pando_test_" + std::to_string(owner));
+    Folder() { std::filesystem::create_directories(path); }
+    ~Folder() {
+      std::error_code ignored;
+      if (getpid() == owner) std::filesystem::remove_all(path, ignored);
+    }
+  } folder;
+  return (folder.path / name).string();
 }
 
 inline std::string read(const std::filesystem::path& path) {

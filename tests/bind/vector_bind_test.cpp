@@ -8,6 +8,7 @@
 
 #include "bind/run_program.hpp"
 #include "graph/ops/common.hpp"
+#include "kernels/elementwise/map_rows.hpp"
 
 namespace pando::test {
 namespace {
@@ -124,6 +125,29 @@ TEST(BindMap, CastsBetweenAllTypes) {
     for (int to = 0; to < dtype_count; to++) {
       const auto a = static_cast<DType>(from), b = static_cast<DType>(to);
       if (!has_vector_body({{{MapOp::cast}}, 1}, {a}, b)) check_typed({MapOp::cast}, {a}, b, seed++);
+    }
+}
+
+// One operand of bytes and constants: by a table, with the bits that the instructions give.
+TEST(BindMap, FunctionsOfOneByte) {
+  for (const DType from : {DType::u8, DType::i8})
+    for (const DType to : {DType::u8, DType::i8, DType::boolean}) {
+      Model m;
+      const ValueId x = m.input({4, 3, 256}, from), scale = m.constant({1});
+      MapProgram p{{{MapOp::add_imm, 0, 0, 0, -100}, {MapOp::mul_imm, 2, 0, 0, 0.043}, {MapOp::sigmoid, 3}}, 2};
+      p.code.push_back({MapOp::div, 4, 1});
+      if (to != DType::boolean) p.code.push_back({MapOp::clip, 5, 0, 0, 0, 100});
+      m.finish(m.graph.add(map_op, "map", {x, scale}, MapAttrs{p, to}));
+      auto in = make_tensor(from, {4, 3, 256});
+      for (size_t i = 0; i < in->bytes(); i++) writable(*in)[i] = static_cast<std::byte>(i * 7);
+      std::vector<std::byte> expected(in->bytes());
+      const kernels::MapOperand operands[] = {{in->data, 0, 1, from},
+                                              {m.graph.values[scale].constant->data, 0, 0, DType::f32}};
+      kernels::map_rows(kernels::to_map_code(p), operands, expected.data(), 3072, 1, 3072, to);
+      for (double tile_us : {0.0, 0.2, 1e6}) {
+        const auto actual = run_graph(m.graph, {in}, {.tile_us = tile_us});
+        EXPECT_EQ(std::memcmp(actual[0]->data, expected.data(), expected.size()), 0) << name_of(to);
+      }
     }
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/map_program.hpp"
 #include "graph/ops/common.hpp"
+#include "kernels/elementwise/byte_table.hpp"
 
 namespace pando::kernels {
 namespace {
@@ -144,6 +145,22 @@ TEST(MapRows, OtherTypesAreConverted) {
         });
       });
     });
+  }
+}
+
+TEST(ByteTable, AnyLengthAndInPlace) {
+  std::mt19937 random(3);
+  std::vector<uint8_t> table(256);
+  for (uint8_t& v : table) v = static_cast<uint8_t>(random());
+  for (int n : {0, 1, 15, 16, 33, 64, 127, 1000}) {
+    std::vector<uint8_t> in(static_cast<size_t>(n)), expected(in.size());
+    for (uint8_t& v : in) v = static_cast<uint8_t>(random());
+    for (size_t i = 0; i < in.size(); i++) expected[i] = table[in[i]];
+    std::vector<uint8_t> out(in.size());
+    look_up_bytes(table.data(), in.data(), n, out.data());
+    EXPECT_EQ(out, expected) << n;
+    look_up_bytes(table.data(), in.data(), n, in.data());
+    EXPECT_EQ(in, expected) << n;
   }
 }
 
