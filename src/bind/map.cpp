@@ -1,6 +1,7 @@
 // map: programs run by kernels/elementwise in float32, whatever the types of operands and result.
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "bind/bind_ops.hpp"
 #include "bind/strided.hpp"
@@ -104,7 +105,7 @@ void recognize_sum(const Binder& b, const MapProgram& program, OpArgs& args) {
 void make_table(const Binder& b, const MapProgram& program, OpArgs& args) {
   if (program.code.size() < 2 || size_of(args.type[0]) != 1 || size_of(args.type[program.inputs]) != 1) return;
   uint8_t bytes[256];
-  for (int i = 0; i < 256; i++) bytes[i] = static_cast<uint8_t>(i);
+  std::iota(std::begin(bytes), std::end(bytes), uint8_t{0});
   MapOperand operands[max_map_inputs] = {{bytes, 0, 1, args.type[0]}};
   for (int i = 1; i < program.inputs; i++) {
     const TensorPtr& constant = b.view().in(i).constant;

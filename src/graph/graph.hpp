@@ -171,6 +171,8 @@ struct Partial {
 // What an operator is for in a training step.
 enum class Training : uint8_t { none, gradient, exchange, update };
 
+class Backward;  // graph/backward.hpp
+
 // An operator of the core set. One row per operator, in graph/ops/<op>.cpp; nothing else describes it.
 // For OpDef::attributes.
 template <HasFields A>
@@ -216,6 +218,13 @@ struct OpDef {
   const EpilogueSlot* epilogue = nullptr;
   // How its reduction is cut; nothing when this node's cannot be. Null: never.
   std::optional<Partial> (*partial)(const NodeView&) = nullptr;
+  // Emits the gradients of the operands that are wanted. Throws not_supported where this node has none. Null: it has
+  // none.
+  void (*gradient)(Backward&) = nullptr;
+  // The reference of a gradient_op of this operator, for one that is no composition of others. `operands`: the
+  // operator's inputs, outputs and the gradients of its outputs. Null: it has none.
+  void (*evaluate_gradient)(const Attributes& attrs, int wrt, std::span<const View> operands,
+                            const View& out) = nullptr;
   Training training = Training::none;
   bool probabilities = false;  // its result sums to one along an axis
   // A finer name that tables of measured costs go by, as "conv 3x3". Null: none.

@@ -182,6 +182,7 @@ const OpDef attention_op = {.name = "attention",
                             .operations = operations,
                             .evaluate = evaluate,
                             .matrix = true,
-                            .by_box = true};
+                            .by_box = true,
+                            .gradient = attention_gradient};
 
 }  // namespace pando

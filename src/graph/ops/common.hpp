@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "base/convert.hpp"
-#include "graph/ops/ops.hpp"
+#include "graph/backward.hpp"
 
 namespace pando {
 

@@ -72,6 +72,7 @@ const OpDef concat_op{.name = "concat",
                       .view = view,
                       .order = Order::all,
                       .identity = identity,
-                      .picks = always_picks};
+                      .picks = always_picks,
+                      .gradient = concat_gradient};
 
 }  // namespace pando

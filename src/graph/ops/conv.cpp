@@ -279,6 +279,7 @@ const OpDef conv_op = {.name = "conv",
                        .matrix = true,
                        .epilogue = &epilogue,
                        .partial = partial,
+                       .gradient = conv_gradient,
                        .variant = variant};
 
 }  // namespace pando

@@ -64,6 +64,7 @@ const OpDef cumsum_op{.name = "cumsum",
                       .operations = operations,
                       .evaluate = evaluate,
                       .by_box = true,
-                      .order = Order::first};
+                      .order = Order::first,
+                      .gradient = cumsum_gradient};
 
 }  // namespace pando

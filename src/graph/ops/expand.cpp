@@ -34,6 +34,7 @@ const OpDef expand_op{.name = "expand",
                       .order = Order::first,
                       .may_reorder = keeps_rank,
                       .identity = first,
-                      .picks = always_picks};
+                      .picks = always_picks,
+                      .gradient = expand_gradient};
 
 }  // namespace pando

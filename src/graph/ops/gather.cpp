@@ -177,7 +177,8 @@ const OpDef gather_op{.name = "gather",
                       .by_box = true,
                       .order = Order::first,
                       .may_reorder = keeps_rank,
-                      .picks = always_picks};
+                      .picks = always_picks,
+                      .gradient = gather_gradient};
 
 const OpDef gather_elements_op{.name = "gather_elements",
                                .attributes = attributes_of<GatherAttrs>,
@@ -188,7 +189,8 @@ const OpDef gather_elements_op{.name = "gather_elements",
                                .operations = no_operations,
                                .evaluate = elements_evaluate,
                                .by_box = true,
-                               .picks = always_picks};
+                               .picks = always_picks,
+                               .gradient = gather_elements_gradient};
 
 const OpDef gather_nd_op{.name = "gather_nd",
                          .attributes = attributes_of<GatherNdAttrs>,
@@ -199,6 +201,7 @@ const OpDef gather_nd_op{.name = "gather_nd",
                          .operations = no_operations,
                          .evaluate = nd_evaluate,
                          .by_box = true,
-                         .picks = always_picks};
+                         .picks = always_picks,
+                         .gradient = gather_nd_gradient};
 
 }  // namespace pando

@@ -178,6 +178,12 @@ double operations(const NodeView& g, const Box& box) {
   fail(ErrorCode::not_supported, "running training operators is not supported yet");
 }
 
+void evaluate(const Attributes& any, std::span<const View> inputs, std::span<const View> outputs) {
+  const auto& a = any.as<GradientAttrs>();
+  if (!a.op->evaluate_gradient) no_kernel(any, inputs, outputs);
+  a.op->evaluate_gradient(a.attrs, a.wrt, inputs, outputs[0]);
+}
+
 std::vector<TypeShape> same_as_first(const NodeView& g) {
   check_inputs(g, 1, INT32_MAX);
   for (int i = 1; i < g.inputs(); i++) {
@@ -228,7 +234,7 @@ const OpDef gradient_op = {.name = "gradient",
                            .reads = reads,
                            .writes = writes,
                            .operations = operations,
-                           .evaluate = no_kernel,
+                           .evaluate = evaluate,
                            .training = Training::gradient};
 const OpDef sum_op = {.name = "sum",
                       .infer = same_as_first,

@@ -60,6 +60,7 @@ const OpDef lrn_op = {.name = "lrn",
                       .writes = writes,
                       .operations = operations,
                       .evaluate = evaluate,
-                      .by_box = true};
+                      .by_box = true,
+                      .gradient = lrn_gradient};
 
 }  // namespace pando

@@ -294,6 +294,7 @@ const OpDef map_op = {.name = "map",
                       .evaluate = evaluate,
                       .by_box = true,
                       .order = Order::broadcast,
-                      .identity = identity};
+                      .identity = identity,
+                      .gradient = map_gradient};
 
 }  // namespace pando

@@ -231,6 +231,7 @@ const OpDef matmul_op = {.name = "matmul",
                          .matrix = true,
                          .by_box = true,
                          .epilogue = &epilogue,
-                         .partial = partial};
+                         .partial = partial,
+                         .gradient = matmul_gradient};
 
 }  // namespace pando

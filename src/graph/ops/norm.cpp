@@ -91,6 +91,7 @@ const OpDef norm_op = {.name = "norm",
                        .evaluate = evaluate,
                        .by_box = true,
                        .order = Order::first,
-                       .may_reorder = keeps_rows};
+                       .may_reorder = keeps_rows,
+                       .gradient = norm_gradient};
 
 }  // namespace pando

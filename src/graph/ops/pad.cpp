@@ -93,6 +93,7 @@ const OpDef pad_op{.name = "pad",
                    .evaluate = evaluate,
                    .order = Order::first,
                    .identity = identity,
-                   .picks = picks};
+                   .picks = picks,
+                   .gradient = pad_gradient};
 
 }  // namespace pando

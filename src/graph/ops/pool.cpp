@@ -119,6 +119,41 @@ void evaluate(const Attributes& any, std::span<const View> inputs, std::span<con
   });
 }
 
+// Of maxima: the first of a window gets the window's gradient.
+template <class T>
+void max_gradient(const PoolAttrs& attrs, const View& in, const View& dy, const View& dx) {
+  using C = Compute<T>;
+  const int spatial = in.rank() - 2;
+  for_each_index(dx.shape, [&](const Extents& at) { store(dx.data, offset(dx, at), T{}); });
+  for_each_index(dy.shape, [&](const Extents& at) {
+    Extents taps, first = at;
+    taps.rank = static_cast<int8_t>(spatial);
+    for (int i = 0; i < spatial; i++) {
+      const WindowDim w = window(attrs, i);
+      const TapRange range = taps_inside(w, at[i + 1], in.shape[i + 1]);
+      taps[i] = range.last - range.first;
+      first[i + 1] = at[i + 1] * w.stride - w.before + range.first * w.dilation;
+    }
+    Extents best;
+    C top{};
+    for_each_index(taps, [&](const Extents& tap) {
+      Extents from = first;
+      for (int i = 0; i < spatial; i++) from[i + 1] += tap[i] * attrs.dilations[i];
+      const C x = widen(load<T>(in.data, offset(in, from)));
+      if (best.rank == 0 || x > top || (x != x && top == top)) best = from, top = x;
+    });
+    if (best.rank == 0) return;  // a window of padding
+    const int64_t o = offset(dx, best);
+    store(dx.data, o, convert<T>(widen(load<T>(dx.data, o)) + widen(load<T>(dy.data, offset(dy, at)))));
+  });
+}
+
+void evaluate_gradient(const Attributes& any, int, std::span<const View> operands, const View& out) {
+  const auto& attrs = any.as<PoolAttrs>();
+  if (attrs.kind != PoolKind::max) fail(ErrorCode::internal, "gradients of averages are products");
+  dispatch_float(out.dtype, [&](auto tag) { max_gradient<decltype(tag)>(attrs, operands[0], operands[2], out); });
+}
+
 bool picks(const NodeView& node) { return node.as<PoolAttrs>().kind == PoolKind::max; }
 
 }  // namespace
@@ -132,6 +167,8 @@ const OpDef pool_op = {.name = "pool",
                        .writes = writes,
                        .operations = operations,
                        .evaluate = evaluate,
-                       .picks = picks};
+                       .picks = picks,
+                       .gradient = pool_gradient,
+                       .evaluate_gradient = evaluate_gradient};
 
 }  // namespace pando

@@ -150,6 +150,7 @@ const OpDef reduce_op = {.name = "reduce",
                          .by_box = true,
                          .order = Order::first,
                          .identity = identity,
-                         .partial = partial};
+                         .partial = partial,
+                         .gradient = reduce_gradient};
 
 }  // namespace pando

@@ -68,6 +68,7 @@ const OpDef reshape_op{.name = "reshape",
                        .view = view,
                        .identity = first,
                        .picks = always_picks,
-                       .compose = compose};
+                       .compose = compose,
+                       .gradient = reshape_gradient};
 
 }  // namespace pando

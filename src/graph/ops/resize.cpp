@@ -247,6 +247,7 @@ const OpDef resize_op{.name = "resize",
                       .operations = operations,
                       .evaluate = evaluate,
                       .order = Order::first,
-                      .identity = identity};
+                      .identity = identity,
+                      .gradient = resize_gradient};
 
 }  // namespace pando

@@ -147,7 +147,8 @@ const OpDef scatter_elements_op{.name = "scatter_elements",
                                 .writes = writes_box,
                                 .operations = operations,
                                 .evaluate = elements_evaluate,
-                                .by_box = true};
+                                .by_box = true,
+                                .gradient = scatter_elements_gradient};
 
 const OpDef scatter_nd_op{.name = "scatter_nd",
                           .attributes = attributes_of<ScatterAttrs>,
@@ -157,6 +158,7 @@ const OpDef scatter_nd_op{.name = "scatter_nd",
                           .writes = writes_box,
                           .operations = operations,
                           .evaluate = nd_evaluate,
-                          .by_box = true};
+                          .by_box = true,
+                          .gradient = scatter_nd_gradient};
 
 }  // namespace pando

@@ -83,6 +83,7 @@ const OpDef slice_op{.name = "slice",
                      .order = Order::first,
                      .identity = identity,
                      .picks = always_picks,
-                     .compose = compose};
+                     .compose = compose,
+                     .gradient = slice_gradient};
 
 }  // namespace pando

@@ -66,6 +66,7 @@ const OpDef softmax_op = {.name = "softmax",
                           .evaluate = evaluate,
                           .by_box = true,
                           .order = Order::first,
+                          .gradient = softmax_gradient,
                           .probabilities = true};
 
 }  // namespace pando

@@ -111,6 +111,7 @@ const OpDef topk_op{.name = "topk",
                     .writes = writes_box,
                     .operations = operations,
                     .evaluate = evaluate,
-                    .by_box = true};
+                    .by_box = true,
+                    .gradient = topk_gradient};
 
 }  // namespace pando

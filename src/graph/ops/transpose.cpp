@@ -61,6 +61,7 @@ const OpDef transpose_op{.name = "transpose",
                          .by_box = true,
                          .identity = identity,
                          .picks = always_picks,
-                         .compose = compose};
+                         .compose = compose,
+                         .gradient = transpose_gradient};
 
 }  // namespace pando
