@@ -32,7 +32,7 @@ NARROWING = re.compile(r"static_cast<\s*(?:std::)?(?:u?int(?:8|16|32)?_t|(?:unsi
 # What an operator is, OpDef says (graph/graph.hpp). Elsewhere only optimize/ and the table of algorithms may ask which
 # one a node is.
 OPERATOR_TEST = re.compile(r"&\w+_op\b(?!,)|producer\([^;]*_op\)|op->name\)? ?[!=]=|any_cast|"
-                           r"\bis_(?:conv|matmul|map|reduce|lstm|transpose|reshape)\w*\(")
+                           r"\bis_(?:conv|matmul|map|reduce|recurrent|transpose|reshape)\w*\(")
 OPERATOR_TESTS = {"optimize": 40}
 OPERATOR_TABLES = {"tile/rows.cpp"}
 

@@ -1,6 +1,7 @@
 // lstm: a product for the input and one for the state per step and block of 32 units, float32 with constant weights.
 #include "bind/bind_ops.hpp"
 #include "bind/strided.hpp"
+#include "graph/ops/ops.hpp"
 #include "kernels/gemm/gemm.hpp"
 #include "kernels/gemm/pack.hpp"
 #include "kernels/recurrent/lstm_cell.hpp"
@@ -8,7 +9,7 @@
 namespace pando {
 namespace {
 
-enum { input_x, input_w, input_r, input_bias, input_h, input_c, input_peepholes };
+using namespace recurrent;
 constexpr int64_t gates = 4, block = kernels::gemm_block;
 
 struct Operand {  // [batch, time, features], features contiguous
@@ -111,7 +112,7 @@ void bind_lstm(Binder& b) {
   args.padded = (args.units + block - 1) / block * block;
   args.x = states(b.input(input_x), b.input_strides(input_x));
   args.y = states(b.output(), b.output_strides());
-  args.cell = states(b.output(1), b.output_strides(1));
+  args.cell = states(b.output(output_memory), b.output_strides(output_memory));
   if (b.has(input_h)) args.h = states(b.input(input_h), b.input_strides(input_h));
   if (b.has(input_c)) args.c = states(b.input(input_c), b.input_strides(input_c));
   if (b.has(input_peepholes)) {

@@ -20,7 +20,7 @@ constexpr BindRow table[] = {
     {"matmul gemv", bind_matmul},
     {"matmul gemm", bind_matmul},
     {"attention flash", bind_attention},
-    {"lstm gemm", bind_lstm},
+    {"recurrent gemm", bind_lstm},
     {"map vector", bind_map},
     {"map typed", bind_map_typed},
     {"reduce vector", bind_reduce},

@@ -6,16 +6,70 @@
 namespace pando::onnx {
 namespace {
 
-// Operands 0..7 of LSTM.
+// Operands of RNN and GRU, up to the state, and of LSTM.
 enum { input_x, input_w, input_r, input_bias, input_lengths, input_h, input_c, input_peepholes };
 
-void check_defaults(const OnnxNode& n) {
-  std::vector<std::string_view> activations = n.strings("activations");
-  constexpr std::string_view usual[] = {"Sigmoid", "Tanh", "Tanh"};
-  for (size_t i = 0; i < activations.size(); i++)
-    if (activations[i] != usual[i % 3]) n.unsupported("activation '{}' at {} is", activations[i], i);
-  if (n.has_attr("clip")) n.unsupported("clip is");
-  if (n.i("input_forget", 0) != 0) n.unsupported("input_forget is");
+struct ActivationRow {
+  std::string_view name;
+  ActivationKind kind;
+  int parameters;  // 1: alpha, 2: and beta
+  float alpha, beta;
+};
+constexpr ActivationRow activation_rows[] = {{"Relu", ActivationKind::relu, 0, 0, 0},
+                                             {"Tanh", ActivationKind::tanh, 0, 0, 0},
+                                             {"Sigmoid", ActivationKind::sigmoid, 0, 0, 0},
+                                             {"Affine", ActivationKind::affine, 2, 1, 0},
+                                             {"LeakyRelu", ActivationKind::leaky_relu, 1, 0.01f, 0},
+                                             {"ThresholdedRelu", ActivationKind::thresholded_relu, 1, 1, 0},
+                                             {"ScaledTanh", ActivationKind::scaled_tanh, 2, 1, 1},
+                                             {"HardSigmoid", ActivationKind::hard_sigmoid, 2, 0.2f, 0.5f},
+                                             {"Elu", ActivationKind::elu, 1, 1, 0},
+                                             {"Softsign", ActivationKind::softsign, 0, 0, 0},
+                                             {"Softplus", ActivationKind::softplus, 0, 0, 0}};
+
+// Activations of all directions, or none: the usual ones. Parameters are consumed in order by those that take them.
+std::vector<Activation> read_activations(const OnnxNode& n, CellKind cell, int64_t directions) {
+  const std::vector<std::string_view> names = n.strings("activations");
+  const std::vector<float> alphas = n.floats("activation_alpha"), betas = n.floats("activation_beta");
+  const size_t expected = activations_of(cell) * static_cast<size_t>(directions);
+  if (!names.empty() && names.size() != expected) n.invalid("{} activations, expected {}", names.size(), expected);
+  std::vector<Activation> list;
+  size_t alpha = 0, beta = 0;
+  for (std::string_view name : names) {
+    const auto* row = std::find_if(std::begin(activation_rows), std::end(activation_rows),
+                                   [&](const ActivationRow& r) { return r.name == name; });
+    if (row == std::end(activation_rows)) n.invalid("activation '{}'", name);
+    Activation a{row->kind, row->alpha, row->beta};
+    if (row->parameters > 0 && alpha < alphas.size()) a.alpha = alphas[alpha++];
+    if (row->parameters > 1 && beta < betas.size()) a.beta = betas[beta++];
+    list.push_back(a);
+  }
+  if (alpha < alphas.size() || beta < betas.size())
+    n.invalid("{} activation_alpha and {} activation_beta, {} and {} are used", alphas.size(), betas.size(), alpha,
+              beta);
+  return list;
+}
+
+// Those of one direction; none where they are the usual ones, for which there are kernels.
+std::vector<Activation> of_direction(const std::vector<Activation>& all, CellKind cell, int64_t direction) {
+  if (all.empty()) return {};
+  const size_t count = activations_of(cell);
+  const auto first = all.begin() + static_cast<std::ptrdiff_t>(count) * direction;
+  std::vector<Activation> list(first, first + static_cast<std::ptrdiff_t>(count));
+  bool usual = true;
+  for (size_t i = 0; i < count; i++)
+    usual = usual && list[i].kind == (i == 0 && cell != CellKind::rnn ? ActivationKind::sigmoid : ActivationKind::tanh);
+  return usual ? std::vector<Activation>{} : list;
+}
+
+RecurrentAttrs read_attributes(const OnnxNode& n, CellKind cell) {
+  RecurrentAttrs attrs;
+  attrs.cell = cell;
+  attrs.clip = n.f("clip", 0);
+  if (n.has_attr("clip") && !(attrs.clip > 0)) n.invalid("clip {}, expected a positive number", attrs.clip);
+  attrs.input_forget = cell == CellKind::lstm && n.flag("input_forget", false);
+  attrs.linear_before_reset = cell == CellKind::gru && n.flag("linear_before_reset", false);
+  return attrs;
 }
 
 // How many steps each sequence of a batch has, where they differ: values of a run or constants. The core operator
@@ -83,7 +137,9 @@ ValueId direction_of(Builder& b, ValueId v, int axis, int64_t direction) {
 
 // Core sequences are [batch, time, features]; ONNX's have time first unless layout is 1. A backward direction runs on
 // reversed steps, and its outputs are reversed again.
-Values lstm(const OnnxNode& n, Builder& b) {
+Values recurrent(const OnnxNode& n, Builder& b, CellKind cell) {
+  const int64_t gate_count = gates_of(cell);
+  const bool lstm = cell == CellKind::lstm;
   ValueId x = n.in(input_x), w = n.in(input_w), r = n.in(input_r);
   bool batch_first = n.flag("layout", false);
   std::string_view direction = n.s("direction", "forward");
@@ -97,11 +153,13 @@ Values lstm(const OnnxNode& n, Builder& b) {
   int64_t batch = b.shape(x)[0], steps = b.shape(x)[1], features = b.shape(x)[2], hidden = b.shape(r)[2];
   if (n.i("hidden_size", hidden) != hidden)
     n.invalid("hidden_size {} and R {}", n.i("hidden_size", 0), to_string(b.shape(r)));
-  if (b.shape(w) != Shape{directions, 4 * hidden, features} || b.shape(r) != Shape{directions, 4 * hidden, hidden})
+  if (b.shape(w) != Shape{directions, gate_count * hidden, features} ||
+      b.shape(r) != Shape{directions, gate_count * hidden, hidden})
     n.invalid("weights {} and {} for input features {}, {} directions", to_string(b.shape(w)), to_string(b.shape(r)),
               features, directions);
   if (steps == 0) n.unsupported("a sequence without steps is");
-  check_defaults(n);
+  RecurrentAttrs attrs = read_attributes(n, cell);
+  const std::vector<Activation> activations = read_activations(n, cell, directions);
   const Lengths lengths(n, b, batch, steps);
   auto operand = [&](int i, const Shape& expected) {
     if (n.has(i) && b.shape(n.in(i)) != expected)
@@ -110,8 +168,9 @@ Values lstm(const OnnxNode& n, Builder& b) {
   };
   int state_axis = batch_first ? 1 : 0;
   Shape state = batch_first ? Shape{batch, directions, hidden} : Shape{directions, batch, hidden};
-  ValueId bias = operand(input_bias, {directions, 8 * hidden}), h = operand(input_h, state),
-          c = operand(input_c, state), peepholes = operand(input_peepholes, {directions, 3 * hidden});
+  ValueId bias = operand(input_bias, {directions, 2 * gate_count * hidden}), h = operand(input_h, state),
+          c = lstm ? operand(input_c, state) : none,
+          peepholes = lstm ? operand(input_peepholes, {directions, 3 * hidden}) : none;
   Values y, last_h, last_c;
   for (int64_t d = 0; d < directions; d++) {
     bool backward = d == 1 || direction == "reverse";
@@ -119,23 +178,31 @@ Values lstm(const OnnxNode& n, Builder& b) {
     auto part = [&](ValueId v, int axis) { return v == none ? none : direction_of(b, v, axis, d); };
     auto gates = [&](ValueId v, Shape shape) { return v == none ? none : b.reshape(part(v, 0), std::move(shape)); };
     const ValueId initial_h = part(h, state_axis), initial_c = part(c, state_axis);
-    Values out = b.add_all(lstm_op,
-                           {turned(x), gates(w, {4, hidden, features}), gates(r, {4, hidden, hidden}),
-                            gates(bias, {2, 4, hidden}), initial_h, initial_c, gates(peepholes, {3, hidden})},
-                           {});
+    attrs.activations = of_direction(activations, cell, d);
+    Values operands{turned(x), gates(w, {gate_count, hidden, features}), gates(r, {gate_count, hidden, hidden}),
+                    gates(bias, {2, gate_count, hidden}), initial_h};
+    if (lstm) operands.insert(operands.end(), {initial_c, gates(peepholes, {3, hidden})});
+    Values out = b.add_all(recurrent_op, operands, attrs);
     const Shape one_direction = state_axis ? Shape{batch, 1, hidden} : Shape{1, batch, hidden};
     last_h.push_back(b.reshape(lengths.last(out[0], initial_h), one_direction));
-    last_c.push_back(b.reshape(lengths.last(out[1], initial_c), one_direction));
+    if (lstm) last_c.push_back(b.reshape(lengths.last(out[1], initial_c), one_direction));
     ValueId all = lengths.cut(turned(out[0]));
     if (!batch_first) all = b.transpose(all, {1, 0, 2});
     Shape with_direction = b.shape(all);
     with_direction.insert(with_direction.begin() + (batch_first ? 2 : 1), 1);
     y.push_back(b.reshape(all, with_direction));
   }
-  return {b.concat(y, batch_first ? 2 : 1), b.concat(last_h, state_axis), b.concat(last_c, state_axis)};
+  Values outputs{b.concat(y, batch_first ? 2 : 1), b.concat(last_h, state_axis)};
+  if (lstm) outputs.push_back(b.concat(last_c, state_axis));
+  return outputs;
 }
 
-constexpr Converter recurrent_list[] = {{"LSTM", lstm}};
+template <CellKind cell>
+Values of_cell(const OnnxNode& n, Builder& b) {
+  return recurrent(n, b, cell);
+}
+constexpr Converter recurrent_list[] = {
+    {"RNN", of_cell<CellKind::rnn>}, {"GRU", of_cell<CellKind::gru>}, {"LSTM", of_cell<CellKind::lstm>}};
 
 }  // namespace
 

@@ -186,17 +186,18 @@ bool attention_flash(const Candidate& c) {
 }
 
 bool lstm_gemm(const Candidate& c) {
-  enum { x, w, r, bias, h, cell, peepholes };
+  using namespace recurrent;
   const NodeView& view = c.view;
-  if (!all_f32(view)) return false;
-  for (int i : {w, r, bias})
+  const auto& attrs = view.as<RecurrentAttrs>();
+  if (!all_f32(view) || attrs.cell != CellKind::lstm || !attrs.usual()) return false;
+  for (int i : {input_w, input_r, input_bias})
     if (view.has(i) && !constant(c, i)) return false;
   const auto dense = [&](ValueId v) { return last_is_dense(c, v) && c.strides(v)[0] <= INT32_MAX; };
-  for (int i : {x, h, cell, peepholes})
+  for (int i : {input_x, input_h, input_c, input_peepholes})
     if (view.has(i) && !dense(view.node.inputs[i])) return false;
-  const int64_t features = view.in_shape(x)[2], gates = 4 * view.out_shape()[2];
-  return dense(view.node.outputs[0]) && dense(view.node.outputs[1]) && features > 0 && features <= INT32_MAX &&
-         gates <= INT32_MAX - 4 * column_block;
+  const int64_t features = view.in_shape(input_x)[2], gates = gates_of(attrs.cell) * view.out_shape()[2];
+  return dense(view.node.outputs[output_y]) && dense(view.node.outputs[output_memory]) && features > 0 &&
+         features <= INT32_MAX && gates <= INT32_MAX - 4 * column_block;
 }
 
 std::vector<DType> operand_types(const Candidate& c) {
@@ -337,7 +338,7 @@ const AlgorithmRow table[] = {
     {"matmul bf16", &matmul_op, Algorithm::bf16, matmul_bf16, matmul_borders, 1.8, rows_of_one_product, Reads::copies},
     {"matmul gemm", &matmul_op, Algorithm::gemm, matmul_gemm, matmul_borders, 0.90, rows_of_one_product},
     {"attention flash", &attention_op, Algorithm::flash, attention_flash, attention_borders, 0.55},
-    {"lstm gemm", &lstm_op, Algorithm::gemm, lstm_gemm, lstm_borders, 0.90, rows_of_one_step},
+    {"recurrent gemm", &recurrent_op, Algorithm::gemm, lstm_gemm, lstm_borders, 0.90, rows_of_one_step},
     {"map vector", &map_op, Algorithm::vector, map_vector, as_they_are, 0.10},
     {"map typed", &map_op, Algorithm::typed, map_typed, as_they_are, 0.10},
     {"reduce vector", &reduce_op, Algorithm::vector, reduce_vector, as_they_are, 0.10},

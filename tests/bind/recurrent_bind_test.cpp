@@ -31,7 +31,7 @@ Graph lstm_graph(const LstmCase& c) {
                                 c.state ? input({c.batch, c.hidden}) : none,
                                 c.state ? input({c.batch, c.hidden}) : none,
                                 c.peepholes ? weight({3, c.hidden}) : none};
-  NodeId n = g.add_node(lstm_op, "lstm", operands, {});
+  NodeId n = g.add_node(recurrent_op, "lstm", operands, RecurrentAttrs{});
   g.outputs = g.nodes[n].outputs;
   return g;
 }
@@ -66,7 +66,7 @@ TEST(BindLstm, CellsPackTheirWeightsOnce) {
             r = g.add_constant("", random_tensor(DType::f32, {4, 40, 40}, 2)),
             x = g.add_value("x", DType::f32, {2, 3, 40});
     g.inputs = {x};
-    for (int i = 0; i < cells; i++) x = g.add(lstm_op, "cell", {x, w, r});
+    for (int i = 0; i < cells; i++) x = g.add(recurrent_op, "cell", {x, w, r}, RecurrentAttrs{});
     g.outputs = {x};
     WeightCache cache({}, {});
     auto program = bind(tile(g, Machine::host()), {.weights = &cache});

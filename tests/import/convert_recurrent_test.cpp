@@ -1,8 +1,9 @@
-// LSTM: directions and layouts by way of one another, and what is refused.
+// RNN, GRU, LSTM: directions and layouts by way of one another, and what is refused.
 #include <gtest/gtest.h>
 
 #include <cmath>
 
+#include "graph/ops/ops.hpp"
 #include "import/evaluate.hpp"
 #include "import/model_writer.hpp"
 #include "support/evaluate.hpp"
@@ -127,22 +128,71 @@ std::string refusal(const ModelWriter& m) {
   try {
     import_model(m);
   } catch (const Error& e) {
-    EXPECT_EQ(e.code(), ErrorCode::not_supported) << e.what();
+    EXPECT_EQ(e.code(), ErrorCode::invalid_model) << e.what();
+    EXPECT_EQ(std::string(e.what()).find('\n'), std::string::npos) << e.what();
     return e.what();
   }
   return "accepted";
 }
 
-TEST(ConvertLstm, RefusesWhatItCannotDo) {
-  using Strings = std::vector<std::string>;
+using Strings = std::vector<std::string>;
+
+TEST(ConvertLstm, RefusesAttributesThatDoNotFit) {
   EXPECT_EQ(refusal(model({{attr("activations", Strings{"Sigmoid", "Tanh", "Tanh"})}})), "accepted");
+  EXPECT_EQ(refusal(model({{attr("activations", Strings{"Softplus", "Relu", "Affine"}), attr("clip", 1.0f),
+                            attr("input_forget", int64_t{1})}})),
+            "accepted");
   for (const auto& [attribute, what] :
-       {std::pair{attr("activations", Strings{"Sigmoid", "Relu", "Tanh"}), "'Relu'"},
-        std::pair{attr("clip", 1.0f), "clip is"}, std::pair{attr("input_forget", int64_t{1}), "input_forget is"}}) {
+       {std::pair{attr("activations", Strings{"Sigmoid", "Swish", "Tanh"}), "activation 'Swish'"},
+        std::pair{attr("activations", Strings{"Sigmoid", "Tanh"}), "2 activations, expected 3"},
+        std::pair{attr("activations", Strings{"Tanh", "Tanh", "Tanh", "Tanh"}), "4 activations, expected 3"},
+        std::pair{attr("clip", -1.0f), "clip -1, expected a positive number"},
+        std::pair{attr("direction", "sideways"), "direction 'sideways'"}}) {
     std::string message = refusal(model({{attribute}}));
     EXPECT_NE(message.find(what), std::string::npos) << message;
-    EXPECT_NE(message.find("not supported"), std::string::npos) << message;
   }
+}
+
+// Of each cell: the operands by which w, r and b may be wrong.
+TEST(ConvertRecurrent, RefusesWeightsThatDoNotFit) {
+  for (const auto& [op, gates] : {std::pair{"RNN", 1}, std::pair{"GRU", 3}, std::pair{"LSTM", 4}}) {
+    auto message = [&, op = op](const Shape& w, const Shape& r, const Shape& b) {
+      ModelWriter m(17);
+      m.input("x", t::f32, {steps, batch, features});
+      m.input("w", t::f32, w).input("r", t::f32, r).input("b", t::f32, b);
+      m.node(op, {"x", "w", "r", "b"}, {"y"}, {});
+      m.output("y");
+      return refusal(m);
+    };
+    const int64_t rows = gates * hidden;
+    const Shape w{1, rows, features}, r{1, rows, hidden}, b{1, 2 * rows};
+    EXPECT_EQ(message(w, r, b), "accepted") << op;
+    EXPECT_NE(message({1, rows + 1, features}, r, b).find("weights ["), std::string::npos) << op;
+    EXPECT_NE(message(w, {1, rows, hidden + 1}, b).find("weights ["), std::string::npos) << op;
+    EXPECT_NE(message({2, rows, features}, r, b).find("weights ["), std::string::npos) << op;
+    EXPECT_NE(message({rows, features}, r, b).find("expected 3 dimensions"), std::string::npos) << op;
+    EXPECT_NE(message(w, r, {1, rows}).find("operand 3 is ["), std::string::npos) << op;
+  }
+}
+
+// Parameters are consumed by the activations that take them; what is left over is refused.
+TEST(ConvertRecurrent, ParametersOfActivations) {
+  auto with = [](std::vector<float> alphas) {
+    return model({{attr("activations", Strings{"HardSigmoid", "Tanh", "Elu"}), attr("activation_alpha", alphas),
+                   attr("activation_beta", std::vector<float>{0.25f})}});
+  };
+  const Graph g = import_model(with({0.125f}));
+  for (const Node& node : g.nodes) {
+    if (node.op != &recurrent_op) continue;
+    const auto& a = node.attrs.as<RecurrentAttrs>().activations;
+    ASSERT_EQ(a.size(), 3u);
+    EXPECT_EQ(a[0].kind, ActivationKind::hard_sigmoid);
+    EXPECT_EQ(a[0].alpha, 0.125f);
+    EXPECT_EQ(a[0].beta, 0.25f);
+    EXPECT_EQ(a[2].kind, ActivationKind::elu);
+    EXPECT_EQ(a[2].alpha, 1.0f);
+  }
+  EXPECT_NE(refusal(with({1, 2, 3})).find("3 activation_alpha"), std::string::npos);
 }
 
 // Lengths that differ: each sequence as if it were alone, zeros behind its end.

@@ -136,6 +136,14 @@ inline std::string attr(const std::string& name, const std::vector<std::string>&
   w.add_int32(20, 8);
   return out;
 }
+inline std::string attr(const std::string& name, const std::vector<float>& values) {
+  std::string out;
+  pbf_writer w(out);
+  w.add_string(1, name);
+  for (float v : values) w.add_float(7, v);
+  w.add_int32(20, 6);
+  return out;
+}
 inline std::string attr_tensor(const std::string& name, const std::string& tensor) {
   std::string out;
   pbf_writer w(out);

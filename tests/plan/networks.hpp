@@ -65,7 +65,7 @@ struct NetWriter {
   // Values of all steps and of all cells.
   std::vector<ValueId> lstm(ValueId x, ValueId w, ValueId r, ValueId h = none, ValueId c = none) {
     std::string name = next("lstm");
-    NodeId n = g.add_node(lstm_op, name, {x, w, r, none, h, c}, {}, {name, name + " cells"});
+    NodeId n = g.add_node(recurrent_op, name, {x, w, r, none, h, c}, RecurrentAttrs{}, {name, name + " cells"});
     return g.nodes[n].outputs;
   }
   // Step t of a sequence, as a state.

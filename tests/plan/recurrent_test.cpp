@@ -87,10 +87,10 @@ TEST(Sequential, BackwardTakesTwiceTheWork) {
     const Node& node = g.nodes[n];
     NodeView view{g, node};
     const OpDef* op = node.op == &gradient_op ? node.as<GradientAttrs>().op : node.op;
-    if (op == &lstm_op) work[node.op->name] += node.op->operations(view, whole(node.op->domain(view)));
+    if (op == &recurrent_op) work[node.op->name] += node.op->operations(view, whole(node.op->domain(view)));
   }
   // Of two layers; the first one's input needs no gradient: half of each of its products goes back through time.
-  EXPECT_EQ(work["gradient"], 1.5 * work["lstm"]);
+  EXPECT_EQ(work["gradient"], 1.5 * work["recurrent"]);
 }
 
 TEST(Sequential, SharedWeightsAreExchangedOnce) {
@@ -120,7 +120,7 @@ TEST(Expert, RecurrentNetworksByLayerAndSample) {
   // The cells of a layer stand together, the layers apart.
   std::vector<uint32_t> cells;
   for (uint32_t o = 0; o < plan.size(); o++)
-    if (space.view(space.ops()[o].node).node.op == &lstm_op) cells.push_back(plan[o].devices[0]);
+    if (space.view(space.ops()[o].node).node.op == &recurrent_op) cells.push_back(plan[o].devices[0]);
   EXPECT_EQ(cells, (std::vector<uint32_t>{0, 0, 0, 1, 1, 1}));
 }
 

@@ -34,9 +34,9 @@ struct Net {
   }
   NodeView lstm(bool constant_bias) {
     const Shape bias{2, 4, 8};
-    g.add_node(lstm_op, "lstm",
+    g.add_node(recurrent_op, "lstm",
                {input({1, 5, 3}), weights({4, 8, 3}), weights({4, 8, 8}), constant_bias ? weights(bias) : input(bias)},
-               {});
+               RecurrentAttrs{});
     return last();
   }
   NodeView map(MapOp op, DType dtype) {
@@ -112,7 +112,7 @@ TEST(Rows, WeightsOf16Bits) {
 // What has no kernel is called what it is: rows promise all that their kernels need.
 TEST(Rows, NothingIsCalledWhatItIsNot) {
   Net n;
-  EXPECT_EQ(row_of(n.lstm(true)), "lstm gemm");
+  EXPECT_EQ(row_of(n.lstm(true)), "recurrent gemm");
   EXPECT_EQ(row_of(n.lstm(false)), "reference");
   EXPECT_EQ(row_of(n.map(MapOp::add, DType::f32)), "map vector");
   EXPECT_EQ(row_of(n.map(MapOp::add, DType::i64)), "map typed");

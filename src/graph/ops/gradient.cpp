@@ -119,7 +119,7 @@ bool needs_input(const NodeView& g, int input) {
   const auto& a = g.as<GradientAttrs>();
   if (!is_float(g.in(input).dtype)) return true;
   if (moves_only(a)) return false;
-  if (a.op == &lstm_op && a.wrt > 0) return a.wrt == 1 && input == 0;  // states' gradients come with the input's
+  if (a.op == &recurrent_op && a.wrt > 0) return a.wrt == 1 && input == 0;  // states' gradients come with the input's
   if (epilogue_of(a)) {
     const int fixed = a.op->epilogue->first_operand;
     if (a.wrt < 2) return input < 2 ? input != a.wrt : input == 3 && a.op == &conv_op;
@@ -130,7 +130,7 @@ bool needs_input(const NodeView& g, int input) {
 
 bool needs_output(const GradientAttrs& a) {
   if (const Epilogue* e = epilogue_of(a)) return !e->empty() && !linear(e->program);
-  if (a.op == &lstm_op) return a.wrt == 0 || a.wrt == 2;
+  if (a.op == &recurrent_op) return a.wrt == 0 || a.wrt == 2;
   return !moves_only(a);
 }
 
@@ -160,7 +160,7 @@ Access writes(const NodeView& g, int) { return identity_access(static_cast<int>(
 // Of a recurrent operator's products: weights take their own share; the input's gradient also goes back through time.
 double share(const NodeView& g, const Forward& f) {
   const auto& a = g.as<GradientAttrs>();
-  if (a.op != &lstm_op || a.wrt == 0) return 1;
+  if (a.op != &recurrent_op || a.wrt == 0) return 1;
   return static_cast<double>(g.in_shape(a.wrt).back()) / static_cast<double>(a.op->domain(f.view)[3].extent);
 }
 
@@ -224,7 +224,7 @@ std::array<int8_t, max_rank> forward_dims(const NodeView& gradient) {
 }
 
 bool is_product(const GradientAttrs& g) {
-  return g.op->matrix && g.wrt < (g.op == &attention_op || g.op == &lstm_op ? 3 : 2);
+  return g.op->matrix && g.wrt < (g.op == &attention_op || g.op == &recurrent_op ? 3 : 2);
 }
 
 const OpDef gradient_op = {.name = "gradient",

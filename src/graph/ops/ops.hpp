@@ -65,11 +65,48 @@ struct AttentionAttrs {
 };
 extern const OpDef attention_op;
 
-// lstm: x [B, T, I], w [4, H, I], r [4, H, H] (gates in ONNX's order: input, output, forget, cell), bias [2, 4, H]
-// (both are added) or absent, h and c before the first step [B, H] or absent (zeros), peepholes [3, H] (input, output,
-// forget) or absent. y [B, T, H] and the cells [B, T, H]. Sigmoid gates, tanh elsewhere. Steps lo .. hi-1 are the
-// operator itself on those steps of x, with y and the cells of step lo-1 as initial state. No attributes.
-extern const OpDef lstm_op;
+// recurrent: one direction of an RNN, GRU or LSTM. x [B, T, I], w [G, H, I], r [G, H, H], bias [2, G, H] (of w's
+// products and of r's) or absent, h and, of lstm, c before the first step [B, H] or absent (zeros), of lstm peepholes
+// [3, H] (input, output, forget) or absent. Gates in ONNX's order: 1; update, reset, hidden; input, output, forget,
+// cell. y [B, T, H]. A second output of that shape: of lstm the cells, of gru without linear_before_reset what the
+// reset gate lets through of the state, which the products of the hidden gate read. Steps lo .. hi-1 are the operator
+// itself on those steps of x, with what step lo-1 wrote as initial state.
+enum class CellKind : uint8_t { rnn, gru, lstm };
+enum class ActivationKind : uint8_t {
+  relu,
+  tanh,
+  sigmoid,
+  affine,
+  leaky_relu,
+  thresholded_relu,
+  scaled_tanh,
+  hard_sigmoid,
+  elu,
+  softsign,
+  softplus
+};
+struct Activation {
+  ActivationKind kind = ActivationKind::tanh;
+  float alpha = 0, beta = 0;
+  PANDO_FIELDS(kind, alpha, beta)
+};
+struct RecurrentAttrs {
+  CellKind cell = CellKind::lstm;
+  std::vector<Activation> activations;  // ONNX's f, g, h. Empty: sigmoid and tanh, the usual ones
+  float clip = 0;                       // of what activations are applied to; 0: none
+  bool input_forget = false;            // of lstm: the forget gate is 1 - the input gate
+  bool linear_before_reset = false;     // of gru: the reset gate multiplies the hidden gate's product
+  bool usual() const { return activations.empty() && clip == 0 && !input_forget; }
+  PANDO_FIELDS(cell, activations, clip, input_forget, linear_before_reset)
+};
+namespace recurrent {
+enum { input_x, input_w, input_r, input_bias, input_h, input_c, input_peepholes };
+enum { output_y, output_memory };
+}  // namespace recurrent
+// How many gates and activations a cell has.
+constexpr int64_t gates_of(CellKind cell) { return cell == CellKind::rnn ? 1 : cell == CellKind::gru ? 3 : 4; }
+constexpr size_t activations_of(CellKind cell) { return cell == CellKind::rnn ? 1 : cell == CellKind::gru ? 2 : 3; }
+extern const OpDef recurrent_op;
 
 // map: operands broadcast to the output; see base/map_program.hpp. All operands of a program with more than one
 // instruction are float32. `out` is the result's type (cast, comparisons).

@@ -13,7 +13,7 @@ std::span<const OpDef* const> all_ops() {
       &concat_op,    &expand_op,          &pad_op,        &gather_op,
       &gather_nd_op, &gather_elements_op, &scatter_nd_op, &scatter_elements_op,
       &resize_op,    &arg_reduce_op,      &cumsum_op,     &topk_op,
-      &lstm_op,
+      &recurrent_op,
   };
   return ops;
 }
