@@ -15,7 +15,7 @@ void bind_conv_integer(Binder&);
 void bind_conv_integer_depthwise(Binder&);
 void bind_matmul_integer(Binder&);
 void bind_attention(Binder&);
-void bind_lstm(Binder&);
+void bind_recurrent(Binder&);
 void bind_map(Binder&);
 void bind_map_typed(Binder&);
 void bind_reduce(Binder&);
@@ -33,7 +33,7 @@ void bind_pad(Binder&);
 void bind_reference(Binder&);  // any operator's plain reference
 
 extern const TileKernel attention_kernel, blocked_kernel, conv_depthwise_kernel, conv_gemm_kernel, conv_winograd_kernel,
-    copy_kernel, gather_kernel, integer_kernel, integer_depthwise_kernel, gemv_kernel, lrn_kernel, lstm_kernel,
+    copy_kernel, gather_kernel, integer_kernel, integer_depthwise_kernel, gemv_kernel, lrn_kernel, recurrent_kernel,
     map_kernel, map_typed_kernel, matmul_kernel, norm_kernel, nothing_kernel, pool_kernel, products_kernel,
     reduce_kernel, reference_kernel, reshape_kernel, resize_kernel, softmax_kernel;
 std::span<const TileKernel* const> tile_kernels();

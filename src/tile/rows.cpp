@@ -185,19 +185,19 @@ bool attention_flash(const Candidate& c) {
          values <= attention_max_features;
 }
 
-bool lstm_gemm(const Candidate& c) {
+bool recurrent_gemm(const Candidate& c) {
   using namespace recurrent;
   const NodeView& view = c.view;
   const auto& attrs = view.as<RecurrentAttrs>();
-  if (!all_f32(view) || attrs.cell != CellKind::lstm || !attrs.usual()) return false;
+  if (!all_f32(view) || !attrs.usual()) return false;
   for (int i : {input_w, input_r, input_bias})
     if (view.has(i) && !constant(c, i)) return false;
   const auto dense = [&](ValueId v) { return last_is_dense(c, v) && c.strides(v)[0] <= INT32_MAX; };
   for (int i : {input_x, input_h, input_c, input_peepholes})
     if (view.has(i) && !dense(view.node.inputs[i])) return false;
-  const int64_t features = view.in_shape(input_x)[2], gates = gates_of(attrs.cell) * view.out_shape()[2];
-  return dense(view.node.outputs[output_y]) && dense(view.node.outputs[output_memory]) && features > 0 &&
-         features <= INT32_MAX && gates <= INT32_MAX - 4 * column_block;
+  const int64_t features = view.in_shape(input_x)[2], units = view.out_shape()[2];
+  return std::all_of(view.node.outputs.begin(), view.node.outputs.end(), dense) && features > 0 &&
+         features <= INT32_MAX && units <= INT32_MAX / 4 - column_block;
 }
 
 std::vector<DType> operand_types(const Candidate& c) {
@@ -302,7 +302,7 @@ void gemv_borders(const Candidate& c, Borders& b) {
 void attention_borders(const Candidate&, Borders& b) { b.preferred[1] = attention_queries; }
 
 // Steps follow one another inside a tile: samples are what can be cut.
-void lstm_borders(const Candidate& c, Borders& b) {
+void recurrent_borders(const Candidate& c, Borders& b) {
   by_columns(c, b);
   cut_only(b, {0});
 }
@@ -338,7 +338,7 @@ const AlgorithmRow table[] = {
     {"matmul bf16", &matmul_op, Algorithm::bf16, matmul_bf16, matmul_borders, 1.8, rows_of_one_product, Reads::copies},
     {"matmul gemm", &matmul_op, Algorithm::gemm, matmul_gemm, matmul_borders, 0.90, rows_of_one_product},
     {"attention flash", &attention_op, Algorithm::flash, attention_flash, attention_borders, 0.55},
-    {"recurrent gemm", &recurrent_op, Algorithm::gemm, lstm_gemm, lstm_borders, 0.90, rows_of_one_step},
+    {"recurrent gemm", &recurrent_op, Algorithm::gemm, recurrent_gemm, recurrent_borders, 0.90, rows_of_one_step},
     {"map vector", &map_op, Algorithm::vector, map_vector, as_they_are, 0.10},
     {"map typed", &map_op, Algorithm::typed, map_typed, as_they_are, 0.10},
     {"reduce vector", &reduce_op, Algorithm::vector, reduce_vector, as_they_are, 0.10},

@@ -86,5 +86,50 @@ TEST(BindLstm, SamplesAreCut) {
   for (int d = 1; d < 4; d++) EXPECT_EQ(tiles.ops[0].grid[d], 1);
 }
 
+// Every usual cell, its two forms of gru, with and without bias and state, over odd sizes and more samples than a
+// product takes: near the reference, the same bits for every tile size.
+TEST(BindRecurrent, CellsMatchTheirReference) {
+  struct Sizes {
+    int64_t batch, steps, features, hidden;
+  };
+  for (const Sizes& s : {Sizes{1, 5, 16, 32}, Sizes{3, 4, 20, 33}, Sizes{70, 3, 8, 40}, Sizes{2, 1, 17, 96},
+                         Sizes{130, 2, 33, 31}, Sizes{5, 6, 3, 1}}) {
+    for (int form = 0; form < 12; form++) {
+      RecurrentAttrs attrs;
+      attrs.cell = form % 3 == 0 ? CellKind::rnn : CellKind::gru;
+      attrs.linear_before_reset = form % 3 == 2;
+      const bool bias = form / 3 % 2, state = form / 6;
+      SCOPED_TRACE(fmt::format("{} x {} x {} -> {}, form {}", s.batch, s.steps, s.features, s.hidden, form));
+      const int64_t gates = gates_of(attrs.cell);
+      Graph g;
+      auto input = [&](Shape shape) {
+        g.inputs.push_back(g.add_value(fmt::format("input{}", g.inputs.size()), DType::f32, std::move(shape)));
+        return g.inputs.back();
+      };
+      uint32_t seed = 1;
+      auto weight = [&](Shape shape) {
+        return g.add_constant("", random_tensor(DType::f32, std::move(shape), seed++, -0.3f, 0.3f));
+      };
+      const ValueId x = input({s.batch, s.steps, s.features});
+      const std::vector<ValueId> operands{x, weight({gates, s.hidden, s.features}), weight({gates, s.hidden, s.hidden}),
+                                          bias ? weight({2, gates, s.hidden}) : none,
+                                          state ? input({s.batch, s.hidden}) : none};
+      g.outputs = g.nodes[g.add_node(recurrent_op, "cell", operands, attrs)].outputs;
+      verify(g);
+      EXPECT_EQ(tile(g, Machine::host()).ops[0].row->algorithm, Algorithm::gemm);
+      const auto inputs = random_inputs(g), expected = evaluate(g, inputs);
+      std::vector<TensorPtr> first;
+      for (double tile_us : {0.0, 1.0, 1e6}) {
+        const auto actual = run_graph(g, inputs, {.tile_us = tile_us});
+        if (first.empty()) first = actual;
+        for (size_t i = 0; i < actual.size(); i++) {
+          expect_close(*actual[i], *expected[i]);
+          ASSERT_EQ(std::memcmp(first[i]->data, actual[i]->data, first[i]->bytes()), 0) << "tile_us " << tile_us;
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace pando::test
