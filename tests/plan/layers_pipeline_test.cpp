@@ -27,7 +27,7 @@ PipelineProblem chain() {
       c.sync_out.assign(v < 2, 0);
     }
     p.graph.nodes.push_back(n);
-    if (v > 0) p.graph.edges.push_back({v - 1, v, 4});
+    if (v > 0) p.graph.edges.push_back({v - 1, v, 0, 4});
   }
   p.devices = 2;
   p.microbatches = 4;
@@ -85,7 +85,7 @@ PipelineProblem random_pipeline(uint32_t seed, int nodes) {
   for (int u = 0; u < nodes; u++)
     for (int v = u + 1; v < nodes; v++)
       if (upto(nodes) < 2) {
-        p.graph.edges.push_back({u, v, static_cast<double>(upto(5))});
+        p.graph.edges.push_back({u, v, 0, static_cast<double>(upto(5))});
         out[u]++;
         in[v]++;
       }

@@ -39,7 +39,7 @@ TEST(Stages, LayersByHand) {
   EXPECT_NEAR(apart.graph.nodes[0].accelerator_time, 1.28, 0.01);
   EXPECT_NEAR(apart.graph.nodes[0].cpu_time, 2.56, 0.02);
   ASSERT_EQ(apart.graph.edges.size(), 3u);
-  EXPECT_EQ(apart.graph.edges[0].cost, 64 * 1000 * 4);
+  EXPECT_EQ(apart.graph.edges[0].bytes, 64 * 1000 * 4);
   LayeredModel joined = layers_of(space, costs, {}, 2.7e6);  // two layers fit
   ASSERT_EQ(joined.graph.nodes.size(), 2u);
   EXPECT_EQ(joined.ops[1], (std::vector<uint32_t>{2, 3}));

@@ -72,8 +72,8 @@ PipelineScore evaluate_pipeline(const PipelineProblem& p, const std::vector<Laye
     if (a == b) continue;
     if (a > b)
       broken(fmt::format("the edge from node {} to {} runs to an earlier stage", nodes[e.from].id, nodes[e.to].id));
-    moved[a] += 2 * (e.cost + back);
-    moved[b] += 2 * (e.cost + in);
+    moved[a] += 2 * (e.bytes + back);
+    moved[b] += 2 * (e.bytes + in);
   }
   for (size_t s = 0; s < stages.size(); s++) {
     double d = static_cast<double>(stages[s].data), n = static_cast<double>(p.microbatches);

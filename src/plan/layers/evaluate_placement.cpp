@@ -71,7 +71,7 @@ PlacementScore evaluate_max_load(const PlacementProblem& p, const Placement& pla
     int a = plan.device[e.from], b = plan.device[e.to];
     if (a == b) continue;
     for (int d : {a, b})
-      if (d < p.accelerators && charged.emplace(e.from, d).second) load[d] += e.cost;
+      if (d < p.accelerators && charged.emplace(e.from, d).second) load[d] += e.ms;
     const LayerNode &u = nodes[e.from], &v = nodes[e.to];
     if (!u.backward && !v.backward) arcs.emplace(a, b);
     if (u.backward && v.backward && (orphan(u) || orphan(v))) arcs.emplace(b, a);
@@ -131,11 +131,11 @@ PlacementScore evaluate_latency(const PlacementProblem& p, const Placement& plan
           auto done = finish.find(piece_of[e->from]);
           ready = ready && done != finish.end();
           if (done != finish.end()) start = std::max(start, done->second);
-          if (!cpu && read.insert(e->from).second) takes += e->cost;
+          if (!cpu && read.insert(e->from).second) takes += e->ms;
         }
         double leaving = 0;
         for (const LayerEdge* e : after[v])
-          if (piece_of[e->to] != key) leaving = e->cost;
+          if (piece_of[e->to] != key) leaving = e->ms;
         if (!cpu) takes += leaving;
       }
       if (!ready) continue;

@@ -84,7 +84,7 @@ PlacementGroups from_classes(const LayerGraph& graph, const std::vector<int>& cl
   for (const LayerEdge& e : graph.edges) {
     joined.emplace_back(e.from, class_of[e.from]);
     joined.emplace_back(e.from, class_of[e.to]);
-    cost[e.from] = e.cost;
+    cost[e.from] = e.ms;
   }
   sort_unique(joined);
   std::vector<Net> nets;

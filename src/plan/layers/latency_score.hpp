@@ -16,7 +16,7 @@ class LatencyScore {
     std::vector<std::pair<int, int>> pairs;
     for (const LayerEdge& e : p.graph.edges) {
       pairs.emplace_back(e.from, e.to);
-      cost_[e.from] = e.cost;
+      cost_[e.from] = e.ms;
     }
     std::sort(pairs.begin(), pairs.end());
     pairs.erase(std::unique(pairs.begin(), pairs.end()), pairs.end());

@@ -32,7 +32,8 @@ struct LayerNode {
 
 struct LayerEdge {
   int from = 0, to = 0;  // indices into nodes
-  double cost = 0;       // placement: ms to move the output of `from`, equal for all its edges; pipelines: bytes
+  double ms = 0;         // placements: to move the output of `from`, equal for all its edges
+  double bytes = 0;      // pipelines: of the output of `from`
 };
 
 struct LayerGraph {

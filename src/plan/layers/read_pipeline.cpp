@@ -91,7 +91,7 @@ struct Reader {
     after.resize(nodes.size());
     for (const Json& e : edges) {
       std::string where = fmt::format("edges[{}]", graph.edges.size());
-      LayerEdge edge{node_at(e, "sourceId", where), node_at(e, "destId", where),
+      LayerEdge edge{node_at(e, "sourceId", where), node_at(e, "destId", where), 0,
                      amount_of(e, "communicationCost", where)};
       before[edge.to].push_back(graph.nodes[edge.from].id);
       after[edge.from].push_back(graph.nodes[edge.to].id);
@@ -141,12 +141,12 @@ void repeat(LayerGraph& graph, int64_t copies) {
       c.sync_out = {c.sync_out[place_out]};
     }
   // The edge to node 35 keeps its place among that node's edges, so it becomes the last copy's.
-  double bytes = graph.edges[leaving].cost;
+  double bytes = graph.edges[leaving].bytes;
   int first = static_cast<int>(graph.nodes.size());
   for (int64_t i = 0; i < copies; i++) {
     copy.id = highest + 1 + i;
     graph.nodes.push_back(copy);
-    if (i > 0) graph.edges.push_back({first + static_cast<int>(i) - 1, first + static_cast<int>(i), bytes});
+    if (i > 0) graph.edges.push_back({first + static_cast<int>(i) - 1, first + static_cast<int>(i), 0, bytes});
   }
   graph.edges[leaving].from = first + static_cast<int>(copies) - 1;
   // Likewise the edge out of node 34 has to stand where the old one stood among its edges.

@@ -42,12 +42,12 @@ PlacementProblem read_placement(const Json& file, const PlanRequest& request) {
       if (at == index.end()) fail(ErrorCode::invalid_model, "{}: \"{}\" is {}, which is no node", where, key, id);
       *end = at->second;
     }
-    edge.cost = amount_of(e, "cost", where);
+    edge.ms = amount_of(e, "cost", where);
     double& known = cost[edge.from];
-    if (known < 0) known = edge.cost;
-    if (known != edge.cost)
+    if (known < 0) known = edge.ms;
+    if (known != edge.ms)
       fail(ErrorCode::invalid_model, "{}: the edges of node {} have different costs, {} and {}", where,
-           out.graph.nodes[edge.from].id, known, edge.cost);
+           out.graph.nodes[edge.from].id, known, edge.ms);
     out.graph.edges.push_back(edge);
   }
   require_acyclic(out.graph);

@@ -153,8 +153,8 @@ StageChoice StageKnapsack::choose(const std::vector<int>& nodes, int64_t data, i
   for (int v : nodes) {
     const std::vector<LayerConfig>* configs = configs_at(problem_.graph.nodes[v], tensor);
     if (configs == nullptr) break;
-    for (int e : in_[v]) moved += inside_[edges[e].from] ? 0 : 2 * edges[e].cost;
-    for (int e : out_[v]) moved += inside_[edges[e].to] ? 0 : 2 * edges[e].cost;
+    for (int e : in_[v]) moved += inside_[edges[e].from] ? 0 : 2 * edges[e].bytes;
+    for (int e : out_[v]) moved += inside_[edges[e].to] ? 0 : 2 * edges[e].bytes;
     std::vector<Option>& mine = options.emplace_back();
     for (const LayerConfig& c : *configs) {
       double sync = 0;

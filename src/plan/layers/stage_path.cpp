@@ -57,8 +57,8 @@ Degrees::Degrees(const PipelineProblem& p) {
         for (const LayerConfig& c : *configs) least_in = std::min(least_in, c.sync_in[in]);
       if (const auto* configs = configs_at(nodes[edge.from], tensor[t]))
         for (const LayerConfig& c : *configs) least_out = std::min(least_out, c.sync_out[out]);
-      entering[e * degrees + t] = 2 * (edge.cost + least_in);
-      leaving[e * degrees + t] = 2 * (edge.cost + least_out);
+      entering[e * degrees + t] = 2 * (edge.bytes + least_in);
+      leaving[e * degrees + t] = 2 * (edge.bytes + least_out);
     }
   }
 }

@@ -97,7 +97,7 @@ LayeredModel layers_of(const Space& space, const CostModel& costs, const TaskOpt
   for (const auto& [ends, bytes] : edges)
     if (layer[ends.first] != layer[ends.second]) between[{layer[ends.first], layer[ends.second]}] += bytes;
   for (const auto& [ends, bytes] : between)
-    out.graph.edges.push_back({static_cast<int>(ends.first), static_cast<int>(ends.second), bytes});
+    out.graph.edges.push_back({static_cast<int>(ends.first), static_cast<int>(ends.second), 0, bytes});
   return out;
 }
 
@@ -119,8 +119,8 @@ StagedPlan place_layers(const Space& space, const CostModel& costs, const TaskOp
   auto last = static_cast<uint32_t>(cluster.size()) - 1;
   double ms_per_byte = last > 0 ? cluster.route_cost(0, last).ns_per_byte * 1e-6 * (space.training() ? 2 : 1) : 0;
   std::vector<double> most(p.graph.nodes.size(), 0);
-  for (const LayerEdge& e : p.graph.edges) most[e.from] = std::max(most[e.from], e.cost);
-  for (LayerEdge& e : p.graph.edges) e.cost = most[e.from] * ms_per_byte;
+  for (const LayerEdge& e : p.graph.edges) most[e.from] = std::max(most[e.from], e.bytes);
+  for (LayerEdge& e : p.graph.edges) e.ms = most[e.from] * ms_per_byte;
   size_t moves = std::min(max_moves, moves_per_layer * p.graph.nodes.size());
   PlacementOutcome found = how == Placing::local ? search_local(p, control, static_cast<int64_t>(moves))
                                                  : search_ideals(p, how == Placing::linear, control);
@@ -163,7 +163,7 @@ StagedPlan pipeline_layers(const Space& space, const CostModel& costs, const Tas
   for (LayerEdge& e : p.graph.edges) {
     in[static_cast<size_t>(e.to)]++;
     out_edges[static_cast<size_t>(e.from)]++;
-    if (!space.training()) e.cost /= 2;  // no gradients come back
+    if (!space.training()) e.bytes /= 2;  // no gradients come back
   }
   for (size_t v = 0; v < model.ops.size(); v++) {
     LayerConfig c;
