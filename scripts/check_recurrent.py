@@ -37,7 +37,8 @@ def sequence(op, attrs, functions, x, w, r, bias, h, c, p):
     """One direction of one sample: x [T, I]. Returns the outputs [T, H] and the last state and cells."""
     hidden = r.shape[1]
     clip = attrs.get("clip", np.inf)
-    act = [lambda v, f=f: f(np.clip(v, -clip, clip)) for f in functions]
+    # ONNX says that what activations take is clipped; ONNX Runtime leaves out the one of the output.
+    act = [lambda v, f=f: f(np.clip(v, -clip, clip)) for f in functions[:2]] + list(functions[2:])
     w, r = w.reshape(-1, hidden, w.shape[1]), r.reshape(-1, hidden, hidden)
     wb, rb = bias.reshape(2, -1, hidden)
     ys = []

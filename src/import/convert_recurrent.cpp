@@ -1,5 +1,6 @@
 // Recurrent operators: one core operator per direction.
 #include <algorithm>
+#include <cctype>
 
 #include "import/converters.hpp"
 
@@ -27,6 +28,11 @@ constexpr ActivationRow activation_rows[] = {{"Relu", ActivationKind::relu, 0, 0
                                              {"Softsign", ActivationKind::softsign, 0, 0, 0},
                                              {"Softplus", ActivationKind::softplus, 0, 0, 0}};
 
+bool same_word(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+}
+
 // Activations of all directions, or none: the usual ones. Parameters are consumed in order by those that take them.
 std::vector<Activation> read_activations(const OnnxNode& n, CellKind cell, int64_t directions) {
   const std::vector<std::string_view> names = n.strings("activations");
@@ -37,7 +43,7 @@ std::vector<Activation> read_activations(const OnnxNode& n, CellKind cell, int64
   size_t alpha = 0, beta = 0;
   for (std::string_view name : names) {
     const auto* row = std::find_if(std::begin(activation_rows), std::end(activation_rows),
-                                   [&](const ActivationRow& r) { return r.name == name; });
+                                   [&](const ActivationRow& r) { return same_word(r.name, name); });
     if (row == std::end(activation_rows)) n.invalid("activation '{}'", name);
     Activation a{row->kind, row->alpha, row->beta};
     if (row->parameters > 0 && alpha < alphas.size()) a.alpha = alphas[alpha++];

@@ -140,7 +140,8 @@ class Reference {
 
   double apply(size_t which, double x) const {
     const double limit = double{attrs_.clip};
-    if (limit > 0) x = x < -limit ? -limit : x > limit ? limit : x;
+    // What the output takes is not clipped: so does ONNX Runtime.
+    if (limit > 0 && which != h) x = x < -limit ? -limit : x > limit ? limit : x;
     if (!attrs_.activations.empty()) return activate(attrs_.activations[which], x);
     return which == f && attrs_.cell != CellKind::rnn ? sigmoid(x) : std::tanh(x);
   }
