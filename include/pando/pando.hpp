@@ -104,6 +104,7 @@ struct CompileOptions {
   Policy policy = Policy::depth_first;
   int contexts = 1;            // runs in flight at once; more wait
   double tile_us = 0;          // target time of a tile; 0: chosen
+  int cores = 0;               // that operators are cut for, 1 to 4096; 0: those of this machine
   bool inspect = false;        // keep what Compiled::inspect_json and the boxes in traces need
   bool empty_kernels = false;  // walk the tile graph without running kernels (measures scheduling)
   double spin_kernels_us = 0;  // every tile spins this long instead (measures scaling of the scheduler)
@@ -157,6 +158,13 @@ struct RunOptions {
   bool trace = false;  // record this run for trace_json, idle_fraction, matrix_gflops; one such run at a time
 };
 
+struct PredictOptions {
+  std::vector<int> cores;      // a prediction for each number, 1 to 4096
+  std::vector<double> speeds;  // of the cores against the one at hand, above 0, repeated; empty: all as fast
+  int runs = 11;
+  const CancelToken* cancel = nullptr;  // looked at before every tile that is timed
+};
+
 // A model compiled for fixed shapes. Thread-safe: up to `contexts` runs at once, more wait.
 class PANDO_API Compiled {
  public:
@@ -186,10 +194,10 @@ class PANDO_API Compiled {
   double matrix_gflops() const;    // direct-algorithm GFLOP/s of one worker inside matrix tiles; 0 when there are none
   std::string trace_json() const;  // for Chrome's tracing page and Perfetto
   // Times every tile in `runs` runs here, on an engine with one thread, then predicts a run on each number of cores:
-  // the workers' decisions are simulated, every core being as fast as this one. JSON. Throws invalid_argument,
-  // cancelled: `cancel` is looked at before every tile that is timed.
+  // the workers' decisions are simulated, with the tiles that this model was cut into (CompileOptions::cores). JSON.
+  // Throws invalid_argument, cancelled.
   std::string predict_json(std::span<const void* const> inputs, std::span<void* const> outputs,
-                           const std::vector<int>& cores, int runs = 11, const CancelToken* cancel = nullptr);
+                           const PredictOptions& options);
   // Everything `pando inspect` prints; needs CompileOptions::inspect.
   std::string inspect_json(bool tiles = false) const;
 

@@ -10,7 +10,8 @@
 namespace pando {
 
 Array::Array(DType dtype, std::vector<int64_t> shape) : dtype_(dtype), shape_(std::move(shape)) {
-  if (static_cast<int>(dtype) >= dtype_count) fail(ErrorCode::invalid_argument, "there is no type {}", static_cast<int>(dtype));
+  if (static_cast<int>(dtype) >= dtype_count)
+    fail(ErrorCode::invalid_argument, "there is no type {}", static_cast<int>(dtype));
   int64_t most = int64_t{1} << 56;  // elements: their bytes and offsets can be counted
   for (int64_t d : shape_) {
     if (d < 0 || d > most) fail(ErrorCode::invalid_argument, "an array cannot have shape {}", to_string(shape_));

@@ -288,6 +288,7 @@ RecordedOptions record(const CompileOptions& options) {
   }
   r.policy = options.policy;
   r.tile_us = options.tile_us;
+  r.cores = options.cores;
   r.precision = options.precision;
   r.winograd = options.winograd;
   r.optimize = options.optimize;
@@ -308,6 +309,7 @@ CompileOptions merge(const RecordedOptions& recorded, const CompileOptions& give
   };
   take(out.policy, recorded.policy, defaults.policy, "policy");
   take(out.tile_us, recorded.tile_us, defaults.tile_us, "tile_us");
+  take(out.cores, recorded.cores, defaults.cores, "cores");
   take(out.precision, recorded.precision, defaults.precision, "precision");
   take(out.winograd, recorded.winograd, defaults.winograd, "winograd");
   take(out.optimize, recorded.optimize, defaults.optimize, "optimize");

@@ -33,10 +33,12 @@ struct RecordedOptions {
   std::vector<FixedValue> values;
   Policy policy = Policy::depth_first;
   double tile_us = 0;
+  int cores = 0;
   Precision precision = Precision::model;
   bool winograd = true, optimize = true, references = false;
   std::vector<std::string> skip_passes, extra_outputs;
-  PANDO_FIELDS(shapes, values, policy, tile_us, precision, winograd, optimize, references, skip_passes, extra_outputs)
+  PANDO_FIELDS(shapes, values, policy, tile_us, cores, precision, winograd, optimize, references, skip_passes,
+               extra_outputs)
 };
 RecordedOptions record(const CompileOptions& options);
 // `given`, with what is recorded where it says nothing. Throws invalid_argument, which names `file`, where it says

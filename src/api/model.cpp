@@ -182,6 +182,8 @@ Compiled Compiled::Impl::make(const std::shared_ptr<Model::Impl>& model, std::sh
     fail(ErrorCode::invalid_argument, "tile_us must be 0 to 1e9, not {}", options.tile_us);
   if (!(options.spin_kernels_us >= 0 && options.spin_kernels_us <= 1e9))
     fail(ErrorCode::invalid_argument, "spin_kernels_us must be 0 to 1e9, not {}", options.spin_kernels_us);
+  if (options.cores < 0 || options.cores > 4096)
+    fail(ErrorCode::invalid_argument, "cores must be 0 to 4096, not {}", options.cores);
   if (options.policy > Policy::barrier)
     fail(ErrorCode::invalid_argument, "there is no policy {}", static_cast<int>(options.policy));
   if (options.precision > Precision::bf16)
@@ -281,7 +283,9 @@ TileGraph tile_model(Graph graph, const CompileOptions& options, CompileContext&
   tile_options.precision = options.precision;
   tile_options.context = &context;
   tile_options.reuse = !address_sanitizer;  // values in turn in the same memory leave no gaps to watch
-  return tile(std::move(graph), Machine::host(), tile_options);
+  Machine machine = Machine::host();
+  if (options.cores > 0) machine.cores = options.cores;
+  return tile(std::move(graph), machine, tile_options);
 }
 
 void Compiled::Impl::build(Model::Impl& model) {

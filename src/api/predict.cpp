@@ -41,15 +41,20 @@ Measured measure(uint32_t tiles, int runs, const std::function<std::span<const r
 }  // namespace
 
 std::string Compiled::predict_json(std::span<const void* const> inputs, std::span<void* const> outputs,
-                                   const std::vector<int>& cores, int runs, const CancelToken* cancel) {
+                                   const PredictOptions& how) {
   ScopedFloatMode mode;
+  const int runs = how.runs;
   if (impl_->engine->engine.workers() != 1)
     fail(ErrorCode::invalid_argument, "tiles are timed on an engine with 1 thread, this one has {}",
          impl_->engine->engine.workers());
   if (runs < 1) fail(ErrorCode::invalid_argument, "{} runs: expected 1 or more", runs);
+  for (int n : how.cores)
+    if (n < 1 || n > 4096) fail(ErrorCode::invalid_argument, "{} cores: expected 1 to 4096", n);
+  for (double s : how.speeds)
+    if (!(s > 0 && s <= 1e6)) fail(ErrorCode::invalid_argument, "a core of speed {}: expected more than 0", s);
   const Program& p = *impl_->program;
   RunOptions plain, traced;
-  plain.cancel = traced.cancel = cancel;
+  plain.cancel = traced.cancel = how.cancel;
   traced.trace = true;
   run(inputs, outputs, plain);  // touches all memory
   std::vector<double> wall;
@@ -69,16 +74,18 @@ std::string Compiled::predict_json(std::span<const void* const> inputs, std::spa
   options.policy = impl_->options.policy;
   options.tile_overhead_ns = m.overhead_ns;
   double one = static_cast<double>(plan::simulate_tiles(tiles, options).makespan_ns);
+  options.speeds = how.speeds;
   nlohmann::json rows = nlohmann::json::array();
-  for (int n : cores) {
-    if (n < 1 || n > 4096) fail(ErrorCode::invalid_argument, "{} cores: expected 1 to 4096", n);
+  for (int n : how.cores) {
     options.workers = static_cast<uint32_t>(n);
     plan::TileTimeline t = plan::simulate_tiles(tiles, options);
-    nlohmann::json row = {{"cores", n},
-                          {"predicted_ms", static_cast<double>(t.makespan_ns) * 1e-6},
-                          {"speedup", one / static_cast<double>(std::max<int64_t>(1, t.makespan_ns))},
-                          {"idle_fraction", t.idle_share(options.workers)},
-                          {"steals", t.steals}};
+    nlohmann::json row = {
+        {"cores", n},
+        {"predicted_ms", static_cast<double>(t.makespan_ns) * 1e-6},
+        {"speedup", one / static_cast<double>(std::max<int64_t>(1, t.makespan_ns))},
+        {"idle_fraction", t.idle_share(options.workers)},
+        {"steals", t.steals},
+        {"static_ms", 1e-6 * static_cast<double>(plan::equal_shares_ns(tiles, p.tile_label, options))}};
     if (n == 1) row["order_as_executed"] = t.order == m.order;
     rows.push_back(std::move(row));
   }

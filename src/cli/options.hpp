@@ -33,6 +33,7 @@ struct CommonOptions {
   std::vector<std::string> skip_passes;
   uint64_t seed = 1;
   double tile_us = 0;
+  int cores = 0;  // that tiles are cut for; 0: those here
   std::string isa;
   bool no_winograd = false, no_integer = false, no_optimize = false, read = false;
 };

@@ -55,6 +55,7 @@ void apply(const CommonOptions& options, const InputSource& source, CompileOptio
   compile.policy = parse_policy(options.policy);
   compile.precision = parse_precision(options.precision);
   compile.tile_us = options.tile_us;
+  compile.cores = options.cores;
   compile.winograd = !options.no_winograd;
   compile.optimize = !options.no_optimize;
   compile.skip_passes = options.skip_passes;

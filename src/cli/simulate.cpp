@@ -84,6 +84,7 @@ void simulate(ModelPlanSettings s) {
 
 struct CoreSettings {
   std::vector<int> cores;
+  std::vector<double> speeds;
   std::string policy = "depth-first";
   bool measure = false;
   int runs = 11;
@@ -103,32 +104,68 @@ double measured_ms(CommonOptions common, int threads, int runs) {
   return ms[static_cast<size_t>(runs / 2)];
 }
 
-// The tiles of a model on cores of this kind.
+// The prediction for one number of cores, the model being cut for it.
+json predict(CommonOptions common, const CoreSettings& c, const std::string& policy, int cores) {
+  common.policy = policy;
+  common.cores = cores;
+  Session session = prepare(common);
+  PredictOptions options;
+  options.cores = {cores};
+  options.speeds = c.speeds;
+  options.runs = c.runs;
+  options.cancel = interrupt_token();
+  json report = json::parse(session.model->predict_json(session.input_data, session.output_data, options));
+  report["cores"][0]["tiles"] = report["tiles"];
+  return report;
+}
+
+// Beside the policy: what waiting for every operator would cost, and equal shares of it per core.
+json core_row(const CommonOptions& common, const CoreSettings& c, int cores, double one_core_ms) {
+  json row = predict(common, c, c.policy, cores)["cores"][0];
+  row["speedup"] = one_core_ms / std::max(row["predicted_ms"].get<double>(), 1e-6);
+  const json barrier = c.policy == "barrier" ? row : predict(common, c, "barrier", cores)["cores"][0];
+  row["barrier_ms"] = barrier["predicted_ms"];
+  row["static_ms"] = barrier["static_ms"];
+  return row;
+}
+
+void print_cores(const json& report, bool measured) {
+  fmt::print("policy     {}\none core   {:.3f} ms measured, {} ns between two tiles\n\n",
+             report["policy"].get<std::string>(), report["measured_one_core_ms"].get<double>(),
+             report["tile_overhead_ns"].get<int>());
+  fmt::print("{:>6} {:>8} {:>13} {:>9} {:>8} {:>8} {:>11} {:>11} {:>12}\n", "cores", "tiles", "predicted ms", "speedup",
+             "idle %", "steals", "barrier ms", "static ms", measured ? "measured ms" : "");
+  for (const json& row : report["cores"])
+    fmt::print("{:>6} {:>8} {:>13.3f} {:>9.2f} {:>8.1f} {:>8} {:>11.3f} {:>11.3f} {:>12}\n", row["cores"].get<int>(),
+               row["tiles"].get<int>(), row["predicted_ms"].get<double>(), row["speedup"].get<double>(),
+               100 * row["idle_fraction"].get<double>(), row["steals"].get<int>(), row["barrier_ms"].get<double>(),
+               row["static_ms"].get<double>(),
+               row.contains("measured_ms") ? fmt::format("{:.3f}", row["measured_ms"].get<double>()) : "");
+}
+
+// The tiles of a model on cores of this kind, cut for each number of them.
 void simulate_cores(const ModelPlanSettings& s, const CoreSettings& c) {
+  for (double speed : c.speeds)
+    if (!(speed > 0)) throw UsageError(fmt::format("--speeds: {} is no speed, expected more than 0", speed));
   CommonOptions common;
   common.model = s.request.model;
   common.shapes = s.shapes;
   common.policy = c.policy;
   common.threads = 1;
   check_common(common);
-  Session session = prepare(common);
-  json report = json::parse(
-      session.model->predict_json(session.input_data, session.output_data, c.cores, c.runs, interrupt_token()));
-  int most = Engine().threads();
-  if (c.measure)
-    for (json& row : report["cores"])
-      if (row["cores"].get<int>() <= most) row["measured_ms"] = measured_ms(common, row["cores"], c.runs);
+  CoreSettings alone = c;
+  alone.speeds.clear();
+  json report = predict(common, alone, c.policy, 1);
+  const double one = report["cores"][0]["predicted_ms"];
+  report["cores"] = json::array();
+  const int most = Engine().threads();
+  for (int n : c.cores) {
+    json row = core_row(common, c, n, one);
+    if (c.measure && n <= most) row["measured_ms"] = measured_ms(common, n, c.runs);
+    report["cores"].push_back(std::move(row));
+  }
   if (!s.json_file.empty()) write_file(s.json_file, report.dump(1) + "\n");
-  fmt::print("policy     {}\ntiles      {}, {} ns between two of them\none core   {:.3f} ms measured\n\n",
-             report["policy"].get<std::string>(), report["tiles"].get<int>(), report["tile_overhead_ns"].get<int>(),
-             report["measured_one_core_ms"].get<double>());
-  fmt::print("{:>6} {:>13} {:>9} {:>8} {:>8} {:>12}\n", "cores", "predicted ms", "speedup", "idle %", "steals",
-             c.measure ? "measured ms" : "");
-  for (const json& row : report["cores"])
-    fmt::print("{:>6} {:>13.3f} {:>9.2f} {:>8.1f} {:>8} {:>12}\n", row["cores"].get<int>(),
-               row["predicted_ms"].get<double>(), row["speedup"].get<double>(),
-               100 * row["idle_fraction"].get<double>(), row["steals"].get<int>(),
-               row.contains("measured_ms") ? fmt::format("{:.3f}", row["measured_ms"].get<double>()) : "");
+  print_cores(report, c.measure);
 }
 
 struct MachineSettings {
@@ -278,6 +315,12 @@ Command add_simulate(CLI::App& app) {
                           ->type_name("N[,N]")
                           ->check(CLI::Range(1, 4096))
                           ->excludes(plan);
+  c.add_option("--speeds", cores->speeds, "with --cores: of the cores against the one at hand, repeated")
+      ->delimiter(',')
+      ->expected(1, 4096)
+      ->allow_extra_args(false)
+      ->type_name("X[,X]")
+      ->needs(list);
   c.add_option("--policy", cores->policy, "with --cores: depth-first, breadth-first or barrier")->needs(list);
   c.add_option("--runs", cores->runs, "with --cores: that tiles are timed in")->needs(list)->check(CLI::Range(1, 1000));
   c.add_flag("--measure", cores->measure, "with --cores: run it, too, on as many as there are here")->needs(list);

@@ -409,18 +409,20 @@ TEST(Predict, TheOrderOnOneCoreAndLessTimeOnMore) {
     options.tile_us = 2;  // many tiles
     Compiled net = Model::load(small_cnn()).compile(engine, options);
     Bound run(net, 3);
-    nlohmann::json j = nlohmann::json::parse(net.predict_json(run.in, run.out, {1, 2, 64}, 3));
+    nlohmann::json j = nlohmann::json::parse(net.predict_json(run.in, run.out, {.cores = {1, 2, 64}, .runs = 3}));
     EXPECT_EQ(j["cores"][0]["order_as_executed"], true);
     EXPECT_EQ(j["cores"][0]["steals"], 0);
     EXPECT_LT(j["cores"][1]["predicted_ms"], j["cores"][0]["predicted_ms"]);
     EXPECT_LE(j["cores"][1]["speedup"].get<double>(), 2.0001);
-    EXPECT_EQ(error_of([&] { net.predict_json(run.in, run.out, {0}, 3); }, ErrorCode::invalid_argument),
-              "0 cores: expected 1 to 4096");
+    EXPECT_EQ(
+        error_of([&] { net.predict_json(run.in, run.out, {.cores = {0}, .runs = 3}); }, ErrorCode::invalid_argument),
+        "0 cores: expected 1 to 4096");
   }
   Engine two = engine_of(2);
   Compiled net = Model::load(small_cnn()).compile(two);
   Bound run(net, 3);
-  EXPECT_NE(error_of([&] { net.predict_json(run.in, run.out, {2}, 3); }, ErrorCode::invalid_argument), "");
+  EXPECT_NE(
+      error_of([&] { net.predict_json(run.in, run.out, {.cores = {2}, .runs = 3}); }, ErrorCode::invalid_argument), "");
 }
 
 TEST(Predict, StopsAtAToken) {
@@ -428,12 +430,13 @@ TEST(Predict, StopsAtAToken) {
   Compiled net = Model::load(small_cnn()).compile(engine);
   Bound run(net, 3);
   CancelToken token;
-  EXPECT_FALSE(net.predict_json(run.in, run.out, {2}, 1, &token).empty());
+  EXPECT_FALSE(net.predict_json(run.in, run.out, {.cores = {2}, .runs = 1, .cancel = &token}).empty());
   std::thread later([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     token.cancel();
   });
-  error_of([&] { net.predict_json(run.in, run.out, {2}, 1000000, &token); }, ErrorCode::cancelled);
+  error_of([&] { net.predict_json(run.in, run.out, {.cores = {2}, .runs = 1000000, .cancel = &token}); },
+           ErrorCode::cancelled);
   later.join();
 }
 

@@ -557,6 +557,17 @@ TEST(Failure, APipeIsNotWaitedFor) {
     expect_error(command, 1, "");
 }
 
+TEST(SimulateCommand, CutsForEachNumberOfCores) {
+  const std::string cnn = small_cnn(), file = temporary("cores.json");
+  const std::string out = pando("simulate " + cnn + " --cores 1,4 --speeds 1,0.5 --runs 1 --json " + file).out;
+  EXPECT_NE(out.find("static ms"), std::string::npos) << out;
+  const json report = json::parse(content(file));
+  ASSERT_EQ(report["cores"].size(), 2u);
+  for (const char* key : {"tiles", "predicted_ms", "speedup", "barrier_ms", "static_ms"})
+    EXPECT_TRUE(report["cores"][1].contains(key)) << key;
+  expect_error("simulate " + cnn + " --cores 2 --speeds 0", 2, "--speeds: 0 is no speed");
+}
+
 // Two layers of 2 ms on an accelerator; an edge costs 1 ms.
 std::string layers_file() {
   std::string path = temporary("layers.json");

@@ -89,6 +89,24 @@ TEST(TileCores, ByHand) {
   EXPECT_NEAR(two.idle_share(2), 1 - 65.0 / 90, 1e-12);
 }
 
+TEST(TileCores, OfUnequalSpeed) {
+  // As above; the second core takes twice as long.
+  Tiles t;
+  t.tiles = 4;
+  t.followers = {{1, 2}, {3}, {3}, {}};
+  t.ns = {10, 20, 30, 5};
+  CoreOptions options{Policy::depth_first, 2, 0, 7};
+  options.speeds = {1, 0.5};
+  TileTimeline slow = simulate_tiles(t.view(), options);
+  EXPECT_EQ(slow.end_ns, (std::vector<int64_t>{10, 57, 40, 67}));
+  // Equal shares of operators: tile 0; tiles 1 and 2, one per core; tile 3 on the last core.
+  EXPECT_EQ(equal_shares_ns(t.view(), std::vector<uint32_t>{0, 1, 1, 2}, options), 20 + 60 + 10);
+  options.speeds.clear();
+  EXPECT_EQ(equal_shares_ns(t.view(), std::vector<uint32_t>{0, 1, 1, 2}, options), 10 + 30 + 5);
+  options.workers = 1;
+  EXPECT_EQ(equal_shares_ns(t.view(), std::vector<uint32_t>{0, 1, 1, 2}, options), 65);
+}
+
 TEST(TileCores, AnyGraphOnAnyNumberOfCores) {
   Random random(3);
   for (int i = 0; i < 300; i++) {

@@ -1,6 +1,7 @@
 #include "plan/simulate/tiles.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
 #include <queue>
 
@@ -10,6 +11,11 @@ namespace pando::plan {
 namespace {
 
 constexpr uint32_t no_tile = UINT32_MAX;
+
+int64_t tile_ns(const TimedTiles& graph, const CoreOptions& options, uint32_t tile, uint32_t core) {
+  const int64_t ns = graph.ns[tile] + options.tile_overhead_ns;
+  return options.speeds.empty() ? ns : std::llround(static_cast<double>(ns) / options.speed(core));
+}
 
 // The runtime's Worker, Injection and Crew (runtime/worker.cpp) without threads.
 class Cores {
@@ -62,7 +68,7 @@ class Cores {
     out_.order.push_back(tile);
     out_.worker[tile] = w;
     out_.start_ns[tile] = ns;
-    int64_t end = out_.end_ns[tile] = ns + g_.ns[tile] + o_.tile_overhead_ns;
+    int64_t end = out_.end_ns[tile] = ns + tile_ns(g_, o_, tile, w);
     out_.makespan_ns = std::max(out_.makespan_ns, end);
     moments_.push({end, w});
   }
@@ -151,6 +157,23 @@ double TileTimeline::idle_share(uint32_t workers) const {
 TileTimeline simulate_tiles(const TimedTiles& graph, const CoreOptions& options) {
   if (options.workers == 0) fail(ErrorCode::invalid_argument, "tiles: 0 cores");
   return Cores(graph, options).run();
+}
+
+int64_t equal_shares_ns(const TimedTiles& graph, std::span<const uint32_t> op, const CoreOptions& options) {
+  int64_t all = 0;
+  for (uint32_t first = 0, end = 0; first < graph.tiles; first = end) {
+    while (end < graph.tiles && op[end] == op[first]) end++;
+    int64_t longest = 0;
+    const uint64_t count = end - first;
+    for (uint32_t core = 0; core < options.workers; core++) {
+      int64_t share = 0;
+      for (uint64_t t = count * core / options.workers; t < count * (core + 1) / options.workers; t++)
+        share += tile_ns(graph, options, first + static_cast<uint32_t>(t), core);
+      longest = std::max(longest, share);
+    }
+    all += longest;
+  }
+  return all;
 }
 
 }  // namespace pando::plan

@@ -22,7 +22,9 @@ struct CoreOptions {
   Policy policy = Policy::depth_first;
   uint32_t workers = 1;  // a core each
   int64_t tile_overhead_ns = 0;
-  int64_t steal_ns = 500;  // to find and fetch another worker's tile, or to begin a run beside its caller
+  int64_t steal_ns = 500;      // to find and fetch another worker's tile, or to begin a run beside its caller
+  std::vector<double> speeds;  // of the cores against the one that times are from, repeated; empty: all as fast
+  double speed(uint32_t core) const { return speeds.empty() ? 1 : speeds[core % speeds.size()]; }
 };
 
 struct TileTimeline {
@@ -34,8 +36,13 @@ struct TileTimeline {
   double idle_share(uint32_t workers) const;  // of all cores' time until the end
 };
 
-// Every core is as fast as the one that `ns` is from, however many there are: memory and caches are not shared. Throws
-// invalid_argument for a graph that has a cycle or no workers.
+// However many cores there are, memory and caches are not shared. Throws invalid_argument for a graph that has a cycle
+// or no workers.
 TileTimeline simulate_tiles(const TimedTiles& graph, const CoreOptions& options);
+
+// What engines take that cut every operator into equal shares, one per core, and wait for all of them before the next
+// one: each core has as many of an operator's tiles as any other. `op`: per tile; those of an operator are neighbours.
+// Waiting costs nothing.
+int64_t equal_shares_ns(const TimedTiles& graph, std::span<const uint32_t> op, const CoreOptions& options);
 
 }  // namespace pando::plan
