@@ -97,9 +97,9 @@ inline constexpr size_t map_op_count = static_cast<size_t>(MapOp::fma_mul_add) +
 // (graph/ops/gradient.cpp): one table.
 enum class MapTypes : uint8_t { any, booleans, integers, numbers /*all but booleans*/, floats };
 struct MapOpInfo {
-  MapOp op;
   const char* name;
-  int operands;
+  MapOp op;
+  uint8_t operands;
   MapTypes types;              // of its operands, when it stands alone
   bool gives_boolean = false;  // else the result has the type of the last operand
 };

@@ -53,6 +53,7 @@ void run(const void* op_args, const void* tile_args, const TileContext& context)
   // map_rows wants contiguous output columns and two dimensions.
   if (walk.rank == 0 || (walk.stride[inputs][walk.rank - 1] != 1 && walk.rank < max_rank)) walk.add(1, zeros);
   const int col = walk.rank - 1, row = col - 1;
+  // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): add() has set the dimension
   const auto dense = [&](int i) { return walk.stride[i][col] == 1 || walk.extent[col] == 1; };
   const bool is_sum = op.is_sum && dense(0) && dense(1), is_table = op.is_table && dense(0);
   walk.for_each(std::max(row, 0), [&](const auto& at) {

@@ -168,6 +168,7 @@ void map_gradient(Backward& to) {
   const MapProgram program = to.as<MapAttrs>().program;
   const DType type = to.view().graph.values[to.dy()].dtype;
   std::vector<ValueId> value;
+  value.reserve(static_cast<size_t>(program.inputs) + program.code.size());
   for (int i = 0; i < program.inputs; i++) value.push_back(to.x(i));
   const auto dtype = [&](ValueId v) { return to.view().graph.values[v].dtype; };
   const bool one = program.code.size() == 1;
